@@ -1,0 +1,8 @@
+//! x
+pub mod config;
+pub mod discovery;
+pub mod health;
+pub mod limits;
+pub mod metrics;
+pub mod settlement;
+pub mod span;

@@ -1,0 +1,111 @@
+//! Every bound of the service and of ours, each with its source or its reason.
+//!
+//! Relations between bounds are proved when the crate is compiled.
+
+use std::time::Duration;
+
+/// One kibibyte.
+pub const KIB: usize = 1024;
+/// One mebibyte.
+pub const MIB: usize = 1024 * KIB;
+
+// --- Kinesis Data Streams: API reference of PutRecords ---
+
+/// Records in one `PutRecords` request.
+pub const REQUEST_RECORDS_MAX: usize = 500;
+/// Bytes of a record, data and partition key together, on a stream whose `MaxRecordSizeInKiB` is the default.
+pub const RECORD_BYTES_MAX: usize = MIB;
+/// Bytes of a request, data and partition keys together, that every region and emulator accepts.
+pub const REQUEST_BYTES_DEFAULT: usize = 5 * MIB;
+/// Bytes of a request in the regions that have the larger limit (since 2025-10).
+pub const REQUEST_BYTES_MAX: usize = 10 * MIB;
+/// Less than this a request cannot hold one record of the largest size.
+pub const REQUEST_BYTES_MIN: usize = RECORD_BYTES_MAX + REQUEST_MARGIN_BYTES;
+/// The service's way of counting a request is not documented to the byte: stay this far below the limit.
+pub const REQUEST_MARGIN_BYTES: usize = 64 * KIB;
+/// Unicode characters of a partition key; at least 1.
+pub const PARTITION_KEY_CHARS_MAX: usize = 256;
+
+// --- Records as kinetail makes them ---
+
+/// Size at which an aggregate is sent, outer partition key included.
+///
+/// A PUT payload unit is 25 KB, read as 25,600 or as 25,000 bytes: two units in the stricter reading, less
+/// a little. Larger aggregates cost no fewer units (200-byte lines: 8,163 units a million at 51,200 bytes,
+/// 8,135 at 1 MiB), they only wait longer.
+pub const AGGREGATE_BYTES_TARGET: usize = 49_900;
+/// What one line costs in an aggregate or a record beside its own bytes, at the worst: magic, digest and
+/// field headers (60), two partition keys of 256 characters of 4 bytes (2,048), an explicit hash key (41),
+/// a tag of one span (80).
+pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
+/// The longest line that surely fits a record.
+pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX - ENVELOPE_BYTES_MAX;
+/// Hash ranges over which keyed records are spread, each with an open aggregate of its own, while no shard
+/// map is known. More ranges spread over more shards but fill more slowly.
+pub const HASH_RANGES: u32 = 16;
+
+// --- Reading ---
+
+/// Bytes read from a file in one piece; larger pieces measured no faster.
+pub const READ_BYTES: usize = 256 * KIB;
+/// Bytes read from one file before the next has its turn.
+pub const ROUND_BYTES: usize = MIB;
+/// Bytes of the beginning of a file that tell it from another with the same inode.
+pub const FINGERPRINT_BYTES: usize = KIB;
+/// How often all globs are expanded again, whether or not a notification came.
+pub const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// How long notifications are gathered before the globs are expanded again.
+pub const RESCAN_DEBOUNCE: Duration = Duration::from_millis(100);
+/// Paths remembered from notifications; beyond, all files are looked at.
+pub const HINTS_MAX: usize = 4096;
+
+// --- Memory ---
+
+/// The part of `memory_max` that may be bytes of lines, read and not settled. The rest is for what such a
+/// line becomes on its way: its aggregate, the request body in base64 (4/3), the copies of the SDK.
+pub const MEMORY_PER_LINE_BYTE: usize = 4;
+/// `memory_max` when the configuration says nothing.
+pub const MEMORY_DEFAULT: usize = 64 * MIB;
+/// The least that `memory_max` can be for each flow: two lines of the greatest length and a piece read.
+pub const MEMORY_PER_FLOW_MIN: usize = MEMORY_PER_LINE_BYTE * FLOW_BYTES_MIN;
+/// The least that a flow needs for bytes read and not settled.
+pub const FLOW_BYTES_MIN: usize = 2 * MIB;
+/// The part of a flow's bytes that may wait in the packer, so that sending goes on while it fills.
+pub const PACKER_SHARE: usize = 4;
+
+// --- Sending ---
+
+/// `max_delay` when the configuration says nothing.
+pub const MAX_DELAY_DEFAULT: Duration = Duration::from_secs(1);
+/// Requests of one flow in flight at once: at 5 MiB each more than a host's network gives.
+pub const REQUESTS_IN_FLIGHT: usize = 4;
+/// First wait before a retry; doubles up to `BACKOFF_MAX`, each with full jitter above one half.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Longest wait before a retry, also while a flow is paused.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
+/// TCP and TLS set-up.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the first byte sent to the last received; a request of 5 MiB in that time is 175 KiB/s.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A flow that cannot deliver says so again this often.
+pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
+
+// --- Settling ---
+
+/// How often settled offsets are committed and flushed to the disk.
+pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Memory that sled may use for its pages.
+pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// `drain_timeout` when the configuration says nothing.
+pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// How often a line of figures is logged.
+pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
+
+const _: () = assert!(AGGREGATE_BYTES_TARGET < RECORD_BYTES_MAX);
+const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
+const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80);
+const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
+const _: () = assert!(FLOW_BYTES_MIN >= LINE_BYTES_MAX + READ_BYTES, "a flow must be able to hold its longest line");
+const _: () = assert!(READ_BYTES <= ROUND_BYTES);
+const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES);
+const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);

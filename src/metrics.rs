@@ -1,0 +1,290 @@
+//! Every counter and gauge: its name, its unit, and the one fact that it counts.
+//!
+//! The other modules increment; nobody but [`Metrics::render`] and tests reads, except for the balance
+//! `bytes read = delivered + in flight + dropped{reason}`, from which the bytes in flight follow.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::settlement::{DropReason, Outcome};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByFlow {
+    flow: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    flow: String,
+    reason: String,
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    flows: Mutex<Vec<FlowMetrics>>,
+}
+
+/// A counter for each flow, and those that are also split by reason.
+#[derive(Default)]
+struct Families {
+    read_bytes: Family<ByFlow, Counter>,
+    read_lines: Family<ByFlow, Counter>,
+    delivered_bytes: Family<ByFlow, Counter>,
+    dropped_bytes: Family<ByReason, Counter>,
+    in_flight_bytes: Family<ByFlow, Gauge>,
+    unreachable_bytes: Family<ByFlow, Counter>,
+    delivered_user_records: Family<ByFlow, Counter>,
+    delivered_records: Family<ByFlow, Counter>,
+    delivered_record_bytes: Family<ByFlow, Counter>,
+    requests: Family<ByReason, Counter>,
+    failed_records: Family<ByReason, Counter>,
+    possibly_doubled_records: Family<ByFlow, Counter>,
+    mismatched_lines: Family<ByFlow, Counter>,
+    type_mismatches: Family<ByFlow, Counter>,
+    partition_key_missing: Family<ByFlow, Counter>,
+    replaced_characters_lines: Family<ByFlow, Counter>,
+    file_problems: Family<ByReason, Counter>,
+    open_files: Family<ByFlow, Gauge>,
+    lag_bytes: Family<ByFlow, Gauge>,
+    paused: Family<ByFlow, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("kinetail");
+        let families = Families::default();
+        // The names as they are written out: counters end in `_total`.
+        let f = &families;
+        registry.register("read_bytes", "bytes of files read into spans", f.read_bytes.clone());
+        registry.register("read_lines", "lines read, each piece of a split line counted", f.read_lines.clone());
+        registry.register("delivered_bytes", "bytes of files that the service has acknowledged", f.delivered_bytes.clone());
+        registry.register("dropped_bytes", "bytes of files read and not sent, by reason", f.dropped_bytes.clone());
+        registry.register(
+            "in_flight_bytes",
+            "bytes of files read and neither delivered nor dropped yet",
+            f.in_flight_bytes.clone(),
+        );
+        registry.register("unreachable_bytes", "bytes that were gone before they could be read", f.unreachable_bytes.clone());
+        registry.register(
+            "delivered_user_records",
+            "user records acknowledged: lines, whether or not aggregated",
+            f.delivered_user_records.clone(),
+        );
+        registry.register(
+            "delivered_records",
+            "Kinesis records acknowledged: aggregates, or lines sent singly",
+            f.delivered_records.clone(),
+        );
+        registry.register(
+            "delivered_record_bytes",
+            "data bytes of the Kinesis records acknowledged",
+            f.delivered_record_bytes.clone(),
+        );
+        registry.register("requests", "PutRecords requests answered or failed, by outcome", f.requests.clone());
+        registry.register(
+            "failed_records",
+            "Kinesis records that a request failed to deliver, to be sent again, by error",
+            f.failed_records.clone(),
+        );
+        registry.register(
+            "possibly_doubled_records",
+            "Kinesis records sent again though an earlier attempt may have been stored",
+            f.possibly_doubled_records.clone(),
+        );
+        registry.register("mismatched_lines", "lines that the flow's pattern did not match", f.mismatched_lines.clone());
+        registry.register(
+            "type_mismatches",
+            "field values that did not fit their type and were kept as text",
+            f.type_mismatches.clone(),
+        );
+        registry.register(
+            "partition_key_missing_lines",
+            "lines without the field that is their partition key, or with an empty one, sent with a random key",
+            f.partition_key_missing.clone(),
+        );
+        registry.register(
+            "replaced_characters_lines",
+            "lines whose invalid UTF-8 became U+FFFD in JSON",
+            f.replaced_characters_lines.clone(),
+        );
+        registry.register(
+            "file_problems",
+            "files that could not be read, by reason, once for each time they became so",
+            f.file_problems.clone(),
+        );
+        registry.register("open_files", "files being tailed", f.open_files.clone());
+        registry.register("lag_bytes", "bytes of the tailed files not read yet", f.lag_bytes.clone());
+        registry.register("paused", "1 while the flow cannot deliver and waits", f.paused.clone());
+        Self { registry, families, flows: Mutex::default() }
+    }
+}
+
+/// The metrics of one flow; a clone counts into the same counters.
+#[derive(Clone)]
+pub struct FlowMetrics(Arc<FlowCounters>);
+
+impl std::ops::Deref for FlowMetrics {
+    type Target = FlowCounters;
+    fn deref(&self) -> &FlowCounters {
+        &self.0
+    }
+}
+
+/// The counters of one flow; what each means is said where it is registered.
+#[expect(missing_docs, reason = "the help text of each is in `Metrics::default`")]
+pub struct FlowCounters {
+    pub name: String,
+    pub read_bytes: Counter,
+    pub read_lines: Counter,
+    pub delivered_bytes: Counter,
+    pub unreachable_bytes: Counter,
+    pub delivered_user_records: Counter,
+    pub delivered_records: Counter,
+    pub delivered_record_bytes: Counter,
+    pub possibly_doubled_records: Counter,
+    pub mismatched_lines: Counter,
+    pub type_mismatches: Counter,
+    pub partition_key_missing_lines: Counter,
+    pub replaced_characters_lines: Counter,
+    pub open_files: Gauge,
+    pub lag_bytes: Gauge,
+    pub paused: Gauge,
+    in_flight_bytes: Gauge,
+    dropped_bytes: Vec<(DropReason, Counter)>,
+    requests: Family<ByReason, Counter>,
+    failed_records: Family<ByReason, Counter>,
+    file_problems: Family<ByReason, Counter>,
+}
+
+impl Metrics {
+    /// The metrics of the flow `name`, registered now.
+    pub fn flow(&self, name: &str) -> FlowMetrics {
+        let by_flow = ByFlow { flow: name.to_owned() };
+        let f = &self.families;
+        let of = |family: &Family<ByFlow, Counter>| family.get_or_create(&by_flow).clone();
+        let flow = FlowMetrics(Arc::new(FlowCounters {
+            name: name.to_owned(),
+            read_bytes: of(&f.read_bytes),
+            read_lines: of(&f.read_lines),
+            delivered_bytes: of(&f.delivered_bytes),
+            unreachable_bytes: of(&f.unreachable_bytes),
+            delivered_user_records: of(&f.delivered_user_records),
+            delivered_records: of(&f.delivered_records),
+            delivered_record_bytes: of(&f.delivered_record_bytes),
+            possibly_doubled_records: of(&f.possibly_doubled_records),
+            mismatched_lines: of(&f.mismatched_lines),
+            type_mismatches: of(&f.type_mismatches),
+            partition_key_missing_lines: of(&f.partition_key_missing),
+            replaced_characters_lines: of(&f.replaced_characters_lines),
+            open_files: f.open_files.get_or_create(&by_flow).clone(),
+            lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
+            paused: f.paused.get_or_create(&by_flow).clone(),
+            in_flight_bytes: f.in_flight_bytes.get_or_create(&by_flow).clone(),
+            dropped_bytes: DropReason::ALL
+                .map(|reason| (reason, f.dropped_bytes.get_or_create(&by_reason(name, reason.as_str())).clone()))
+                .to_vec(),
+            requests: f.requests.clone(),
+            failed_records: f.failed_records.clone(),
+            file_problems: f.file_problems.clone(),
+        }));
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow.clone());
+        flow
+    }
+
+    /// The flows registered so far.
+    pub fn flows(&self) -> Vec<FlowMetrics> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything, in the text format that Prometheus scrapes (OpenMetrics 1.0).
+    pub fn render(&self) -> String {
+        for flow in self.flows() {
+            flow.in_flight_bytes.set(i64::try_from(flow.in_flight()).unwrap_or(i64::MAX));
+        }
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl FlowCounters {
+    /// Counts bytes of files that are settled for the first time.
+    pub fn settled(&self, outcome: Outcome, byte_count: u64) {
+        match outcome {
+            Outcome::Delivered => self.delivered_bytes.inc_by(byte_count),
+            Outcome::Dropped(reason) => self.dropped(reason).inc_by(byte_count),
+        };
+    }
+
+    /// The counter of bytes dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> &Counter<u64, AtomicU64> {
+        let (_, counter) = self.dropped_bytes.iter().find(|(of, _)| *of == reason).expect("there is a counter for every reason");
+        counter
+    }
+
+    /// Bytes dropped for any reason.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes.iter().map(|(_, counter)| counter.get()).sum()
+    }
+
+    /// Bytes read and neither delivered nor dropped yet.
+    pub fn in_flight(&self) -> u64 {
+        // Settled is looked at first: a byte is read before it is settled, so the difference is never negative.
+        let settled = self.delivered_bytes.get() + self.dropped_bytes();
+        self.read_bytes.get().saturating_sub(settled)
+    }
+
+    /// Counts a request by what became of it: `ok`, `partial`, or the name of the error.
+    pub fn request(&self, outcome: &str) {
+        self.requests.get_or_create(&by_reason(&self.name, outcome)).inc();
+    }
+
+    /// Counts Kinesis records that were not delivered by an attempt and are sent again.
+    pub fn failed_records(&self, error: &str, count: u64) {
+        self.failed_records.get_or_create(&by_reason(&self.name, error)).inc_by(count);
+    }
+
+    /// Counts a file that cannot be read.
+    pub fn file_problem(&self, reason: &str) {
+        self.file_problems.get_or_create(&by_reason(&self.name, reason)).inc();
+    }
+}
+
+fn by_reason(flow: &str, reason: &str) -> ByReason {
+    ByReason { flow: flow.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_names_that_dashboards_rely_on_and_the_balance() {
+        let metrics = Metrics::default();
+        let flow = metrics.flow("access");
+        flow.read_bytes.inc_by(100);
+        flow.settled(Outcome::Delivered, 60);
+        flow.settled(Outcome::Dropped(DropReason::TooLong), 30);
+        flow.request("ok");
+        let text = metrics.render();
+        for line in [
+            "kinetail_read_bytes_total{flow=\"access\"} 100",
+            "kinetail_delivered_bytes_total{flow=\"access\"} 60",
+            "kinetail_dropped_bytes_total{flow=\"access\",reason=\"too_long\"} 30",
+            "kinetail_dropped_bytes_total{flow=\"access\",reason=\"mismatch\"} 0",
+            "kinetail_in_flight_bytes{flow=\"access\"} 10",
+            "kinetail_requests_total{flow=\"access\",reason=\"ok\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What part of which file: the plain data that travels with every line.
+//!
+//! This module decides how neighbouring spans merge and how they are written into a tag. It does not
+//! know what a line is, nor when a span is settled.
+
+use std::fmt::{self, Write as _};
+
+/// One life of one file in one flow.
+///
+/// The number is random and is kept in the offset store, so that a restart finds the same life again.
+/// A truncated file starts a new life, and so a new key; offsets below one key only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileKey(pub u64);
+
+impl fmt::Debug for FileKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileKey({:016x})", self.0)
+    }
+}
+
+/// Bytes `start..end` of one file. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// The file that the bytes are of.
+    pub file: FileKey,
+    /// Offset of the first byte.
+    pub start: u64,
+    /// Offset behind the last byte; greater than `start`.
+    pub end: u64,
+}
+
+impl Span {
+    /// The span of the bytes `start..end` of `file`.
+    pub fn new(file: FileKey, start: u64, end: u64) -> Self {
+        debug_assert!(start < end, "empty span {start}..{end}");
+        Self { file, start, end }
+    }
+
+    /// How many bytes it covers.
+    pub fn byte_count(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// Spans in the order in which they were added; a span that continues the last one of its file merges with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spans(Vec<Span>);
+
+/// How far back [`Spans::push`] looks for a neighbour: enough for a few files whose chunks alternate,
+/// few enough that a push stays a handful of comparisons.
+const MERGE_WINDOW: usize = 4;
+
+impl Spans {
+    /// Adds a span behind those that are there.
+    pub fn push(&mut self, span: Span) {
+        let neighbour = self.0.iter_mut().rev().take(MERGE_WINDOW).find(|last| last.file == span.file && last.end == span.start);
+        match neighbour {
+            Some(last) => last.end = span.end,
+            None => self.0.push(span),
+        }
+    }
+
+    /// Adds all spans of `others`.
+    pub fn extend(&mut self, others: &Self) {
+        for span in &others.0 {
+            self.push(*span);
+        }
+    }
+
+    /// The spans, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Span> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// How many separate spans these are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many bytes they cover together.
+    pub fn byte_count(&self) -> u64 {
+        self.iter().map(|span| span.byte_count()).sum()
+    }
+
+    /// The text that stands in the tag of an aggregate: for each file `<key>:`, then for each span
+    /// `<gap>+<length>` separated by commas, the gap counted from the end of the span before (from 0 for
+    /// the first, and signed because chunks of one file may be aggregated out of order); files are
+    /// separated by `;`. All numbers are hexadecimal.
+    pub fn to_tag(&self) -> String {
+        let mut text = String::with_capacity(self.tag_byte_count_max());
+        let mut previous: Option<Span> = None;
+        for span in self.iter() {
+            let from = match previous {
+                Some(last) if last.file == span.file => {
+                    text.push(',');
+                    last.end
+                }
+                Some(_) => {
+                    let _ = write!(text, ";{:x}:", span.file.0);
+                    0
+                }
+                None => {
+                    let _ = write!(text, "{:x}:", span.file.0);
+                    0
+                }
+            };
+            let sign = if span.start < from { "-" } else { "" };
+            let _ = write!(text, "{sign}{:x}+{:x}", span.start.abs_diff(from), span.byte_count());
+            previous = Some(span);
+        }
+        text
+    }
+
+    /// No tag of these spans is longer than this many bytes.
+    pub fn tag_byte_count_max(&self) -> usize {
+        self.count() * SPAN_TAG_BYTES_MAX
+    }
+
+    /// Reads what [`Spans::to_tag`] wrote; `None` when it is not such a text.
+    pub fn from_tag(text: &str) -> Option<Self> {
+        let mut spans = Self::default();
+        for of_file in text.split(';') {
+            let (key, list) = of_file.split_once(':')?;
+            let file = FileKey(u64::from_str_radix(key, 16).ok()?);
+            let mut end = 0u64;
+            for item in list.split(',') {
+                let (gap, length) = item.split_once('+')?;
+                let start = match gap.strip_prefix('-') {
+                    Some(back) => end.checked_sub(u64::from_str_radix(back, 16).ok()?)?,
+                    None => end.checked_add(u64::from_str_radix(gap, 16).ok()?)?,
+                };
+                end = start.checked_add(u64::from_str_radix(length, 16).ok()?)?;
+                if end == start {
+                    return None;
+                }
+                spans.push(Span::new(file, start, end));
+            }
+        }
+        Some(spans)
+    }
+}
+
+/// The longest that one span can be in a tag: `;` key `:` sign gap `+` length, 16 digits each.
+pub const SPAN_TAG_BYTES_MAX: usize = 1 + 16 + 1 + 1 + 16 + 1 + 16;
+
+impl FromIterator<Span> for Spans {
+    fn from_iter<T: IntoIterator<Item = Span>>(iter: T) -> Self {
+        let mut spans = Self::default();
+        for span in iter {
+            spans.push(span);
+        }
+        spans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn span(file: u64, start: u64, end: u64) -> Span {
+        Span::new(FileKey(file), start, end)
+    }
+
+    #[test]
+    fn neighbours_merge_also_when_chunks_of_two_files_alternate() {
+        let spans: Spans = [span(1, 0, 10), span(2, 0, 5), span(1, 10, 20), span(2, 5, 9), span(1, 30, 31)].into_iter().collect();
+        assert_eq!(spans.iter().collect::<Vec<_>>(), [span(1, 0, 20), span(2, 0, 9), span(1, 30, 31)]);
+        assert_eq!(spans.byte_count(), 30);
+    }
+
+    #[test]
+    fn the_tag_is_short_for_lines_of_one_file() {
+        let spans: Spans = [span(0xabc, 0x100, 0x1f0), span(0xabc, 0x200, 0x2f0)].into_iter().collect();
+        assert_eq!(spans.to_tag(), "abc:100+f0,10+f0");
+    }
+
+    #[test]
+    fn rubbish_is_not_a_tag() {
+        for text in ["", "x", "1:", "1:2", "1:2+0", "1:ffffffffffffffff+1", "1:-1+1", "1:1+1,", ";1:1+1"] {
+            assert_eq!(Spans::from_tag(text), None, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tag_reads_back_as_the_spans_it_was_written_from(list in proptest::collection::vec((0u64..4, 0..u64::MAX - 1000, 1u64..1000), 1..40)) {
+            let spans: Spans = list.into_iter().map(|(file, start, len)| span(file, start, start + len)).collect();
+            let tag = spans.to_tag();
+            prop_assert!(tag.len() <= spans.tag_byte_count_max());
+            prop_assert_eq!(Spans::from_tag(&tag), Some(spans));
+        }
+    }
+}
