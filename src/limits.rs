@@ -101,6 +101,15 @@ pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// How often a line of figures is logged.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 
+// --- Admin address ---
+
+/// Connections served at once: a scraper or two, a health check, a person.
+pub const ADMIN_CONNECTIONS: usize = 16;
+/// From the accepted connection to the last byte of the answer; Prometheus gives up after 10 s too.
+pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long no connection is accepted after one could not be.
+pub const ADMIN_ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
 const _: () = assert!(AGGREGATE_BYTES_TARGET < RECORD_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
 const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80);

@@ -1,0 +1,249 @@
+//! The admin address: `/metrics` for Prometheus and `/health` for whoever watches the process, over HTTP/1.1.
+//!
+//! It only reads: nothing that is asked here can change or hold up the way of a line. A connection carries
+//! one request and a connection that dawdles is closed, so that a stuck scraper cannot occupy the few there are.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::health::{FlowHealth, Health};
+use crate::limits;
+use crate::metrics::Metrics;
+
+/// The address, taken and not yet answering.
+pub struct Admin {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+}
+
+/// Takes `addr`; port 0 means any that is free.
+pub async fn bind(addr: SocketAddr) -> io::Result<Admin> {
+    let listener = TcpListener::bind(addr).await?;
+    let local_addr = listener.local_addr()?;
+    Ok(Admin { listener, local_addr })
+}
+
+impl Admin {
+    /// The address that was taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Answers until `stop` is ready. Requests under way then are cut off.
+    pub async fn serve(self, metrics: Arc<Metrics>, health: Health, stop: impl Future<Output = ()>) {
+        let slots = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            // The slot comes first: who finds none waits in the kernel's queue.
+            let accepted = async {
+                let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (slot, self.listener.accept().await)
+            };
+            tokio::select! {
+                () = &mut stop => return,
+                Some(_) = connections.join_next() => {}
+                (slot, accepted) = accepted => match accepted {
+                    Ok((stream, _)) => {
+                        let answered = answer_one(stream, metrics.clone(), health.clone());
+                        connections.spawn(async move {
+                            let _slot = slot;
+                            answered.await;
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection to the admin address");
+                        // Out of descriptors, mostly: the error would come back at once, again and again.
+                        tokio::time::sleep(limits::ADMIN_ACCEPT_BACKOFF).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+async fn answer_one(stream: TcpStream, metrics: Arc<Metrics>, health: Health) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &metrics, &health);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    // Whoever asked has gone or is too slow; neither is of interest to the operator.
+    let _ = tokio::time::timeout(limits::ADMIN_CONNECTION_TIMEOUT, connection).await;
+}
+
+fn answer(method: &Method, path: &str, metrics: &Metrics, health: &Health) -> Response<Full<Bytes>> {
+    let page: fn(&Metrics, &Health) -> Response<Full<Bytes>> = match path {
+        "/health" => |_, health| health_page(health),
+        "/metrics" => |metrics, _| metrics_page(metrics),
+        _ => return text(StatusCode::NOT_FOUND, "not found; there are /health and /metrics\n"),
+    };
+    if method == Method::GET || method == Method::HEAD {
+        return page(metrics, health);
+    }
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+fn metrics_page(metrics: &Metrics) -> Response<Full<Bytes>> {
+    respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.render())
+}
+
+/// What `/health` says.
+#[derive(Serialize)]
+struct HealthPage {
+    status: &'static str,
+    flows: Vec<FlowPage>,
+}
+
+#[derive(Serialize)]
+struct FlowPage {
+    flow: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_seconds: Option<u64>,
+}
+
+impl From<FlowHealth> for FlowPage {
+    fn from(FlowHealth { flow, paused }: FlowHealth) -> Self {
+        match paused {
+            None => Self { flow, state: "delivering", reason: None, since_seconds: None },
+            Some(pause) => {
+                let since_seconds = Some(pause.since.elapsed().as_secs());
+                Self { flow, state: "paused", reason: Some(pause.reason), since_seconds }
+            }
+        }
+    }
+}
+
+fn health_page(health: &Health) -> Response<Full<Bytes>> {
+    let flows = health.flows();
+    let (status, word) = match flows.iter().any(|flow| flow.paused.is_some()) {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "paused"),
+        false => (StatusCode::OK, "ok"),
+    };
+    let page = HealthPage { status: word, flows: flows.into_iter().map(FlowPage::from).collect() };
+    let json = serde_json::to_string(&page).expect("strings and numbers are always JSON");
+    respond(status, "application/json", json)
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    respond(status, "text/plain; charset=utf-8", body)
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Sends `request` as it is to an admin address with one flow, "access", and returns the whole answer.
+    async fn ask(request: &str, prepare: impl FnOnce(&Metrics, &Health)) -> String {
+        let (metrics, health) = (Arc::new(Metrics::default()), Health::default());
+        prepare(&metrics, &health);
+        let admin = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let mut stream = TcpStream::connect(admin.local_addr()).await.unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(admin.serve(metrics, health, async {
+            let _ = stopped.await;
+        }));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        drop(stop);
+        serving.await.unwrap();
+        answer
+    }
+
+    fn get(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    }
+
+    #[tokio::test]
+    async fn health_is_200_while_every_flow_delivers() {
+        let answer = ask(&get("/health"), |_, health| drop(health.flow("access"))).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with(r#"{"status":"ok","flows":[{"flow":"access","state":"delivering"}]}"#), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn health_is_503_with_the_reason_while_a_flow_is_paused() {
+        let answer = ask(&get("/health?verbose"), |_, health| {
+            health.flow("errors").delivering();
+            health.flow("access").paused("no such stream \"x\"");
+        })
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        let flows = r#"{"flow":"access","state":"paused","reason":"no such stream \"x\"","since_seconds":0}"#;
+        let expected = format!(r#"{{"status":"paused","flows":[{{"flow":"errors","state":"delivering"}},{flows}]}}"#);
+        assert!(answer.ends_with(&expected), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics_text() {
+        let answer = ask(&get("/metrics"), |metrics, _| {
+            metrics.flow("access").read_bytes.inc_by(7);
+        })
+        .await;
+        assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{answer}");
+        assert!(answer.contains("kinetail_read_bytes_total{flow=\"access\"} 7\n"), "{answer}");
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn head_is_answered_without_a_body_and_other_methods_and_paths_are_refused() {
+        let head = ask("HEAD /health HTTP/1.1\r\nhost: localhost\r\n\r\n", |_, _| {}).await;
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        let post = ask("POST /health HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n", |_, _| {}).await;
+        assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
+        let elsewhere = ask(&get("/status/"), |_, _| {}).await;
+        assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_make_way_for_one_that_does() {
+        let admin = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let addr = admin.local_addr();
+        let serving = tokio::spawn(admin.serve(Arc::default(), Health::default(), std::future::pending()));
+        let mut silent = Vec::new();
+        for _ in 0..limits::ADMIN_CONNECTIONS {
+            silent.push(TcpStream::connect(addr).await.unwrap());
+        }
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(get("/health").as_bytes()).await.unwrap();
+        // Nobody is served before time passes, and with a paused clock it passes only once all are waiting.
+        tokio::time::pause();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        serving.abort();
+    }
+}
