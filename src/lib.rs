@@ -1,6 +1,8 @@
 //! x
 pub mod config;
+pub mod deaggregator;
 pub mod discovery;
+pub mod hash_key;
 pub mod health;
 pub mod limits;
 pub mod metrics;
