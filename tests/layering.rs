@@ -1,0 +1,169 @@
+//! Who may know what: a module that reaches for something it should leave to another fails here.
+#![allow(clippy::unwrap_used, reason = "a source file that cannot be read fails the test")]
+
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+
+/// What only some modules may know, and which.
+const KNOWN_BY: &[(&str, &[&str])] = &[
+    ("annotate_snippets", &["config"]),
+    ("aws_config", &["sender::kinesis"]),
+    ("aws_sdk_kinesis", &["sender::kinesis", "local"]),
+    ("aws_smithy_http_client", &["sender::kinesis"]),
+    ("axum", &["local"]),
+    ("clap", &["main"]),
+    ("ferrokinesis", &["local"]),
+    ("glob", &["discovery"]),
+    ("http_body_util", &["admin"]),
+    ("hyper", &["admin"]),
+    ("indicatif", &["local"]),
+    ("md5", &["aggregator", "deaggregator", "hash_key"]),
+    ("notify", &["discovery::watch"]),
+    ("prometheus_client", &["metrics"]),
+    ("sled", &["offsets"]),
+    ("std::fs", &["checkpointer", "command", "config", "discovery", "local", "offsets", "tailer"]),
+    ("std::net", &["admin", "command", "config", "local"]),
+    ("std::process", &["main"]),
+    ("toml", &["config"]),
+    ("tracing_subscriber", &["command"]),
+];
+
+/// Modules that take bytes, the time and random numbers as arguments, and wait for nothing.
+const PURE: &[&str] = &[
+    "aggregator",
+    "collector",
+    "deaggregator",
+    "hash_key",
+    "limits",
+    "processor",
+    "sender::outcome",
+    "settlement",
+    "span",
+    "tailer::lines",
+];
+
+/// What a pure module would need for anything else.
+const IMPURE: &[&str] = &[
+    "fastrand",
+    "getrandom",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::sync",
+    "std::thread",
+    "tokio",
+    "tracing",
+    r"(?:std::time::)?Instant::now",
+    r"(?:std::time::)?SystemTime::now",
+];
+
+/// The code of one module, without comments and tests.
+struct Module {
+    name: String,
+    code: String,
+}
+
+impl Module {
+    fn is_in(&self, module: &str) -> bool {
+        self.name == module || self.name.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"))
+    }
+
+    /// Whether a path that begins with `what` occurs, a pattern of names and `::`.
+    fn mentions(&self, what: &str) -> bool {
+        let alone = Regex::new(&format!(r"(?:^|[^\w:])(?:::)?{what}\b(?:::|;|\(|\s+as\b)")).unwrap();
+        // `use std::{fmt, fs}` names std::fs too.
+        let in_braces = what
+            .rsplit_once("::")
+            .map(|(parent, name)| Regex::new(&format!(r"(?:^|[^\w:]){parent}::\{{(?:[^;]*[\s,{{])?{name}\b[^;]*;")).unwrap());
+        alone.is_match(&self.code) || in_braces.is_some_and(|pattern| pattern.is_match(&self.code))
+    }
+}
+
+fn modules() -> Vec<Module> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut modules = Vec::new();
+    let mut folders = vec![source.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().unwrap() != "tests.rs" {
+                let name = path.strip_prefix(&source).unwrap().with_extension("");
+                let name = name.to_str().unwrap().replace('/', "::");
+                modules.push(Module { name, code: code_of(&fs::read_to_string(&path).unwrap()) });
+            }
+        }
+    }
+    modules
+}
+
+/// A source file without comments, and without what stands below `#[cfg(test)]`, which is always last.
+fn code_of(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    let lines = text.lines().map(|line| line.split("//").next().unwrap());
+    lines.fold(String::new(), |code, line| code + line + "\n")
+}
+
+#[test]
+fn each_module_knows_only_what_it_is_there_for() {
+    let modules = modules();
+    for (what, knowing) in KNOWN_BY {
+        for module in modules.iter().filter(|module| module.mentions(what)) {
+            assert!(knowing.iter().any(|name| module.is_in(name)), "`{}` knows {what}; only {knowing:?} may", module.name);
+        }
+        for name in *knowing {
+            let knows = modules.iter().any(|module| module.is_in(name) && module.mentions(what));
+            assert!(knows, "`{name}` may know {what}, and does not: take it out of the table");
+        }
+    }
+}
+
+#[test]
+fn pure_modules_need_nothing_but_their_arguments() {
+    let modules = modules();
+    for name in PURE {
+        let pure: Vec<&Module> = modules.iter().filter(|module| module.is_in(name)).collect();
+        assert!(!pure.is_empty(), "there is no module `{name}`: take it out of the list");
+        for module in pure {
+            for what in IMPURE {
+                assert!(!module.mentions(what), "`{}` is to be pure, and uses {what}", module.name);
+            }
+        }
+    }
+}
+
+/// main -> command -> agent -> stages -> pure modules.
+#[test]
+fn dependencies_point_one_way() {
+    for module in modules() {
+        if !module.is_in("command") && !module.is_in("main") && !module.is_in("lib") {
+            assert!(!module.mentions("crate::command"), "`{}` uses the commands", module.name);
+            assert!(!module.mentions("crate::agent"), "`{}` uses the composition root", module.name);
+        }
+        assert!(module.is_in("main") || !module.mentions("kinetail"), "`{}` names its own crate", module.name);
+    }
+}
+
+#[test]
+fn mentions_are_found_in_every_way_of_writing_them() {
+    let mentions = |code: &str, what: &str| Module { name: String::new(), code: code_of(code) }.mentions(what);
+    for code in [
+        "use std::fs;",
+        "use std::fs::{self, File};",
+        "use std::{fmt, fs, io};",
+        "    std::fs::read(path)",
+        "use std::{\n    fs::File,\n};",
+    ] {
+        assert!(mentions(code, "std::fs"), "{code}");
+    }
+    for code in ["use std::io;", "// std::fs::read", "use std::{fmt, io}; fn fs() {}", "#[cfg(test)]\nuse std::fs;"] {
+        assert!(!mentions(code, "std::fs"), "{code}");
+    }
+    assert!(mentions("use notify as n;", "notify") && mentions("let x = notify::recommended_watcher();", "notify"));
+    assert!(mentions("let now = Instant::now();", r"(?:std::time::)?Instant::now"));
+    assert!(!mentions("self.notify.notified()", "notify") && !mentions("crate::notify::x()", "notify"));
+}
