@@ -4,5 +4,6 @@ pub mod discovery;
 pub mod health;
 pub mod limits;
 pub mod metrics;
+pub mod processor;
 pub mod settlement;
 pub mod span;
