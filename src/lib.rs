@@ -1,4 +1,5 @@
 //! x
+pub mod command;
 pub mod config;
 pub mod discovery;
 pub mod health;
