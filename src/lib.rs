@@ -1,4 +1,8 @@
 //! x
+pub mod offsets;
+pub mod collector;
+pub mod budget;
+pub mod aggregator;
 pub mod admin;
 pub mod config;
 pub mod deaggregator;

@@ -75,6 +75,13 @@ pub const FLOW_BYTES_MIN: usize = 2 * MIB;
 /// The part of a flow's bytes that may wait in the packer, so that sending goes on while it fills.
 pub const PACKER_SHARE: usize = 4;
 
+/// Chunks between tailer and packer: one being packed, one waiting. The bound that counts is the budget.
+pub const CHUNKS_WAITING: usize = 2;
+/// Requests between packer and sender.
+pub const REQUESTS_WAITING: usize = 1;
+/// Reports on the road back. It is emptied as fast as memory goes, so this is only for bursts.
+pub const EVENTS_WAITING: usize = 1024;
+
 // --- Sending ---
 
 /// `max_delay` when the configuration says nothing.
@@ -93,6 +100,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the first byte sent to the last received; a request of 5 MiB in that time is 175 KiB/s.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The service drops idle connections earlier than the SDK's default of 90 s, which shows as resets
+/// (aws-sdk-rust issues 1106 and 440).
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// A flow that cannot deliver says so again this often.
 pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
 
