@@ -3,6 +3,8 @@
 mod pattern;
 mod scan;
 mod walk;
+mod watch;
 
 pub use pattern::PatternMistake;
 pub use scan::{Found, Globs, Problem, Scan};
+pub use watch::{Hints, Watch};

@@ -24,6 +24,8 @@ pub struct Scan {
     pub files: Vec<Found>,
     /// Paths that match and cannot be tailed, and folders that cannot be listed.
     pub problems: Vec<Problem>,
+    /// The folders in which a matching file could appear: those to watch.
+    pub folders: BTreeSet<PathBuf>,
 }
 
 /// A regular file that matches.
@@ -85,12 +87,7 @@ impl Globs {
             }
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Scan { files, problems: problems.into_iter().collect() }
-    }
-
-    /// The folders in which a matching file could appear: those to watch.
-    pub fn folders(&self) -> BTreeSet<PathBuf> {
-        walk(&self.files, &self.exclude).folders
+        Scan { files, problems: problems.into_iter().collect(), folders: walked.folders }
     }
 }
 

@@ -148,7 +148,7 @@ fn a_folder_that_may_not_be_listed_is_a_problem_and_hides_no_other() {
 fn the_folders_to_watch_are_those_in_which_a_match_could_appear() {
     let root = folder(&["app/a/x.log", "app/b/old/y.log", "app/z.txt", ".hidden/a.log", "other/"]);
     let watched = |patterns: &[&str]| -> Vec<String> {
-        globs(root.path(), patterns).folders().iter().map(|path| relative(root.path(), path)).collect()
+        globs(root.path(), patterns).scan().folders.iter().map(|path| relative(root.path(), path)).collect()
     };
     assert_eq!(watched(&["app/*.log"]), ["app"]);
     assert_eq!(watched(&["app/z.txt"]), ["app"]);
