@@ -5,10 +5,28 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 use regex::bytes::Regex;
+use toml::de::DeTable;
+
+use crate::limits::MEMORY_PER_FLOW_MIN;
+use reader::{Findings, Placed, Table};
+use units::size_written;
+
+mod agent;
+mod aws;
+mod flow;
+mod kinesis;
+mod mistakes;
+mod parse;
+mod reader;
+mod units;
+
+pub use mistakes::{Mistake, Mistakes};
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";
@@ -168,3 +186,114 @@ pub enum PartitionKey {
     /// The value of a field of `[flow.parse]`, written `${field}`. A line without it counts and is sent as with `Random`.
     Field(String),
 }
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It was read and is wrong.
+    Mistaken(Mistakes),
+}
+
+impl Config {
+    /// Reads the configuration file `path`.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let bytes = fs::read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+        let file = path.to_string_lossy();
+        let source = match String::from_utf8(bytes) {
+            Ok(source) => source,
+            Err(error) => return Err(LoadError::Mistaken(not_utf8(&error, &file))),
+        };
+        Self::parse(&source, &file).map_err(LoadError::Mistaken)
+    }
+
+    /// Reads `source`, the text of the configuration `file`, which is only named.
+    pub fn parse(source: &str, file: &str) -> Result<Self, Mistakes> {
+        let (entries, syntax_errors) = DeTable::parse_recoverable(source);
+        let findings = Findings::new(!syntax_errors.is_empty());
+        let config = Table::read_top(&findings, entries.get_ref(), |top| Self::read(top, source));
+        let mut all = findings.into_mistakes();
+        let torn_lines: Vec<usize> =
+            syntax_errors.iter().filter_map(|error| Some(line_of(source, error.span()?.start))).collect();
+        // What else is wrong on a torn line is only an effect of the tear.
+        all.retain(|mistake| !torn_lines.contains(&line_of(source, mistake.place.start)));
+        all.extend(syntax_errors.iter().map(|error| Mistake {
+            place: error.span().unwrap_or_default(),
+            message: error.message().to_owned(),
+            help: None,
+        }));
+        match config {
+            Some(config) if all.is_empty() => Ok(config),
+            _ => Err(Mistakes::new(file, source, all)),
+        }
+    }
+
+    /// Reads the top level; none when a flow could not be understood.
+    fn read(top: &mut Table<'_>, source: &str) -> Option<Self> {
+        let (agent, memory_max) = top.section("agent", agent::read);
+        let aws = top.section("aws", aws::read);
+        top.require("flow", "write [[flow]], and below it name, files and [flow.kinesis]");
+        let flows = top.sections("flow", |table| (flow::read(table, source), table.place().clone()));
+        let (flows, places): (Vec<_>, Vec<_>) = flows.into_iter().unzip();
+        let (flows, names): (Vec<_>, Vec<_>) = flows.into_iter().unzip();
+
+        for (index, name) in names.iter().enumerate() {
+            let same = |earlier: &&Option<Placed<String>>| {
+                earlier.as_ref().is_some_and(|e| name.as_ref().is_some_and(|n| e.value == n.value))
+            };
+            if let (Some(name), Some(Some(first))) = (name, names[..index].iter().find(same)) {
+                let help =
+                    format!("line {} has it already; offsets and metrics are kept by it", line_of(source, first.place.start));
+                top.mistake(&name.place, format!("`name` is taken: \"{}\"", name.value), help);
+            }
+        }
+        let memory_needed = flows.len() * MEMORY_PER_FLOW_MIN;
+        if agent.memory_max < memory_needed
+            && let Some(place) = memory_max.map(|written| written.place).or(places.last().cloned())
+        {
+            let message =
+                format!("`memory_max` of {} does not suffice for {} flows", size_written(agent.memory_max), flows.len());
+            top.mistake(&place, message, format!("write memory_max = \"{}\" in [agent], or more", size_written(memory_needed)));
+        }
+        Some(Self { agent, aws, flows: flows.into_iter().collect::<Option<_>>()? })
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, .. } => write!(f, "cannot read the configuration {}", path.display()),
+            Self::Mistaken(mistakes) => mistakes.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            Self::Mistaken(_) => None,
+        }
+    }
+}
+
+fn line_of(source: &str, offset: usize) -> usize {
+    mistakes::position(source, offset).0
+}
+
+fn not_utf8(error: &FromUtf8Error, file: &str) -> Mistakes {
+    let start = error.utf8_error().valid_up_to();
+    let message = "the file is not UTF-8 text".to_owned();
+    // Up to the first invalid byte, of which one U+FFFD is made, the text is as it was.
+    let mistake = Mistake { place: start..start + char::REPLACEMENT_CHARACTER.len_utf8(), message, help: None };
+    Mistakes::new(file, &String::from_utf8_lossy(error.as_bytes()), vec![mistake])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,21 @@
 //! x
 pub mod admin;
+pub mod agent;
+pub mod aggregator;
+pub mod budget;
+pub mod checkpointer;
+pub mod collector;
+pub mod command;
 pub mod config;
 pub mod deaggregator;
 pub mod discovery;
-pub mod hash_key;
 pub mod health;
 pub mod limits;
 pub mod metrics;
+pub mod offsets;
+pub mod packer;
+pub mod processor;
+pub mod sender;
 pub mod settlement;
 pub mod span;
+pub mod tailer;

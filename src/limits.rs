@@ -68,15 +68,28 @@ pub const MEMORY_PER_LINE_BYTE: usize = 4;
 pub const MEMORY_DEFAULT: usize = 64 * MIB;
 /// The least that `memory_max` can be for each flow: two lines of the greatest length and a piece read.
 pub const MEMORY_PER_FLOW_MIN: usize = MEMORY_PER_LINE_BYTE * FLOW_BYTES_MIN;
+/// The most that `memory_max` can be, so that products of it fit a `usize`.
+pub const MEMORY_MAX: usize = usize::MAX >> 20;
 /// The least that a flow needs for bytes read and not settled.
 pub const FLOW_BYTES_MIN: usize = 2 * MIB;
 /// The part of a flow's bytes that may wait in the packer, so that sending goes on while it fills.
 pub const PACKER_SHARE: usize = 4;
 
+/// Chunks between tailer and packer: one being packed, one waiting. The bound that counts is the budget.
+pub const CHUNKS_WAITING: usize = 2;
+/// Requests between packer and sender.
+pub const REQUESTS_WAITING: usize = 1;
+/// Reports on the road back. It is emptied as fast as memory goes, so this is only for bursts.
+pub const EVENTS_WAITING: usize = 1024;
+
 // --- Sending ---
 
 /// `max_delay` when the configuration says nothing.
 pub const MAX_DELAY_DEFAULT: Duration = Duration::from_secs(1);
+/// Least `max_delay`: with less, every line is a request.
+pub const MAX_DELAY_MIN: Duration = Duration::from_millis(10);
+/// Greatest `max_delay`, that of the Java agent's `maxBufferAgeMillis`.
+pub const MAX_DELAY_MAX: Duration = Duration::from_secs(15 * 60);
 /// Requests of one flow in flight at once: at 5 MiB each more than a host's network gives.
 pub const REQUESTS_IN_FLIGHT: usize = 4;
 /// First wait before a retry; doubles up to `BACKOFF_MAX`, each with full jitter above one half.
@@ -87,6 +100,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the first byte sent to the last received; a request of 5 MiB in that time is 175 KiB/s.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The service drops idle connections earlier than the SDK's default of 90 s, which shows as resets
+/// (aws-sdk-rust issues 1106 and 440).
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// A flow that cannot deliver says so again this often.
 pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
 
@@ -98,6 +114,8 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// `drain_timeout` when the configuration says nothing.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Greatest `drain_timeout`: service managers wait for minutes at most.
+pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often a line of figures is logged.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 

@@ -1,0 +1,176 @@
+//! The composition root: every arrow of the drawing is one line, and the order in which everything ends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::budget::Budget;
+use crate::checkpointer::{Checkpointer, FlowAccount};
+use crate::config::{Config, Flow};
+use crate::discovery::{Globs, Hints, Watch};
+use crate::health::Health;
+use crate::limits::{CHUNKS_WAITING, EVENTS_WAITING, MEMORY_PER_LINE_BYTE, REQUESTS_WAITING, SUMMARY_INTERVAL};
+use crate::metrics::Metrics;
+use crate::offsets::{Offsets, Row};
+use crate::packer::{DeliveryTokens, Packer};
+use crate::sender::{Destination, Sender};
+use crate::span::FileKey;
+use crate::tailer::{self, Mode, Tailer};
+
+/// What a run needs beside the configuration.
+pub struct Setting {
+    /// Where offsets are kept.
+    pub store: Arc<Offsets>,
+    /// The rows that were in it.
+    pub rows: Vec<(FileKey, Row)>,
+    /// What counts.
+    pub metrics: Arc<Metrics>,
+    /// What tells whether flows deliver.
+    pub health: Health,
+    /// How long to go on.
+    pub mode: Mode,
+    /// Names this run; random.
+    pub run_id: u128,
+    /// Where files are read.
+    pub reading: Reading,
+}
+
+/// Where files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Each flow on a thread of its own, with notifications: a file system that hangs holds up its own flow only.
+    OwnThreads,
+    /// On the caller's runtime, without notifications, so that a simulation is repeatable.
+    Here,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything that was read is settled and committed.
+    Drained,
+    /// The drain timeout passed first. What was settled is committed, the rest will be read again.
+    TimedOut,
+}
+
+/// Runs all flows until `stop` is true, or, with [`Mode::Once`], until everything is settled.
+///
+/// # Errors
+/// A thread could not be started.
+pub async fn run<D: Destination>(
+    config: &Config,
+    setting: Setting,
+    mut stop: watch::Receiver<bool>,
+    destination_of: impl Fn(&Flow) -> D,
+) -> io::Result<Ending> {
+    let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len().max(1);
+    let mut random = fastrand::Rng::with_seed(setting.run_id as u64 ^ (setting.run_id >> 64) as u64);
+    let (events, events_out) = mpsc::channel(EVENTS_WAITING);
+    let mut accounts = Vec::new();
+    let mut stages = JoinSet::new();
+    let mut tailers = Vec::new();
+
+    for (flow_index, flow) in config.flows.iter().enumerate() {
+        let flow = Arc::new(flow.clone());
+        let metrics = setting.metrics.flow(&flow.name);
+        let budget = Budget::new(budget_bytes);
+        let tokens = DeliveryTokens::new(setting.run_id, flow_index, config.flows.len());
+        let health = setting.health.flow(&flow.name);
+        let hints = Hints::default();
+        let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
+        let (requests, requests_out) = mpsc::channel(REQUESTS_WAITING);
+        accounts.push(FlowAccount { metrics: metrics.clone(), budget: budget.clone() });
+
+        let request_bytes = flow.kinesis.request_bytes;
+        let sender = Sender::new(destination_of(&flow), request_bytes, events.clone(), metrics.clone(), health, random.fork());
+        let packer = Packer::new(Arc::clone(&flow), tokens, budget_bytes, requests, events.clone(), metrics.clone());
+        tailers.push(Tailer::new(tailer::Parts {
+            flow_index,
+            globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,
+            watch: (setting.reading == Reading::OwnThreads).then(|| Watch::new(&hints)),
+            hints,
+            rows: setting.rows.iter().filter(|(_, row)| row.flow == flow.name).cloned().collect(),
+            flow,
+            chunks,
+            events: events.clone(),
+            budget,
+            metrics,
+            random: random.fork(),
+        }));
+        stages.spawn(packer.run(chunks_out));
+        stages.spawn(sender.run(requests_out));
+    }
+    drop(events);
+    let checkpointer = tokio::spawn(Checkpointer::new(setting.store, accounts).run(events_out));
+    for tailer in tailers {
+        match setting.reading {
+            Reading::Here => _ = stages.spawn(tailer.run(setting.mode, stop.clone())),
+            Reading::OwnThreads => on_own_thread(tailer, setting.mode, stop.clone())?,
+        }
+    }
+
+    let summary = tokio::spawn(log_summaries(Arc::clone(&setting.metrics)));
+    let ending = drain(&mut stages, &mut stop, config.agent.drain_timeout).await;
+    // Dropping the stages that are left ends the events, and with them the checkpointer.
+    stages.shutdown().await;
+    if let Err(error) = checkpointer.await {
+        tracing::error!(%error, "the last offsets were not committed");
+    }
+    summary.abort();
+    Ok(ending)
+}
+
+/// Waits for the stages to end, each after the one before it; after `stop` not longer than `timeout`.
+async fn drain(stages: &mut JoinSet<()>, stop: &mut watch::Receiver<bool>, timeout: Duration) -> Ending {
+    let deadline = async {
+        if stop.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(timeout).await;
+    };
+    let ended = async {
+        while let Some(stage) = stages.join_next().await {
+            if let Err(error) = stage
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = ended => Ending::Drained,
+        () = deadline => Ending::TimedOut,
+    }
+}
+
+fn on_own_thread(tailer: Tailer, mode: Mode, stop: watch::Receiver<bool>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name("tailer".to_owned()).spawn(move || runtime.block_on(tailer.run(mode, stop)))?;
+    Ok(())
+}
+
+async fn log_summaries(metrics: Arc<Metrics>) {
+    let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for flow in metrics.flows() {
+            tracing::info!(
+                flow = flow.name,
+                read_lines = flow.read_lines.get(),
+                read_bytes = flow.read_bytes.get(),
+                delivered_bytes = flow.delivered_bytes.get(),
+                dropped_bytes = flow.dropped_bytes(),
+                in_flight_bytes = flow.in_flight(),
+                lag_bytes = flow.lag_bytes.get(),
+                open_files = flow.open_files.get(),
+                "so far"
+            );
+        }
+    }
+}

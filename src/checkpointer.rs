@@ -1,0 +1,220 @@
+//! Settles, coalesces, commits: the road back.
+//!
+//! This task owns what is settled of every file. It counts each byte once however often it is reported,
+//! gives budget back, and once a second commits every watermark that moved as one batch. It waits for
+//! nothing but the disk, so that the road back never waits for the road out.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::budget::Budget;
+use crate::limits::COMMIT_INTERVAL;
+use crate::metrics::FlowMetrics;
+use crate::offsets::{Fingerprint, Offsets, Row};
+use crate::settlement::{Settled, Settlement};
+use crate::span::FileKey;
+
+/// What tailers, packers and senders report.
+#[derive(Debug)]
+pub enum Event {
+    /// A tailer has begun a life of a file; comes before everything else about that life.
+    Opened(Opened),
+    /// The beginning of a file that was short has grown.
+    Identified(FileKey, Fingerprint),
+    /// A file that is tailed was seen under another name.
+    Renamed(FileKey, Arc<Path>),
+    /// Spans need no more care.
+    Settled(Settled),
+    /// No more will be read of this life than `read_until`.
+    Closed {
+        /// The life.
+        file: FileKey,
+        /// First byte not read.
+        read_until: u64,
+        /// Keep its row: the file may come back.
+        keep: bool,
+    },
+    /// A row of the store belongs to no life that can go on.
+    Forgotten(FileKey),
+}
+
+/// A life of a file that begins or goes on.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its key.
+    pub file: FileKey,
+    /// Index of its flow, in the order of the configuration.
+    pub flow_index: usize,
+    /// Where it was found.
+    pub path: Arc<Path>,
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+    /// Its beginning.
+    pub fingerprint: Fingerprint,
+    /// What of it is settled.
+    pub settlement: Settlement,
+}
+
+/// What the checkpointer needs of each flow.
+pub struct FlowAccount {
+    /// Counts what is settled.
+    pub metrics: FlowMetrics,
+    /// Gets back what is settled.
+    pub budget: Budget,
+}
+
+/// The task.
+pub struct Checkpointer {
+    store: Arc<Offsets>,
+    flows: Vec<FlowAccount>,
+    files: HashMap<FileKey, FileAccount>,
+    gone: Vec<FileKey>,
+    failing: bool,
+}
+
+struct FileAccount {
+    opened: Opened,
+    /// Something has changed since the last commit.
+    dirty: bool,
+    /// No more will be read than this.
+    read_until: Option<u64>,
+    keep: bool,
+}
+
+impl Checkpointer {
+    /// A checkpointer that commits to `store`; `flows` in the order of the configuration.
+    pub fn new(store: Arc<Offsets>, flows: Vec<FlowAccount>) -> Self {
+        Self { store, flows, files: HashMap::new(), gone: Vec::new(), failing: false }
+    }
+
+    /// Works until every sender of `events` is gone, then commits for the last time.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
+        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => break,
+                },
+                _ = commits.tick() => self.commit().await,
+            }
+        }
+        self.commit().await;
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Opened(opened) => self.open(opened),
+            Event::Identified(file, fingerprint) => self.change(file, |account| account.opened.fingerprint = fingerprint),
+            Event::Renamed(file, path) => self.change(file, |account| account.opened.path = path),
+            Event::Settled(settled) => self.settle(&settled),
+            Event::Closed { file, read_until, keep } => {
+                self.change(file, |account| {
+                    account.read_until = Some(read_until);
+                    account.keep = keep;
+                });
+                if !keep {
+                    self.gone.push(file);
+                }
+            }
+            Event::Forgotten(file) => self.gone.push(file),
+        }
+    }
+
+    /// A life that was closed and goes on may still have spans in flight: what is settled of it here is newer
+    /// than what the tailer knows.
+    fn open(&mut self, opened: Opened) {
+        let settlement = self.files.remove(&opened.file).map(|account| account.opened.settlement);
+        let settlement = settlement.unwrap_or_else(|| opened.settlement.clone());
+        let account = FileAccount { opened: Opened { settlement, ..opened }, dirty: true, read_until: None, keep: true };
+        self.files.insert(account.opened.file, account);
+    }
+
+    fn change(&mut self, file: FileKey, change: impl FnOnce(&mut FileAccount)) {
+        if let Some(account) = self.files.get_mut(&file) {
+            change(account);
+            account.dirty = true;
+        }
+    }
+
+    fn settle(&mut self, settled: &Settled) {
+        for span in settled.spans.iter() {
+            let Some(account) = self.files.get_mut(&span.file) else {
+                debug_assert!(false, "{span:?} settled before its file was opened, or after all of it was settled");
+                continue;
+            };
+            let newly_settled = account.opened.settlement.settle(span.start, span.end);
+            account.dirty |= newly_settled > 0;
+            let flow = &self.flows[account.opened.flow_index];
+            flow.metrics.settled(settled.outcome, newly_settled);
+            flow.budget.give_back(usize::try_from(newly_settled).unwrap_or(usize::MAX));
+        }
+    }
+
+    async fn commit(&mut self) {
+        let rows: Vec<(FileKey, Row)> = self
+            .files
+            .iter()
+            .filter(|(_, account)| account.dirty && account.keep)
+            .map(|(file, account)| (*file, self.row(account)))
+            .collect();
+        let gone = std::mem::take(&mut self.gone);
+        if !rows.is_empty() || !gone.is_empty() {
+            let store = Arc::clone(&self.store);
+            let written = tokio::task::spawn_blocking(move || {
+                let result = store.commit(&rows, &gone);
+                (result, gone)
+            });
+            match written.await {
+                Ok((Ok(()), _)) => self.committed(),
+                Ok((Err(error), gone)) => self.not_committed(&error, gone),
+                // The runtime is going down: nothing more can be written.
+                Err(_) => return,
+            }
+        }
+        self.files.retain(|_, account| account.dirty || !account.is_over());
+    }
+
+    fn committed(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            tracing::info!("offsets are committed again");
+        }
+        for account in self.files.values_mut() {
+            account.dirty = false;
+        }
+    }
+
+    fn not_committed(&mut self, error: &std::io::Error, gone: Vec<FileKey>) {
+        self.gone = gone;
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
+        }
+    }
+
+    fn row(&self, account: &FileAccount) -> Row {
+        let opened = &account.opened;
+        Row {
+            flow: self.flows[opened.flow_index].metrics.name.clone(),
+            path: opened.path.to_string_lossy().into_owned(),
+            device: opened.device,
+            inode: opened.inode,
+            fingerprint: opened.fingerprint,
+            watermark: opened.settlement.watermark(),
+            settled_above: opened.settlement.above().collect(),
+        }
+    }
+}
+
+impl FileAccount {
+    /// Nothing more will be settled of it.
+    fn is_over(&self) -> bool {
+        self.read_until.is_some_and(|end| self.opened.settlement.watermark() >= end)
+    }
+}

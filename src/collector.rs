@@ -1,0 +1,108 @@
+//! Entries into one `PutRecords` request, within the limits of the service.
+//!
+//! Pure. When a request that is not full is sent, is the packer's decision.
+
+use bytes::Bytes;
+
+use crate::limits::{REQUEST_MARGIN_BYTES, REQUEST_RECORDS_MAX};
+use crate::span::Spans;
+
+/// One Kinesis record. Its bytes are final: a retry sends the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Partition key, 1 to 256 characters. Of an aggregate, and of a record with a random key: the delivery token.
+    pub partition_key: String,
+    /// Explicit hash key, decimal; without it the service takes the MD5 of the partition key.
+    pub explicit_hash_key: Option<String>,
+    /// Data.
+    pub data: Bytes,
+    /// The bytes of files that it is made of.
+    pub spans: Spans,
+    /// How many user records are in it.
+    pub user_record_count: u32,
+}
+
+impl Entry {
+    /// What it counts towards the limits of a record and a request.
+    pub fn byte_count(&self) -> usize {
+        self.partition_key.len() + self.data.len()
+    }
+}
+
+/// The entries of one request, in order; their number and bytes are within the limits.
+#[derive(Debug)]
+pub struct Collector {
+    bytes_max: usize,
+    entries: Vec<Entry>,
+    byte_count: usize,
+}
+
+impl Collector {
+    /// An empty request of at most `request_bytes`, partition keys included, less the margin of [`REQUEST_MARGIN_BYTES`].
+    pub fn new(request_bytes: usize) -> Self {
+        Self { bytes_max: request_bytes - REQUEST_MARGIN_BYTES, entries: Vec::new(), byte_count: 0 }
+    }
+
+    /// Adds `entry`, or gives it back when the request has no room for it. An empty request takes any entry.
+    pub fn try_push(&mut self, entry: Entry) -> Result<(), Entry> {
+        let fits = self.entries.len() < REQUEST_RECORDS_MAX && self.byte_count + entry.byte_count() <= self.bytes_max;
+        if !fits && !self.entries.is_empty() {
+            return Err(entry);
+        }
+        self.byte_count += entry.byte_count();
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// The entries so far; the request is empty afterwards.
+    pub fn take(&mut self) -> Vec<Entry> {
+        self.byte_count = 0;
+        std::mem::take(&mut self.entries)
+    }
+
+    /// True when there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{MIB, REQUEST_BYTES_DEFAULT};
+
+    fn entry(bytes: usize) -> Entry {
+        Entry {
+            partition_key: "k".to_owned(),
+            explicit_hash_key: None,
+            data: vec![0; bytes - 1].into(),
+            spans: Spans::default(),
+            user_record_count: 1,
+        }
+    }
+
+    fn count_that_fit(entry_bytes: usize) -> usize {
+        let mut collector = Collector::new(REQUEST_BYTES_DEFAULT);
+        let mut count = 0;
+        while collector.try_push(entry(entry_bytes)).is_ok() {
+            count += 1;
+        }
+        assert_eq!(collector.take().len(), count);
+        assert!(collector.is_empty());
+        count
+    }
+
+    #[test]
+    fn a_request_has_500_records_or_5_mib_less_the_margin() {
+        assert_eq!(count_that_fit(1), 500);
+        assert_eq!(count_that_fit(MIB), 4);
+        assert_eq!(count_that_fit(49_900), (REQUEST_BYTES_DEFAULT - REQUEST_MARGIN_BYTES) / 49_900);
+    }
+
+    #[test]
+    fn an_entry_that_does_not_fit_comes_back_unchanged() {
+        let mut collector = Collector::new(MIB);
+        collector.try_push(entry(MIB / 2)).unwrap();
+        assert_eq!(collector.try_push(entry(MIB / 2)), Err(entry(MIB / 2)));
+    }
+}

@@ -1,0 +1,157 @@
+//! `kinetail check`: whether the configuration is right, and what its globs match now.
+//!
+//! Nothing is sent and nothing but the configuration is read: matching files are only opened, to see whether they can be.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::{counted, exit, human_bytes};
+use crate::config::{Config, Flow, LoadError};
+use crate::discovery::{Found, Globs, Problem, Scan};
+
+/// Paths listed of one kind; the others are counted.
+const LISTED_MAX: usize = 20;
+
+/// Checks the configuration file and returns the exit code; fails only when `out` does.
+pub fn check(config_path: &Path, out: &mut impl Write, colour: bool) -> io::Result<u8> {
+    let config = match Config::load(config_path) {
+        Ok(config) => config,
+        Err(LoadError::Mistaken(mistakes)) => {
+            out.write_all(mistakes.render(colour).as_bytes())?;
+            return Ok(exit::CONFIG);
+        }
+        Err(LoadError::Unreadable { path, source }) => {
+            writeln!(out, "error: cannot read the configuration {}: {source}", shown(&path))?;
+            return Ok(exit::CONFIG);
+        }
+    };
+    writeln!(out, "{}: no mistakes, {}", shown(config_path), counted(config.flows.len(), "flow"))?;
+    for flow in &config.flows {
+        check_flow(flow, out)?;
+    }
+    Ok(exit::OK)
+}
+
+fn check_flow(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
+    let globs = Globs::new(&flow.files, &flow.exclude).expect("patterns were compiled when the configuration was read");
+    let Scan { files, problems } = globs.scan();
+    let mut readable = Vec::new();
+    let mut unreadable = Vec::new();
+    for found in files {
+        match File::open(&found.path) {
+            Ok(_) => readable.push(found),
+            Err(error) => unreadable.push((found, error)),
+        }
+    }
+    let byte_count = readable.iter().map(|found| found.byte_count).sum();
+
+    writeln!(out, "\n{} to stream {}", flow.name, flow.kinesis.stream)?;
+    if readable.is_empty() && unreadable.is_empty() {
+        writeln!(out, "  warning: no file matches now: {}", flow.files.join(", "))?;
+    } else {
+        writeln!(out, "  {}, {}", counted(readable.len(), "file"), human_bytes(byte_count))?;
+    }
+    let file = |found: &Found| format!("{:>10}  {}", human_bytes(found.byte_count), shown(&found.path));
+    list(out, readable.iter().map(file))?;
+    if !unreadable.is_empty() {
+        writeln!(out, "  warning: {} cannot be read", counted(unreadable.len(), "file"))?;
+    }
+    list(out, unreadable.iter().map(|(found, error)| format!("{}: {error}", shown(&found.path))))?;
+    if !problems.is_empty() {
+        writeln!(out, "  warning: {} cannot be tailed", counted(problems.len(), "path"))?;
+    }
+    list(out, problems.iter().map(|Problem { path, message, .. }| format!("{}: {message}", shown(path))))
+}
+
+fn list(out: &mut impl Write, lines: impl ExactSizeIterator<Item = String>) -> io::Result<()> {
+    let more = lines.len().saturating_sub(LISTED_MAX);
+    for line in lines.take(LISTED_MAX) {
+        writeln!(out, "    {line}")?;
+    }
+    if more > 0 {
+        writeln!(out, "    and {more} more")?;
+    }
+    Ok(())
+}
+
+/// The path on one line: whoever may create a file must not be able to write to the operator's terminal.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().replace(char::is_control, "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn output(root: &Path, config: &str) -> (u8, String) {
+        let path = root.join("agent.toml");
+        fs::write(&path, config.replace("ROOT", &root.to_string_lossy())).unwrap();
+        let mut out = Vec::new();
+        let code = check(&path, &mut out, false).unwrap();
+        (code, String::from_utf8(out).unwrap().replace(&*root.to_string_lossy(), "ROOT"))
+    }
+
+    const CONFIG: &str = "[[flow]]\nname = 'app'\nfiles = 'ROOT/*.log'\n[flow.kinesis]\nstream = 'logs'\n";
+
+    #[test]
+    fn it_tells_what_the_globs_match_now() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a.log"), vec![b'\n'; 3 << 20]).unwrap();
+        fs::write(root.path().join("b\n\x1b[2J.log"), "b\n").unwrap();
+        symlink("gone", root.path().join("c.log")).unwrap();
+        let other = CONFIG.replace("'app'", "'other'").replace("*.log", "*.txt");
+        let expected = "\
+ROOT/agent.toml: no mistakes, 2 flows
+
+app to stream logs
+  2 files, 3.0 MiB
+       3.0 MiB  ROOT/a.log
+           2 B  ROOT/b\u{fffd}\u{fffd}[2J.log
+  warning: 1 path cannot be tailed
+    ROOT/c.log: a symbolic link to something that is not there
+
+other to stream logs
+  warning: no file matches now: ROOT/*.txt
+";
+        assert_eq!(output(root.path(), &format!("{CONFIG}{other}")), (exit::OK, expected.to_owned()));
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_told() {
+        let root = tempfile::tempdir().unwrap();
+        let closed = root.path().join("closed.log");
+        fs::write(&closed, "\n").unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        if File::open(&closed).is_ok() {
+            return; // Run by root, for whom nothing is closed.
+        }
+        let (_, text) = output(root.path(), CONFIG);
+        assert!(
+            text.contains("  0 files, 0 B\n  warning: 1 file cannot be read\n    ROOT/closed.log: Permission denied"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn many_files_are_counted_and_not_all_listed() {
+        let root = tempfile::tempdir().unwrap();
+        for index in 0..23 {
+            fs::write(root.path().join(format!("{index}.log")), "\n").unwrap();
+        }
+        let (_, text) = output(root.path(), CONFIG);
+        assert!(text.contains("  23 files, 23 B\n") && text.ends_with("    and 3 more\n"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_told_with_all_its_mistakes() {
+        let root = tempfile::tempdir().unwrap();
+        let (code, text) = output(root.path(), "[agnet]\n");
+        assert_eq!(code, exit::CONFIG);
+        assert!(text.contains("did you mean `agent`?") && text.ends_with("error: ROOT/agent.toml: 2 mistakes\n"), "{text}");
+        let mut out = Vec::new();
+        assert_eq!(check(&root.path().join("gone.toml"), &mut out, false).unwrap(), exit::CONFIG);
+    }
+}

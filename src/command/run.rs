@@ -1,0 +1,183 @@
+//! `kinetail run`: the agent, from the configuration file to the last commit.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::exit;
+use crate::admin;
+use crate::agent::{self, Ending, Reading, Setting};
+use crate::config::{Config, LoadError, STATE_DIR_DEFAULT};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::offsets::{Offsets, OpenError};
+use crate::sender::kinesis::{Access, Stream};
+use crate::tailer::Mode;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Ship what is there now and end.
+    pub once: bool,
+    /// Ship into an embedded Kinesis.
+    pub local: bool,
+}
+
+/// `kinetail run` from the arguments to the exit code.
+pub fn main(options: &Options) -> u8 {
+    let config = match load(&options.config) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    log_to_stderr();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start threads");
+            return exit::OS;
+        }
+    };
+    let code = runtime.block_on(run(options, &config));
+    // After an abort a commit may still be on its way to the disk; it is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+/// Half the cores: the host is there for somebody else's program.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
+}
+
+/// What `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what matters to an operator.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kinetail=info"));
+    let is_terminal = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_terminal).with_target(false).init();
+}
+
+/// Loads the configuration, or says what is wrong with it; then the exit code.
+pub(super) fn load(path: &Path) -> Result<Config, u8> {
+    Config::load(path).map_err(|error| {
+        let text = match error {
+            LoadError::Mistaken(mistakes) => mistakes.render(io::stderr().is_terminal()),
+            LoadError::Unreadable { path, source } => {
+                format!("error: cannot read the configuration {}: {source}\n", path.display())
+            }
+        };
+        // Without a standard error there is nobody to tell.
+        let _ = io::stderr().write_all(text.as_bytes());
+        exit::CONFIG
+    })
+}
+
+/// Runs the agent and returns the exit code.
+async fn run(options: &Options, config: &Config) -> u8 {
+    let access = Access { region: config.aws.region.clone(), endpoint: config.aws.kinesis_endpoint.clone(), credentials: None };
+    let state_dir = config.agent.state_dir.clone().unwrap_or_else(|| STATE_DIR_DEFAULT.into());
+    ship(options, config, &state_dir, access, Arc::default()).await
+}
+
+async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Access, metrics: Arc<Metrics>) -> u8 {
+    let opened = Offsets::open(state_dir).and_then(|store| Ok((store.load(state_dir)?, store)));
+    let (rows, store) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!("{error}");
+            return if matches!(error, OpenError::InUse(_)) { exit::STORE_IN_USE } else { exit::STORE };
+        }
+    };
+    let health = Health::default();
+    if let Some(address) = config.agent.admin {
+        serve_admin(address, &metrics, &health).await;
+    }
+    let mode = if options.once { Mode::Once } else { Mode::Follow };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
+    let setting = Setting { store: Arc::new(store), rows, metrics, health, mode, run_id: run_id(), reading: Reading::OwnThreads };
+    let (stop, stopped) = watch::channel(false);
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen to signals");
+            return exit::OS;
+        }
+    };
+    let stream_of = |flow: &crate::config::Flow| Stream::new(flow.kinesis.stream.clone(), access.clone());
+    tokio::select! {
+        ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, *stop.borrow()),
+        signal = signals.stop_then_abort(&stop) => {
+            tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
+            exit::SIGNAL + signal
+        }
+    }
+}
+
+fn exit_code(ended: io::Result<Ending>, mode: Mode, was_stopped: bool) -> u8 {
+    match ended {
+        Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
+        Ok(Ending::TimedOut) => {
+            tracing::warn!("kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start");
+        }
+        Err(error) => {
+            tracing::error!(%error, "kinetail cannot start");
+            return exit::OS;
+        }
+    }
+    // A script that asked for everything must learn that it did not get it.
+    if mode == Mode::Once && was_stopped { exit::SIGNAL + TERM } else { exit::OK }
+}
+
+async fn serve_admin(address: SocketAddr, metrics: &Arc<Metrics>, health: &Health) {
+    match admin::bind(address).await {
+        Ok(admin) => {
+            tracing::info!(address = %admin.local_addr(), "admin address serves /metrics and /health");
+            tokio::spawn(admin.serve(Arc::clone(metrics), health.clone(), std::future::pending()));
+        }
+        Err(error) => tracing::error!(%address, %error, "cannot serve the admin address; shipping goes on without it"),
+    }
+}
+
+fn run_id() -> u128 {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        // The kernel's generator does not fail once the machine is up; these are as good as random to others.
+        fastrand::fill(&mut bytes);
+    }
+    u128::from_be_bytes(bytes)
+}
+
+const INT: u8 = 2;
+const TERM: u8 = 15;
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => INT,
+            _ = self.terminate.recv() => TERM,
+        }
+    }
+
+    /// Tells `stop` at the first signal, and returns the number of the second.
+    async fn stop_then_abort(mut self, stop: &watch::Sender<bool>) -> u8 {
+        self.next().await;
+        tracing::info!("stopping: what was read is being delivered; a second signal aborts");
+        stop.send_replace(true);
+        self.next().await
+    }
+}

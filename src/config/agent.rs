@@ -1,0 +1,46 @@
+//! `[agent]`: the keys of the process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reader::{Placed, Table};
+use super::{ADMIN_DEFAULT, Agent};
+use crate::limits::{DRAIN_TIMEOUT_DEFAULT, DRAIN_TIMEOUT_MAX, MEMORY_DEFAULT, MEMORY_MAX, MEMORY_PER_FLOW_MIN};
+
+/// Reads `[agent]`, and where `memory_max` is written: whether it suffices depends on the number of flows.
+pub(super) fn read(table: &mut Table<'_>) -> (Agent, Option<Placed<usize>>) {
+    let memory_max = table.size("memory_max", MEMORY_PER_FLOW_MIN..=MEMORY_MAX);
+    let agent = Agent {
+        state_dir: state_dir(table),
+        memory_max: memory_max.as_ref().map_or(MEMORY_DEFAULT, |written| written.value),
+        admin: admin(table),
+        drain_timeout: table
+            .duration("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX)
+            .map_or(DRAIN_TIMEOUT_DEFAULT, |written| written.value),
+    };
+    (agent, memory_max)
+}
+
+fn state_dir(table: &mut Table<'_>) -> Option<PathBuf> {
+    let written = table.string("state_dir")?;
+    let path = PathBuf::from(written.value);
+    if !path.is_absolute() {
+        // Offsets of a service that is started elsewhere would be lost with a relative one.
+        table.mistake(&written.place, "`state_dir` must be an absolute path", "begin it with `/`");
+    }
+    Some(path)
+}
+
+fn admin(table: &mut Table<'_>) -> Option<SocketAddr> {
+    let Some(written) = table.string("admin") else { return Some(ADMIN_DEFAULT) };
+    if written.value == "off" {
+        return None;
+    }
+    let address = written.value.parse().ok();
+    if address.is_none() {
+        let help = format!("write an IP address and a port, for example \"{ADMIN_DEFAULT}\", or \"off\"");
+        table.mistake(&written.place, format!("`admin` cannot be \"{}\"", written.value), help);
+    }
+    address
+}

@@ -1,0 +1,38 @@
+//! `[aws]`: where the service is.
+
+use super::Aws;
+use super::reader::{Placed, Table};
+
+/// Reads `[aws]`.
+pub(super) fn read(table: &mut Table<'_>) -> Aws {
+    Aws { region: region(table), kinesis_endpoint: table.section("endpoints", |endpoints| url(endpoints, "kinesis")) }
+}
+
+fn region(table: &mut Table<'_>) -> Option<String> {
+    let Placed { value, place } = table.string("region")?;
+    if !is_region(value) {
+        let help = "write it as in the service's addresses, for example \"us-east-1\"";
+        table.mistake(&place, format!("`region` cannot be \"{value}\""), help);
+    }
+    Some(value.to_owned())
+}
+
+/// Words of small letters, then a number: `us-east-1`, `us-gov-west-1`.
+fn is_region(text: &str) -> bool {
+    let mut words = text.split('-').rev();
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    words.next().is_some_and(is_number) && words.clone().count() >= 2 && words.all(is_word)
+}
+
+fn url(table: &mut Table<'_>, key: &'static str) -> Option<String> {
+    let Placed { value, place } = table.string(key)?;
+    let uri = value.parse::<hyper::Uri>().ok();
+    if !uri
+        .is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()))
+    {
+        let help = "write a URL, for example \"https://kinesis.us-east-1.amazonaws.com\" or \"http://127.0.0.1:4567\"";
+        table.mistake(&place, format!("`{key}` must be an http or https URL"), help);
+    }
+    Some(value.to_owned())
+}

@@ -1,0 +1,67 @@
+//! `[[flow]]` and `[flow.line]`: which files, and how bytes become lines.
+
+use super::reader::{Placed, Table};
+use super::{Flow, LineRules, StartAt, TooLong, kinesis, parse};
+use crate::discovery::{Globs, PatternMistake};
+use crate::limits::LINE_BYTES_MAX;
+
+/// Longest name of a flow: it is part of every offset's key and of every metric.
+const NAME_CHARS_MAX: usize = 128;
+
+/// Reads one `[[flow]]`, and where its name is written; whether that is unique is for the reader of all to say.
+pub(super) fn read(table: &mut Table<'_>, source: &str) -> (Option<Flow>, Option<Placed<String>>) {
+    let name = name(table);
+    table.require("files", "write files = [\"/var/log/app/**/*.log\"]");
+    let files = patterns(table, "files", source);
+    let exclude = patterns(table, "exclude", source);
+    let start_at = table.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]);
+    let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
+    let is_parsed = table.has("parse");
+    let line = table.section("line", |table| line(table, is_parsed));
+    table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
+    let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, is_parsed, parse.as_ref())).flatten();
+
+    let flow = name.clone().zip(kinesis).map(|(name, kinesis)| Flow {
+        name: name.value,
+        files,
+        exclude,
+        start_at: start_at.unwrap_or(StartAt::Beginning),
+        line,
+        parse,
+        kinesis,
+    });
+    (flow, name)
+}
+
+fn name(table: &mut Table<'_>) -> Option<Placed<String>> {
+    table.require("name", "write name = \"…\": offsets and metrics are kept by it");
+    let Placed { value, place } = table.string("name")?;
+    if value.is_empty() || value.chars().count() > NAME_CHARS_MAX || value.chars().any(char::is_control) {
+        table.mistake(&place, "`name` cannot be used", format!("write 1 to {NAME_CHARS_MAX} characters on one line"));
+    }
+    Some(Placed { value: value.to_owned(), place })
+}
+
+fn patterns(table: &mut Table<'_>, key: &'static str, source: &str) -> Vec<String> {
+    let Some(written) = table.strings(key) else { return Vec::new() };
+    if key == "files" && written.is_empty() {
+        table.mistake(table.place(), "`files` is empty", "write files = [\"/var/log/app/**/*.log\"]");
+    }
+    for pattern in &written {
+        let alone = [pattern.value.to_owned()];
+        let compiled = if key == "files" { Globs::new(&alone, &[]) } else { Globs::new(&[], &alone) };
+        if let Err(PatternMistake { offset, message, help }) = compiled {
+            table.mistake(&pattern.within(source, offset..offset), format!("pattern in `{key}`: {message}"), help);
+        }
+    }
+    written.iter().map(|pattern| pattern.value.to_owned()).collect()
+}
+
+fn line(table: &mut Table<'_>, is_parsed: bool) -> LineRules {
+    let too_long = [("truncate", TooLong::Truncate), ("split", TooLong::Split), ("drop", TooLong::Drop)];
+    LineRules {
+        max_bytes: table.size("max_bytes", 1..=LINE_BYTES_MAX).map_or(LINE_BYTES_MAX, |written| written.value),
+        too_long: table.choice("too_long", &too_long).unwrap_or(TooLong::Truncate),
+        strip_cr: table.boolean("strip_cr").unwrap_or(is_parsed),
+    }
+}

@@ -1,0 +1,104 @@
+//! What is wrong with a configuration file, each mistake with its place, and how that is shown.
+//!
+//! What counts as a mistake is decided by those who read the file.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// All mistakes of one file, in the order of their places.
+#[derive(Clone, Debug)]
+pub struct Mistakes {
+    file: String,
+    source: String,
+    /// At least one.
+    all: Vec<Mistake>,
+}
+
+/// Something that the file says wrongly, or fails to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The offending text: bytes of the file, on boundaries of characters.
+    pub place: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Mistakes {
+    /// `all` of them, found in the text `source` of `file`; in any order.
+    pub(super) fn new(file: &str, source: &str, mut all: Vec<Mistake>) -> Self {
+        all.sort_by(|a, b| (a.place.start, a.place.end).cmp(&(b.place.start, b.place.end)));
+        Self { file: file.to_owned(), source: source.to_owned(), all }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Mistake> {
+        self.all.iter()
+    }
+
+    /// Line and column of a mistake, from 1, columns in characters.
+    pub fn position(&self, mistake: &Mistake) -> (usize, usize) {
+        position(&self.source, mistake.place.start)
+    }
+
+    /// The text for people: each mistake under the other, and how many there are.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let mut text = String::new();
+        for mistake in &self.all {
+            text.push_str(&renderer.render(&[self.group(mistake)]));
+            text.push_str("\n\n");
+        }
+        let count = self.all.len();
+        let summary = format!("{}: {count} {}", self.file, if count == 1 { "mistake" } else { "mistakes" });
+        text.push_str(&renderer.render(&[Group::with_title(Level::ERROR.primary_title(summary))]));
+        text.push('\n');
+        text
+    }
+
+    fn group<'a>(&'a self, mistake: &'a Mistake) -> Group<'a> {
+        let snippet = Snippet::source(self.source.as_str())
+            .path(self.file.as_str())
+            .annotation(AnnotationKind::Primary.span(mistake.place.clone()));
+        let group = Level::ERROR.primary_title(mistake.message.as_str()).element(snippet);
+        match &mistake.help {
+            Some(help) => group.element(Level::HELP.message(annotate_snippets::normalize_untrusted_str(help))),
+            None => group,
+        }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// Line and column of a byte, from 1, columns in characters.
+pub(super) fn position(source: &str, offset: usize) -> (usize, usize) {
+    let before = source.get(..offset).unwrap_or(source);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// The candidate that was most likely meant.
+pub(super) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    let near = |candidate: &'a str| {
+        let distance = strsim::osa_distance(&written, &candidate.to_lowercase());
+        let is_part = written.len() >= 3 && (candidate.contains(&written) || written.contains(candidate));
+        // One slip of the finger in four letters; more is another word.
+        (is_part || distance <= 1 + candidate.chars().count() / 4).then_some((distance, candidate))
+    };
+    candidates.into_iter().filter_map(near).min().map(|(_, candidate)| candidate)
+}
+
+/// `"a"`, `"b"` and so on, for a help line.
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>, quote: char) -> String {
+    names.into_iter().map(|name| format!("{quote}{name}{quote}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,202 @@
+//! The offset store: what of each file is settled, kept through restarts. The only module that knows sled.
+//!
+//! A commit is one atomic batch, flushed to the disk before it is reported done. When to commit, and what,
+//! is the checkpointer's decision; which file a row belongs to is the tailer's.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::STORE_CACHE_BYTES;
+use crate::span::FileKey;
+
+/// First byte of every value; a store of a later version is refused rather than misread.
+const VALUE_VERSION: u8 = 1;
+const FILES_TREE: &str = "files";
+const LOCK_FILE: &str = "lock";
+const STORE_FOLDER: &str = "offsets";
+
+/// An open store; nobody else has it open.
+pub struct Offsets {
+    db: sled::Db,
+    files: sled::Tree,
+    /// Held, not read: the lock ends with the process, however it ends.
+    _lock: File,
+}
+
+/// What is known of one life of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Name of the flow that tails it.
+    pub flow: String,
+    /// Where it was last seen; for people, the identity decides.
+    pub path: String,
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+    /// Hash of its beginning.
+    pub fingerprint: Fingerprint,
+    /// First byte not settled.
+    pub watermark: u64,
+    /// Settled ranges above the watermark, (start, end).
+    pub settled_above: Vec<(u64, u64)>,
+}
+
+/// The first `byte_count` bytes of a file, hashed. One of 0 bytes fits any file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// At most [`crate::limits::FINGERPRINT_BYTES`].
+    pub byte_count: u32,
+    /// The first 8 bytes of their MD5.
+    pub hash: u64,
+}
+
+/// Why a store cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process holds it.
+    InUse(PathBuf),
+    /// It, or its folder, cannot be read or written.
+    Unreadable(PathBuf, io::Error),
+    /// A row is not of this version's making.
+    Malformed(PathBuf, String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(folder) => write!(
+                f,
+                "state folder {} is in use by another kinetail; give each agent a `state_dir` of its own, or stop the other one",
+                folder.display()
+            ),
+            Self::Unreadable(folder, error) => write!(f, "cannot open the offset store in {}: {error}", folder.display()),
+            Self::Malformed(folder, what) => write!(f, "the offset store in {} cannot be read: {what}", folder.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Offsets {
+    /// Opens the store in `state_dir`, which is made if it is not there.
+    pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
+        let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
+        std::fs::create_dir_all(state_dir).map_err(unreadable)?;
+        let lock = File::create(state_dir.join(LOCK_FILE)).map_err(unreadable)?;
+        lock.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
+            std::fs::TryLockError::Error(error) => unreadable(error),
+        })?;
+        let db = sled::Config::default()
+            .path(state_dir.join(STORE_FOLDER))
+            .cache_capacity(STORE_CACHE_BYTES)
+            // Every commit is flushed explicitly; sled's own flusher would only add wake-ups.
+            .flush_every_ms(None)
+            .open()
+            .map_err(|error| unreadable(into_io(error)))?;
+        let files = db.open_tree(FILES_TREE).map_err(|error| unreadable(into_io(error)))?;
+        Ok(Self { db, files, _lock: lock })
+    }
+
+    /// Every row.
+    pub fn load(&self, state_dir: &Path) -> Result<Vec<(FileKey, Row)>, OpenError> {
+        self.files
+            .iter()
+            .map(|item| {
+                let (key, value) = item.map_err(|error| OpenError::Unreadable(state_dir.to_owned(), into_io(error)))?;
+                decode(&key, &value).map_err(|what| OpenError::Malformed(state_dir.to_owned(), what))
+            })
+            .collect()
+    }
+
+    /// Writes `rows` and removes `gone`, all or nothing, and returns when that is on the disk.
+    pub fn commit(&self, rows: &[(FileKey, Row)], gone: &[FileKey]) -> io::Result<()> {
+        let mut batch = sled::Batch::default();
+        for key in gone {
+            batch.remove(&key.0.to_be_bytes());
+        }
+        for (key, row) in rows {
+            batch.insert(&key.0.to_be_bytes(), encode(row)?);
+        }
+        self.files.apply_batch(batch).map_err(into_io)?;
+        self.db.flush().map_err(into_io)?;
+        Ok(())
+    }
+}
+
+fn encode(row: &Row) -> io::Result<Vec<u8>> {
+    let mut value = vec![VALUE_VERSION];
+    serde_json::to_writer(&mut value, row)?;
+    Ok(value)
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Result<(FileKey, Row), String> {
+    let key = key.try_into().map_err(|_| format!("a key has {} bytes, not 8", key.len()))?;
+    let key = FileKey(u64::from_be_bytes(key));
+    match value.split_first() {
+        Some((&VALUE_VERSION, json)) => {
+            let row = serde_json::from_slice(json).map_err(|error| format!("row {key:?}: {error}"))?;
+            Ok((key, row))
+        }
+        Some((version, _)) => Err(format!("row {key:?} is of version {version}, this kinetail reads version {VALUE_VERSION}")),
+        None => Err(format!("row {key:?} is empty")),
+    }
+}
+
+fn into_io(error: sled::Error) -> io::Error {
+    match error {
+        sled::Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(watermark: u64) -> Row {
+        Row {
+            flow: "access".to_owned(),
+            path: "/var/log/access.log".to_owned(),
+            device: 1,
+            inode: 2,
+            fingerprint: Fingerprint { byte_count: 3, hash: 4 },
+            watermark,
+            settled_above: vec![(watermark + 10, watermark + 20)],
+        }
+    }
+
+    #[test]
+    fn what_was_committed_is_there_after_opening_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Offsets::open(folder.path()).unwrap();
+        store.commit(&[(FileKey(1), row(5)), (FileKey(2), row(6))], &[]).unwrap();
+        store.commit(&[(FileKey(1), row(7))], &[FileKey(2)]).unwrap();
+        drop(store);
+        let store = Offsets::open(folder.path()).unwrap();
+        assert_eq!(store.load(folder.path()).unwrap(), [(FileKey(1), row(7))]);
+    }
+
+    #[test]
+    fn a_second_opening_is_refused_and_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let _store = Offsets::open(folder.path()).unwrap();
+        let Err(error) = Offsets::open(folder.path()) else { panic!("opened twice") };
+        assert!(matches!(error, OpenError::InUse(_)));
+        assert!(error.to_string().contains("in use by another kinetail"), "{error}");
+    }
+
+    #[test]
+    fn a_row_of_a_later_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Offsets::open(folder.path()).unwrap();
+        store.files.insert(1u64.to_be_bytes(), vec![9, b'{', b'}']).unwrap();
+        let error = store.load(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("version 9"), "{error}");
+    }
+}

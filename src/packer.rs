@@ -1,0 +1,326 @@
+//! Lines into requests: the task that runs processor, aggregator and collector.
+//!
+//! It decides which aggregate a record joins and when something that is not full is sent: when its oldest line
+//! has waited `max_delay`, or when so much is waiting that the tailer may soon have to. What a record looks
+//! like, and what fits, the three know.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::aggregator::{Aggregate, MAGIC, hash_of};
+use crate::checkpointer::Event;
+use crate::collector::{Collector, Entry};
+use crate::config::{self, Flow, PartitionKey};
+use crate::limits::{AGGREGATE_BYTES_TARGET, HASH_RANGES, PACKER_SHARE, PARTITION_KEY_CHARS_MAX};
+use crate::metrics::FlowMetrics;
+use crate::processor::{Made, Processor};
+use crate::settlement::{DropReason, Outcome, Settled};
+use crate::span::{Span, Spans};
+use crate::tailer::Chunk;
+
+/// Names of records that are unlike those of any other run: a random run id and a sequence number.
+///
+/// An aggregate, and a record with a random key, is sent with its token as the partition key; so a reader of
+/// the stream can tell what of this run was stored.
+#[derive(Clone, Debug)]
+pub struct DeliveryTokens {
+    run_id: u128,
+    next: u64,
+    step: u64,
+}
+
+impl DeliveryTokens {
+    /// Tokens of this run for one of `flow_count` flows, different from those of the others.
+    pub fn new(run_id: u128, flow_index: usize, flow_count: usize) -> Self {
+        Self { run_id, next: flow_index as u64, step: flow_count as u64 }
+    }
+
+    fn draw(&mut self) -> String {
+        let token = format!("{:032x}-{:x}", self.run_id, self.next);
+        self.next += self.step;
+        token
+    }
+}
+
+/// The task.
+pub struct Packer {
+    flow: Arc<Flow>,
+    processor: Processor,
+    tokens: DeliveryTokens,
+    /// Where the next aggregate of records with random keys goes.
+    next_hash_key: u128,
+    /// Aggregates that are filling: one for random keys, or one for each hash range.
+    filling: Vec<Option<Filling>>,
+    collector: Collector,
+    /// Bytes of files in `filling` and `collector`.
+    waiting_byte_count: u64,
+    waiting_byte_count_max: u64,
+    /// When the oldest line in `filling` and `collector` was read.
+    waiting_since: Option<Instant>,
+    requests: mpsc::Sender<Vec<Entry>>,
+    events: mpsc::Sender<Event>,
+    metrics: FlowMetrics,
+    record: Vec<u8>,
+    key: String,
+}
+
+struct Filling {
+    aggregate: Aggregate,
+    token: String,
+}
+
+/// 2^128 divided by the golden ratio: its multiples spread evenly over any number of shards.
+const GOLDEN_STEP: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+impl Packer {
+    /// A packer for `flow`, which may hold back a share of `budget_bytes`.
+    pub fn new(
+        flow: Arc<Flow>,
+        tokens: DeliveryTokens,
+        budget_bytes: usize,
+        requests: mpsc::Sender<Vec<Entry>>,
+        events: mpsc::Sender<Event>,
+        metrics: FlowMetrics,
+    ) -> Self {
+        let key_field = match &flow.kinesis.partition_key {
+            PartitionKey::Field(name) => Some(name.as_str()),
+            PartitionKey::Random | PartitionKey::File => None,
+        };
+        let range_count = if flow.kinesis.partition_key == PartitionKey::Random { 1 } else { HASH_RANGES as usize };
+        Self {
+            processor: Processor::new(flow.parse.as_ref(), key_field),
+            collector: Collector::new(flow.kinesis.request_bytes),
+            next_hash_key: tokens.run_id,
+            tokens,
+            filling: (0..range_count).map(|_| None).collect(),
+            waiting_byte_count: 0,
+            waiting_byte_count_max: (budget_bytes / PACKER_SHARE) as u64,
+            waiting_since: None,
+            requests,
+            events,
+            metrics,
+            record: Vec::new(),
+            key: String::new(),
+            flow,
+        }
+    }
+
+    /// Works until the tailer has ended and everything is sent on.
+    pub async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) {
+        loop {
+            let flush_at = self.waiting_since.map(|since| since + self.flow.kinesis.max_delay);
+            tokio::select! {
+                biased;
+                () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => self.flush().await,
+                chunk = chunks.recv() => match chunk {
+                    Some(chunk) => self.pack(chunk).await,
+                    None => break,
+                },
+            }
+        }
+        self.flush().await;
+    }
+
+    async fn pack(&mut self, chunk: Chunk) {
+        let mut dropped: [Spans; DropReason::ALL.len()] = std::array::from_fn(|_| Spans::default());
+        let file_key = match self.flow.kinesis.partition_key {
+            PartitionKey::File => file_partition_key(&chunk.path),
+            PartitionKey::Random | PartitionKey::Field(_) => String::new(),
+        };
+        self.waiting_since.get_or_insert(chunk.read_at);
+        for line in &chunk.lines {
+            let span = chunk.span(line);
+            let text = chunk.text(line);
+            let mut record = std::mem::take(&mut self.record);
+            let mut key = std::mem::take(&mut self.key);
+            let processed = self.processor.process(text, &mut record, &mut key);
+            self.metrics.mismatched_lines.inc_by(u64::from(processed.mismatched));
+            self.metrics.type_mismatches.inc_by(u64::from(processed.type_mismatches));
+            self.metrics.replaced_characters_lines.inc_by(u64::from(processed.replaced));
+            let data = match processed.made {
+                Made::Raw => Some(text),
+                Made::Record => Some(record.as_slice()),
+                Made::Dropped(reason) => {
+                    let index = DropReason::ALL.iter().position(|of| *of == reason);
+                    dropped[index.unwrap_or_default()].push(span);
+                    None
+                }
+            };
+            if let Some(data) = data {
+                let partition_key = match &self.flow.kinesis.partition_key {
+                    PartitionKey::Random => None,
+                    PartitionKey::File => Some(file_key.as_str()),
+                    PartitionKey::Field(_) if key.is_empty() => {
+                        self.metrics.partition_key_missing_lines.inc();
+                        None
+                    }
+                    PartitionKey::Field(_) => Some(key.as_str()),
+                };
+                self.push(partition_key, data, span).await;
+            }
+            self.record = record;
+            self.key = key;
+        }
+        self.report_dropped(dropped).await;
+        if self.waiting_byte_count >= self.waiting_byte_count_max {
+            self.flush().await;
+        }
+        if self.waiting_byte_count == 0 {
+            self.waiting_since = None;
+        }
+    }
+
+    async fn push(&mut self, partition_key: Option<&str>, data: &[u8], span: Span) {
+        self.waiting_byte_count += span.byte_count();
+        // Sent as it is, a line that begins like an aggregate would be taken for one.
+        let is_aggregated = self.flow.kinesis.aggregate == config::Aggregate::Kpl || data.starts_with(&MAGIC);
+        if !is_aggregated {
+            let partition_key = partition_key.map_or_else(|| self.tokens.draw(), str::to_owned);
+            let spans = [span].into_iter().collect();
+            self.collect(Entry {
+                partition_key,
+                explicit_hash_key: None,
+                data: Bytes::copy_from_slice(data),
+                spans,
+                user_record_count: 1,
+            })
+            .await;
+            return;
+        }
+        let index = match partition_key {
+            // The index of a range is the beginning of the hash.
+            Some(key) if self.filling.len() > 1 => (hash_of(key) >> (u128::BITS - HASH_RANGES.ilog2())) as usize,
+            // Without a key of its own it joins whichever is filling.
+            _ => self.filling.iter().position(Option::is_some).unwrap_or_default(),
+        };
+        let filling = match self.filling[index].take() {
+            Some(filling) => filling,
+            None => self.new_filling(index),
+        };
+        match filling.try_push(partition_key, data, span) {
+            Ok(filling) => self.filling[index] = Some(filling),
+            Err(full) => {
+                self.collect(full.finish()).await;
+                let filling = self.new_filling(index);
+                self.filling[index] = filling.try_push(partition_key, data, span).ok();
+            }
+        }
+    }
+
+    fn new_filling(&mut self, index: usize) -> Filling {
+        let hash_key = if self.filling.len() > 1 {
+            let range_width_log2 = u128::BITS - HASH_RANGES.ilog2();
+            ((index as u128) << range_width_log2) + (1 << (range_width_log2 - 1))
+        } else {
+            self.next_hash_key = self.next_hash_key.wrapping_add(GOLDEN_STEP);
+            self.next_hash_key
+        };
+        Filling { aggregate: Aggregate::new(hash_key), token: self.tokens.draw() }
+    }
+
+    async fn collect(&mut self, entry: Entry) {
+        if let Err(entry) = self.collector.try_push(entry) {
+            self.send_request().await;
+            // An empty request takes any entry.
+            let _ = self.collector.try_push(entry);
+        }
+    }
+
+    async fn flush(&mut self) {
+        for index in 0..self.filling.len() {
+            if let Some(filling) = self.filling[index].take() {
+                self.collect(filling.finish()).await;
+            }
+        }
+        self.send_request().await;
+        self.waiting_since = None;
+    }
+
+    async fn send_request(&mut self) {
+        let entries = self.collector.take();
+        if entries.is_empty() {
+            return;
+        }
+        let byte_count: u64 = entries.iter().map(|entry| entry.spans.byte_count()).sum();
+        self.waiting_byte_count -= byte_count;
+        // What still waits in aggregates was read later than what is sent now, but not much.
+        if self.requests.send(entries).await.is_err() {
+            // The sender is only gone when an ending has run out of time; what was read stays unsettled.
+            tracing::debug!(flow = self.metrics.name, "nobody takes requests any more");
+        }
+    }
+
+    async fn report_dropped(&self, dropped: [Spans; DropReason::ALL.len()]) {
+        for (reason, spans) in DropReason::ALL.into_iter().zip(dropped) {
+            if !spans.is_empty() {
+                let settled = Settled { spans, outcome: Outcome::Dropped(reason) };
+                if self.events.send(Event::Settled(settled)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Filling {
+    fn try_push(mut self, partition_key: Option<&str>, data: &[u8], span: Span) -> Result<Self, Self> {
+        let bytes_max = AGGREGATE_BYTES_TARGET - self.token.len();
+        if self.aggregate.try_push(partition_key.unwrap_or(&self.token), data, span, bytes_max) { Ok(self) } else { Err(self) }
+    }
+
+    fn finish(self) -> Entry {
+        let finished = self.aggregate.finish();
+        Entry {
+            partition_key: self.token,
+            explicit_hash_key: Some(finished.explicit_hash_key),
+            data: finished.data.into(),
+            spans: finished.spans,
+            user_record_count: finished.user_record_count,
+        }
+    }
+}
+
+/// The path of a file as a partition key: its last 256 characters.
+fn file_partition_key(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let excess = path.chars().count().saturating_sub(PARTITION_KEY_CHARS_MAX);
+    path.chars().skip(excess).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_flows_do_not_meet() {
+        let mut flows = [DeliveryTokens::new(0xab, 0, 2), DeliveryTokens::new(0xab, 1, 2)];
+        let drawn: Vec<String> = (0..4).map(|turn| flows[turn % 2].draw()).collect();
+        assert_eq!(drawn[0], "000000000000000000000000000000ab-0");
+        assert_eq!(drawn.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+    }
+
+    #[test]
+    fn the_key_of_a_file_is_the_end_of_its_path() {
+        assert_eq!(file_partition_key(Path::new("/var/log/é.log")), "/var/log/é.log");
+        let long = format!("/{}", "é".repeat(300));
+        assert_eq!(file_partition_key(Path::new(&long)), "é".repeat(256));
+    }
+
+    #[test]
+    fn golden_steps_reach_every_one_of_some_shards_soon() {
+        for shard_count in [4u128, 10, 100] {
+            let width = u128::MAX / shard_count;
+            let mut hash_key = 12_345u128;
+            let mut reached = std::collections::HashSet::new();
+            for _ in 0..2 * shard_count {
+                hash_key = hash_key.wrapping_add(GOLDEN_STEP);
+                reached.insert(hash_key / width);
+            }
+            assert!(reached.len() as u128 >= shard_count, "{} of {shard_count}", reached.len());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What an answer means: failures sorted by what happens next.
+//!
+//! Pure. Sources: the error lists of `PutRecords` in the API reference and the common errors of AWS services.
+
+use std::fmt;
+
+/// What became of one record of a request that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordResult {
+    /// The service returned a sequence number.
+    Delivered,
+    /// It returned an error for this record.
+    Failed {
+        /// `ErrorCode`
+        code: String,
+        /// `ErrorMessage`
+        message: String,
+    },
+}
+
+/// What happens next to what was not delivered. All of it is sent again; nothing is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Surely not stored: again after a short wait.
+    Retry,
+    /// Surely not stored, the service asks for less.
+    SlowDown,
+    /// Surely not stored, and it takes a person to change that: again after longer waits, told loudly.
+    Pause,
+    /// It may have been stored: sent again it may be there twice.
+    Uncertain,
+}
+
+/// A request that was not answered record by record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What happens next.
+    pub verdict: Verdict,
+    /// The service's name of the error, or one of ours: `Timeout`, `Connection`, `Credentials`, `Region`, ...
+    pub code: String,
+    /// The service's or the client's sentence.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)?;
+        if let Some(hint) = hint(&self.code) {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+impl Failure {
+    /// An answer that does not have a result for each record; some may have been stored.
+    pub fn wrong_result_count(expected: usize, actual: usize) -> Self {
+        let message = format!("the answer has {actual} results for {expected} records");
+        Self { verdict: Verdict::Uncertain, code: "WrongResultCount".to_owned(), message }
+    }
+}
+
+/// Errors of a single record.
+pub fn of_record(code: &str) -> Verdict {
+    match code {
+        "ProvisionedThroughputExceededException" => Verdict::SlowDown,
+        // The maintainers of the KPL take any internal failure as an unknown outcome (issue 128 there).
+        _ => Verdict::Uncertain,
+    }
+}
+
+/// Errors of a whole request that the service has answered, by its name and the status of the answer.
+pub fn of_request(code: &str, status: u16) -> Verdict {
+    match code {
+        "ProvisionedThroughputExceededException"
+        | "LimitExceededException"
+        | "ThrottlingException"
+        | "Throttling"
+        | "RequestLimitExceeded"
+        | "KMSThrottlingException" => Verdict::SlowDown,
+        "ServiceUnavailable" | "ServiceUnavailableException" | "InternalFailure" | "InternalFailureException" => {
+            Verdict::Uncertain
+        }
+        // The emulator's answer when it holds all that it may.
+        "ResourceInUseException" => Verdict::Retry,
+        _ if status >= 500 => Verdict::Uncertain,
+        _ if status == 429 => Verdict::SlowDown,
+        // ResourceNotFoundException, AccessDeniedException, KMS..., ExpiredTokenException,
+        // UnrecognizedClientException, InvalidSignatureException, InvalidArgumentException, ValidationException:
+        // the service has refused the request as it stands.
+        _ if (400..500).contains(&status) => Verdict::Pause,
+        _ => Verdict::Uncertain,
+    }
+}
+
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "ResourceNotFoundException" => "check `stream` and `region`, or create the stream",
+        "AccessDeniedException" => "the credentials need kinesis:PutRecords on the stream",
+        "UnrecognizedClientException" | "InvalidSignatureException" | "IncompleteSignature" => {
+            "check the credentials, and the clock of this host"
+        }
+        "ExpiredTokenException" | "ExpiredToken" => "renew the credentials",
+        "Credentials" => "set them by environment, profile, or the role of the instance or container",
+        "Region" => "set `region` in [aws], or AWS_REGION",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_verdict() {
+        for (code, status, verdict) in [
+            ("ProvisionedThroughputExceededException", 400, Verdict::SlowDown),
+            ("ThrottlingException", 400, Verdict::SlowDown),
+            ("KMSThrottlingException", 400, Verdict::SlowDown),
+            ("TooManyRequests", 429, Verdict::SlowDown),
+            ("ResourceNotFoundException", 400, Verdict::Pause),
+            ("AccessDeniedException", 400, Verdict::Pause),
+            ("ExpiredTokenException", 400, Verdict::Pause),
+            ("KMSDisabledException", 400, Verdict::Pause),
+            ("InvalidArgumentException", 400, Verdict::Pause),
+            ("InternalFailure", 500, Verdict::Uncertain),
+            ("ServiceUnavailable", 503, Verdict::Uncertain),
+            ("", 502, Verdict::Uncertain),
+            ("", 200, Verdict::Uncertain),
+        ] {
+            assert_eq!(of_request(code, status), verdict, "{code} {status}");
+        }
+        assert_eq!(of_record("ProvisionedThroughputExceededException"), Verdict::SlowDown);
+        assert_eq!(of_record("InternalFailure"), Verdict::Uncertain);
+    }
+
+    #[test]
+    fn a_failure_says_what_the_operator_can_do() {
+        let failure = Failure {
+            verdict: Verdict::Pause,
+            code: "ResourceNotFoundException".to_owned(),
+            message: "Stream x not found".to_owned(),
+        };
+        assert_eq!(
+            failure.to_string(),
+            "ResourceNotFoundException: Stream x not found (check `stream` and `region`, or create the stream)"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! One file that is tailed: what of it was handed on, and the next piece of it.
+//!
+//! This module decides where in the file to read and how much; which file has its turn, and when the file's
+//! life ends, is the tailer's decision.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use md5::{Digest, Md5};
+
+use super::lines::{Pieces, Splitter};
+use crate::config::LineRules;
+use crate::limits::{FINGERPRINT_BYTES, READ_BYTES};
+use crate::offsets::Fingerprint;
+use crate::settlement::Settlement;
+use crate::span::FileKey;
+
+/// A file by device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Inode {
+    /// `st_dev`
+    pub device: u64,
+    /// `st_ino`
+    pub inode: u64,
+}
+
+impl Inode {
+    /// Of an open file, or of a path.
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// One life of one file while it is open.
+pub(super) struct TailedFile {
+    /// Its key.
+    pub key: FileKey,
+    /// Where it was last seen.
+    pub path: Arc<Path>,
+    /// Its beginning.
+    pub fingerprint: Fingerprint,
+    handle: File,
+    splitter: Splitter,
+    /// First byte not handed on: the beginning of a line, or of the rest of one that is too long.
+    position: u64,
+    /// No newline is in `position..scanned`; at least `position`.
+    scanned: u64,
+    /// What was settled before this life was opened.
+    settled_before: Settlement,
+}
+
+/// What a look at a file gave.
+pub(super) enum Look {
+    /// Lines, read from this offset.
+    Piece(u64, Pieces),
+    /// Nothing that can be handed on now: at its end, or in an unfinished line.
+    Waiting,
+    /// It is shorter than what was read of it.
+    Truncated {
+        /// First byte that was not read.
+        read_until: u64,
+    },
+}
+
+impl TailedFile {
+    /// A life of the file behind `handle` of which `settled_before` is settled.
+    pub(super) fn resume(
+        key: FileKey,
+        path: Arc<Path>,
+        handle: File,
+        fingerprint: Fingerprint,
+        rules: LineRules,
+        settled_before: Settlement,
+    ) -> io::Result<Self> {
+        let position = settled_before.watermark();
+        let mut file =
+            Self { key, path, fingerprint, handle, splitter: Splitter::new(rules), position, scanned: position, settled_before };
+        file.go_to(position)?;
+        Ok(file)
+    }
+
+    /// The file was truncated: a new life begins at its first byte. Returns the key of the old one.
+    pub(super) fn begin_again(&mut self, key: FileKey) -> io::Result<FileKey> {
+        let ended = std::mem::replace(&mut self.key, key);
+        self.fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
+        self.settled_before = Settlement::default();
+        self.position = 0;
+        self.scanned = 0;
+        self.splitter.resume_behind(b"");
+        Ok(ended)
+    }
+
+    /// First byte not handed on.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Size now.
+    pub(super) fn byte_count(&self) -> io::Result<u64> {
+        Ok(self.handle.metadata()?.len())
+    }
+
+    /// The next piece, at most [`READ_BYTES`] unless a line is longer, read into `buffer`. With `finish` an
+    /// unfinished last line that begins before the offset `finish` is a line.
+    pub(super) fn look(&mut self, buffer: &mut Vec<u8>, finish: Option<u64>) -> io::Result<Look> {
+        let file_end = self.byte_count()?;
+        if file_end < self.position {
+            return Ok(Look::Truncated { read_until: self.position });
+        }
+        self.skip_settled()?;
+        let range_end = self.settled_before.above().map(|(start, _)| start).find(|start| *start > self.position);
+        let end = range_end.map_or(file_end, |start| start.min(file_end));
+        let finishing = range_end == Some(end) || finish.is_some_and(|until| self.position < until);
+        if !finishing && self.nothing_new_ends_a_line(buffer, end)? {
+            return Ok(Look::Waiting);
+        }
+        let mut length = READ_BYTES as u64;
+        loop {
+            let read_until = end.min(self.position + length);
+            read_at(&self.handle, buffer, self.position, read_until)?;
+            let is_all = self.position + buffer.len() as u64 >= end;
+            let pieces = self.splitter.split(buffer, finishing && is_all);
+            if pieces.consumed > 0 {
+                let start = self.position;
+                self.position += pieces.consumed as u64;
+                self.scanned = self.scanned.max(self.position);
+                return Ok(Look::Piece(start, pieces));
+            }
+            if is_all {
+                self.scanned = self.position + buffer.len() as u64;
+                return Ok(Look::Waiting);
+            }
+            length = (length * 2).min(self.splitter.undecided_bytes_max() as u64 + 1);
+        }
+    }
+
+    /// The hash of the beginning, when there is more of it now than before.
+    pub(super) fn grown_fingerprint(&mut self) -> io::Result<Option<Fingerprint>> {
+        if self.fingerprint.byte_count as usize >= FINGERPRINT_BYTES
+            || self.byte_count()? <= u64::from(self.fingerprint.byte_count)
+        {
+            return Ok(None);
+        }
+        self.fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
+        Ok(Some(self.fingerprint))
+    }
+
+    /// Looks only at bytes not looked at before, so that a long line written in small pieces costs no more
+    /// than its length.
+    fn nothing_new_ends_a_line(&mut self, buffer: &mut Vec<u8>, end: u64) -> io::Result<bool> {
+        while self.scanned < end
+            && self.scanned > self.position
+            && end - self.position <= self.splitter.undecided_bytes_max() as u64
+        {
+            read_at(&self.handle, buffer, self.scanned, end.min(self.scanned + READ_BYTES as u64))?;
+            if buffer.is_empty() {
+                return Ok(true);
+            }
+            if memchr::memchr(b'\n', buffer).is_some() {
+                return Ok(false);
+            }
+            self.scanned += buffer.len() as u64;
+        }
+        Ok(self.scanned >= end)
+    }
+
+    fn skip_settled(&mut self) -> io::Result<()> {
+        while let Some(end) = self.settled_before.settled_until(self.position) {
+            self.go_to(end)?;
+        }
+        Ok(())
+    }
+
+    fn go_to(&mut self, position: u64) -> io::Result<()> {
+        self.position = position;
+        self.scanned = self.scanned.max(position);
+        let mut before = Vec::new();
+        read_at(&self.handle, &mut before, position.saturating_sub(1), position)?;
+        if before == b"\n" {
+            self.splitter.resume_behind(b"\n");
+            return Ok(());
+        }
+        let context_start = position.saturating_sub(self.splitter.context_bytes() as u64);
+        read_at(&self.handle, &mut before, context_start, position)?;
+        self.splitter.resume_behind(&before);
+        Ok(())
+    }
+}
+
+/// The beginning of a file, at most `byte_count_max` bytes of it.
+pub(super) fn fingerprint(handle: &File, byte_count_max: usize) -> io::Result<Fingerprint> {
+    let mut bytes = Vec::new();
+    read_at(handle, &mut bytes, 0, byte_count_max as u64)?;
+    let digest: [u8; 16] = Md5::digest(&bytes).into();
+    let hash = u64::from_be_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]]);
+    Ok(Fingerprint { byte_count: u32::try_from(bytes.len()).unwrap_or(u32::MAX), hash })
+}
+
+/// Where the unfinished last line of a file begins, looking back at most `line_bytes_max`; the end of the
+/// file when its last byte is a newline.
+pub(super) fn start_of_last_line(handle: &File, line_bytes_max: usize) -> io::Result<u64> {
+    let end = handle.metadata()?.len();
+    let context_start = end.saturating_sub(line_bytes_max as u64);
+    let mut bytes = Vec::new();
+    read_at(handle, &mut bytes, context_start, end)?;
+    Ok(match memchr::memrchr(b'\n', &bytes) {
+        Some(at) => context_start + at as u64 + 1,
+        None if context_start == 0 => 0,
+        None => end,
+    })
+}
+
+/// Reads `start..end` into `buffer`, less where the file ends before.
+fn read_at(handle: &File, buffer: &mut Vec<u8>, start: u64, end: u64) -> io::Result<()> {
+    buffer.clear();
+    buffer.resize(usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX), 0);
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match handle.read_at(&mut buffer[filled..], start + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(())
+}
