@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod deaggregator;
 pub mod discovery;
+pub mod hash_key;
 pub mod health;
 pub mod limits;
 pub mod metrics;
