@@ -159,12 +159,6 @@ impl Aggregate {
     }
 }
 
-/// The place of a partition key in the space of hash keys, as the service and KCL compute it: the MD5 of
-/// its UTF-8 bytes, big-endian.
-pub fn hash_of(partition_key: &str) -> u128 {
-    u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
-}
-
 fn varint_bytes(value: u64) -> usize {
     let bits = (u64::BITS - value.leading_zeros()).max(1);
     bits.div_ceil(7) as usize
@@ -253,11 +247,5 @@ mod tests {
         let mut aggregate = Aggregate::new(1);
         assert!(aggregate.try_push("k", &[b'x'; 10_000], span(0, 10_001), 100));
         assert!(!aggregate.try_push("k", b"", span(10_001, 10_002), 100));
-    }
-
-    #[test]
-    fn hashes_are_those_of_the_service() {
-        assert_eq!(hash_of("a"), 16_955_237_001_963_240_173_058_271_559_858_726_497);
-        assert_eq!(hash_of("é"), 136_732_923_097_551_493_579_404_309_126_273_812_335);
     }
 }

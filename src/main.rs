@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use kinetail::command::{exit, run};
+use kinetail::command::{check, exit, run};
 
 /// Ships log files to Amazon Kinesis: no line lost, a restart sends none twice.
 #[derive(Parser)]
@@ -49,9 +49,6 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match arguments.command {
         Command::Run { config, once, local } => run::main(&run::Options { config, once, local }),
-        Command::Check { config } => {
-            drop(config);
-            0
-        }
+        Command::Check { config } => check::main(&config),
     })
 }

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::aggregator::{Aggregate, MAGIC, hash_of};
+use crate::aggregator::{Aggregate, MAGIC};
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::{self, Flow, PartitionKey};
+use crate::hash_key::hash_of;
 use crate::limits::{AGGREGATE_BYTES_TARGET, HASH_RANGES, PACKER_SHARE, PARTITION_KEY_CHARS_MAX};
 use crate::metrics::FlowMetrics;
 use crate::processor::{Made, Processor};

@@ -3,7 +3,7 @@
 //! Nothing is sent and nothing but the configuration is read: matching files are only opened, to see whether they can be.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::{counted, exit, human_bytes};
@@ -12,6 +12,14 @@ use crate::discovery::{Found, Globs, Problem, Scan};
 
 /// Paths listed of one kind; the others are counted.
 const LISTED_MAX: usize = 20;
+
+/// `kinetail check` from the arguments to the exit code.
+pub fn main(config_path: &Path) -> u8 {
+    let mut stdout = io::stdout();
+    let is_terminal = stdout.is_terminal();
+    // A reader that has gone away has seen what it wanted.
+    check(config_path, &mut stdout, is_terminal).unwrap_or(exit::IOERR)
+}
 
 /// Checks the configuration file and returns the exit code; fails only when `out` does.
 pub fn check(config_path: &Path, out: &mut impl Write, colour: bool) -> io::Result<u8> {
@@ -35,7 +43,7 @@ pub fn check(config_path: &Path, out: &mut impl Write, colour: bool) -> io::Resu
 
 fn check_flow(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
     let globs = Globs::new(&flow.files, &flow.exclude).expect("patterns were compiled when the configuration was read");
-    let Scan { files, problems } = globs.scan();
+    let Scan { files, problems, .. } = globs.scan();
     let mut readable = Vec::new();
     let mut unreadable = Vec::new();
     for found in files {

@@ -41,7 +41,7 @@ pub fn main(options: &Options) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start threads");
-            return exit::OS;
+            return exit::OSERR;
         }
     };
     let code = runtime.block_on(run(options, &config));
@@ -91,7 +91,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!("{error}");
-            return if matches!(error, OpenError::InUse(_)) { exit::STORE_IN_USE } else { exit::STORE };
+            return if matches!(error, OpenError::InUse(_)) { exit::TEMPFAIL } else { exit::IOERR };
         }
     };
     let health = Health::default();
@@ -106,7 +106,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "cannot listen to signals");
-            return exit::OS;
+            return exit::OSERR;
         }
     };
     let stream_of = |flow: &crate::config::Flow| Stream::new(flow.kinesis.stream.clone(), access.clone());
@@ -127,7 +127,7 @@ fn exit_code(ended: io::Result<Ending>, mode: Mode, was_stopped: bool) -> u8 {
         }
         Err(error) => {
             tracing::error!(%error, "kinetail cannot start");
-            return exit::OS;
+            return exit::OSERR;
         }
     }
     // A script that asked for everything must learn that it did not get it.
