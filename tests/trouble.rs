@@ -126,7 +126,7 @@ fn any_bytes_arrive_as_they_are() {
 fn in_json_invalid_utf_8_is_replaced_and_counted() {
     let kinesis = Kinesis::with_stream("s", 1);
     let place = Place::new();
-    place.configure(&kinesis, &FLOW.replace("[flow.kinesis]", "[flow.parse]\nregex = '^(?<all>.*)$'\n[flow.kinesis]"));
+    place.configure(&kinesis, &FLOW.replace("[flow.kinesis]", "[flow.parse]\nregex = '(?s-u)^(?<all>.*)$'\n[flow.kinesis]"));
     place.append_bytes("a.log", b"caf\xe9\nfine\n");
     let agent = place.run(&[]);
     let figures = agent.wait_settled(place.byte_count("a.log"));
