@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+mod example;
+
 use super::*;
 
 /// A sound file: `edit` it to make one mistake.
@@ -327,6 +329,7 @@ fn what_is_torn_is_not_told_twice_and_hides_nothing_else() {
             "5:1 unknown key `file` in [[flow]] (did you mean `files`?)",
         ]
     );
+    assert_eq!(mistakes("flow = []"), ["1:8 `flow` is empty (write [[flow]] above the keys of each)"]);
     assert_eq!(
         mistakes(""),
         ["1:1 `flow` is missing at the top level (write [[flow]], and below it name, files and [flow.kinesis])"]
@@ -340,30 +343,4 @@ fn a_file_that_is_not_text_is_told_where() {
     let Err(LoadError::Mistaken(mistakes)) = Config::load(file.path()) else { panic!("it was read") };
     assert_eq!(mistakes.iter().map(|mistake| mistakes.position(mistake)).collect::<Vec<_>>(), [(2, 3)]);
     assert!(matches!(Config::load(Path::new("/nonexistent/agent.toml")), Err(LoadError::Unreadable { .. })));
-}
-
-const EXAMPLE: &str = include_str!("../../agent.toml.example");
-
-#[test]
-fn the_example_is_a_sound_configuration() {
-    let config = Config::parse(EXAMPLE, "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert_eq!(config.flows.len(), 1);
-    assert!(config.flows[0].parse.is_none());
-}
-
-/// "Lines that begin with `#` and no space are settings with their defaults, or examples where there is no default".
-#[test]
-fn what_the_example_shows_as_defaults_are_the_defaults() {
-    let uncomment = |line: &str| match line.strip_prefix('#') {
-        Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
-        _ => format!("{line}\n"),
-    };
-    let spelt_out: String = EXAMPLE.lines().map(uncomment).collect();
-    let mut spelt_out = Config::parse(&spelt_out, "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
-    assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
-    let parse = spelt_out.flows[0].parse.take().expect("the example shows a pattern");
-    assert!(parse.regex.is_match(b"Nov 21 12:18:53 web-1 sshd[4242]: Accepted publickey for core"));
-    let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
-    assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
 }
