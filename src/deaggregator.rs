@@ -205,4 +205,17 @@ mod tests {
         let message = b"\x0a\x01k\x1a\x09\x08\x80\x80\x80\x80\x10\x1a\x01A";
         check(message, None, &Deaggregated::Records(vec![record("k", None, "A")]));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_message_is_too_strange(message: Vec<u8>, entries in proptest::collection::vec("[\\x00-\\x22]{0,12}", 0..4)) {
+            // As it is, and with something like records in it.
+            deaggregate(&sealed(&message), None);
+            let fields = entries.iter().map(|entry| [&[0x1A, u8::try_from(entry.len()).unwrap()], entry.as_bytes()].concat());
+            let message = [b"\x0a\x01k".to_vec(), fields.collect::<Vec<_>>().concat()].concat();
+            if let Deaggregated::Records(records) = deaggregate(&sealed(&message), None) {
+                proptest::prop_assert!(records.iter().all(|record| record.partition_key == "k"));
+            }
+        }
+    }
 }

@@ -24,7 +24,7 @@ use crate::hash_key::HashRange;
 use crate::limits::MIB;
 
 /// How long an empty shard is left alone.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// What one `GetRecords` should bring: the emulator knows no limit but the number of records.
 const READ_BYTES: u64 = 4 * MIB as u64;
 /// The least and the most records that `GetRecords` may be asked for.

@@ -55,7 +55,9 @@ impl Report {
         let (read, delivered) =
             flows.iter().fold((0, 0), |(read, delivered), flow| (read + flow.read_lines, delivered + flow.delivered_lines));
         if self.is_all_read_back() {
-            let verdict = if read == delivered {
+            let verdict = if read == 0 {
+                "nothing to compare: no line was read".to_owned()
+            } else if read == delivered {
                 format!("every line read was read back: {}", count(read))
             } else {
                 format!("every line delivered was read back: {} of {} read", count(delivered), count(read))
@@ -91,10 +93,15 @@ fn push_flow(text: &mut String, flow: &FlowFigures, elapsed: Duration) {
     let (lines_a_second, bytes_a_second) = (per_second(flow.read_lines, elapsed), per_second(flow.read_bytes, elapsed));
     let speed = format!("in {:.1} s: {} lines/s, {}/s", elapsed.as_secs_f64(), count(lines_a_second), bytes(bytes_a_second));
     row(text, "read", &count(flow.read_lines), flow.read_bytes, &speed);
-    let lines_each = flow.delivered_lines.checked_div(flow.delivered_records).unwrap_or(0);
-    let bytes_each = flow.delivered_record_bytes.checked_div(flow.delivered_records).unwrap_or(0);
-    let records = counted(flow.delivered_records, "Kinesis record");
-    let packing = format!("in {records}: on average {}, {}", counted(lines_each, "line"), bytes(bytes_each));
+    let packing = match flow.delivered_lines.checked_div(flow.delivered_records) {
+        None => String::new(),
+        Some(lines_each) => format!(
+            "in {}: on average {}, {}",
+            counted(flow.delivered_records, "Kinesis record"),
+            counted(lines_each, "line"),
+            bytes(flow.delivered_record_bytes / flow.delivered_records)
+        ),
+    };
     row(text, "delivered", &count(flow.delivered_lines), flow.delivered_record_bytes, &packing);
     for (reason, byte_count) in &flow.dropped_bytes {
         row(text, "dropped", "", *byte_count, reason);
@@ -142,7 +149,7 @@ fn push_stream(text: &mut String, stream: &StreamRead) {
 
 fn push(text: &mut String, line: &str) {
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "{line}");
+    let _ = writeln!(text, "{}", line.trim_end());
 }
 
 #[cfg(test)]
@@ -173,6 +180,7 @@ mod tests {
     #[test]
     fn the_last_line_says_whether_every_line_was_read_back() {
         check(&report(1000, 1000, 1000), true, "✓ every line read was read back: 1,000");
+        check(&report(0, 0, 0), true, "✓ nothing to compare: no line was read");
         check(&report(1000, 900, 900), true, "✓ every line delivered was read back: 900 of 1,000 read");
         check(&report(1000, 1000, 999), false, "✗ s: 1 line delivered and not read back (1,000 delivered, 999 read back)");
         check(

@@ -32,7 +32,7 @@ pub(super) async fn run(screen: Screen, source: Source, endpoint: String, starte
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick comes at once, when there is nothing to say yet.
     ticks.tick().await;
-    let mut meters = vec![Meter::default(); source.routes.len()];
+    let mut meters = vec![Meter::from_nothing(started); source.routes.len()];
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -63,10 +63,14 @@ struct Rate {
 }
 
 /// Readings of the last [`RATE_WINDOW`], the oldest first, and the one before it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Meter(VecDeque<(Instant, u64, u64)>);
 
 impl Meter {
+    fn from_nothing(now: Instant) -> Self {
+        Self(VecDeque::from([(now, 0, 0)]))
+    }
+
     fn rate(&mut self, now: Instant, flow: &FlowFigures) -> Rate {
         self.0.push_back((now, flow.read_lines, flow.read_bytes));
         while self.0.get(1).is_some_and(|(at, ..)| now - *at >= RATE_WINDOW) {
@@ -89,7 +93,7 @@ fn picture(snapshot: &Snapshot, rates: &[Rate], endpoint: &str, elapsed: Duratio
         lines.extend(flow_lines(flow, *rate));
     }
     for stream in &snapshot.streams {
-        lines.extend(stream_lines(stream));
+        lines.extend(stream_lines(stream, snapshot.delivered_to(&stream.stream)));
     }
     lines
 }
@@ -120,14 +124,13 @@ fn flow_lines(flow: &FlowFigures, rate: Rate) -> [String; 3] {
     ]
 }
 
-fn stream_lines(stream: &StreamRead) -> Vec<String> {
+fn stream_lines(stream: &StreamRead, delivered: u64) -> Vec<String> {
     let total = stream.total();
     let most = stream.shards.iter().map(|shard| shard.user_records).max().unwrap_or(0);
-    let mut lines = vec![format!(
-        "{} {}",
-        style(&stream.stream).for_stderr().magenta().bold(),
-        dim(&format!("read back · {} a record", bytes(total.bytes.checked_div(total.records).unwrap_or(0))))
-    )];
+    let progress = format!("{} of {} read back", count(total.user_records), counted(delivered, "line"));
+    let mean = total.bytes.checked_div(total.records).map_or(String::new(), |mean| format!(" · {} a record", bytes(mean)));
+    let mut lines =
+        vec![format!("{} {}", style(&stream.stream).for_stderr().magenta().bold(), dim(&format!("{progress}{mean}")))];
     for (index, shard) in stream.shards.iter().enumerate() {
         lines.push(format!(
             "  shard {index:<3} {:>13} lines {:>11} records {}",
@@ -182,12 +185,11 @@ mod tests {
     #[test]
     fn rates_are_of_the_last_seconds() {
         let start = Instant::now();
-        let mut meter = Meter::default();
+        let mut meter = Meter::from_nothing(start);
         let mut at = |millis, read_lines| {
             let flow = FlowFigures { read_lines, ..FlowFigures::default() };
             meter.rate(start + Duration::from_millis(millis), &flow).lines
         };
-        assert_eq!(at(0, 0), 0);
         assert_eq!(at(500, 100), 200);
         assert_eq!(at(2500, 2100), 1000);
         assert_eq!(at(9000, 2100), 0);
