@@ -2,7 +2,7 @@
 //!
 //! Decides exactly as the Kinesis Client Library 3.5 does, because that is the reader that kinetail's
 //! aggregates must survive, with one difference: where the library loses records without a word, the result
-//! here says so. How the bytes of an aggregate are laid out is the business of [`message`]; whoever reads the
+//! here says so. How the bytes of an aggregate are laid out is the business of `message`; whoever reads the
 //! stream counts and reports.
 
 mod message;

@@ -14,7 +14,7 @@ use kinetail::local::{Local, REGION, Report, Route, Screen, credentials};
 use kinetail::metrics::Metrics;
 use serde_json::Value;
 
-/// Hash keys of the user records of the aggregates put: in the third shard, and of all shards.
+/// The explicit hash keys in the aggregates of the same name; both belong to the third of four shards.
 const HASH_KEY_OF_ABC: &str = "191415658344158766168031473277922803570";
 const HASH_KEY_OF_UNIFORM: &str = "170141183460469231731687303715884118073";
 
@@ -62,6 +62,8 @@ async fn a_stream_that_cannot_be_is_an_error() {
     let routes = vec![Route { flow: "f".into(), stream: "no spaces".into() }];
     let Err(error) = Local::start(routes, Arc::default(), Screen::default()).await else { panic!("it has started") };
     assert_eq!(error.to_string(), "embedded Kinesis: cannot create a stream");
+    let why = std::error::Error::source(&error).expect("it says why").to_string();
+    assert!(why.starts_with("no spaces: "), "{why}");
 }
 
 /// Puts these requests, of records with an explicit hash key, and says that so many user records were delivered.

@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::error::DisplayErrorContext;
 use aws_sdk_kinesis::types::{Record, Shard, ShardIteratorType};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::StartError;
-use super::server::{Server, Shredder};
+use super::server::{Server, Shredder, refused};
 use super::text;
 use crate::deaggregator::{Deaggregated, deaggregate};
 use crate::hash_key::HashRange;
@@ -102,7 +103,7 @@ impl Consumer {
         let mut shards_by_stream = Vec::new();
         for stream in streams {
             let listed = client.list_shards().stream_name(stream).send().await;
-            let listed = listed.map_err(|error| StartError::new("list the shards of a stream", error.into_service_error()))?;
+            let listed = listed.map_err(|error| refused("list the shards of a stream", stream, &error))?;
             shards_by_stream.push((stream, listed.shards.unwrap_or_default()));
         }
         let reads = shards_by_stream.iter().map(|(stream, shards)| {
@@ -182,7 +183,7 @@ impl Reader {
                     self.iterator = None;
                     self.add(ShardRead { failed_reads: 1, ..ShardRead::default() }, Vec::new());
                     let (stream, shard) = (&self.stream, &self.shard_id);
-                    tracing::error!(stream, shard, error = &*error as &dyn Error, "cannot read a shard back");
+                    tracing::error!(stream, shard, error = %DisplayErrorContext(&*error), "cannot read a shard back");
                     if ending {
                         return;
                     }

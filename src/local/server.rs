@@ -3,11 +3,13 @@
 //! The only module that knows ferrokinesis.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::StreamStatus;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -136,15 +138,24 @@ async fn serve(listener: std::net::TcpListener, app: Router) {
 
 async fn create(client: &Client, stream: &str) -> Result<(), StartError> {
     let created = client.create_stream().stream_name(stream).shard_count(SHARDS).send().await;
-    created.map_err(|error| StartError::new("create a stream", error.into_service_error()))?;
+    created.map_err(|error| refused("create a stream", stream, &error))?;
     loop {
         let described = client.describe_stream_summary().stream_name(stream).send().await;
-        let described = described.map_err(|error| StartError::new("describe a stream", error.into_service_error()))?;
+        let described = described.map_err(|error| refused("describe a stream", stream, &error))?;
         if described.stream_description_summary().is_some_and(|summary| *summary.stream_status() == StreamStatus::Active) {
             return Ok(());
         }
         tokio::time::sleep(CREATION_POLL).await;
     }
+}
+
+/// The error of a request about a stream, in the words of the emulator if it was it that refused.
+pub(super) fn refused<E>(doing: &'static str, stream: &str, error: &SdkError<E>) -> StartError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let why = error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned);
+    StartError::new(doing, format!("{stream}: {why}"))
 }
 
 /// Makes the emulator forget records, which it would keep in memory for a day.
