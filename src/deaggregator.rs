@@ -11,13 +11,9 @@ use std::borrow::Cow;
 
 use md5::{Digest as _, Md5};
 
+use crate::aggregator::{DIGEST_BYTES, MAGIC};
 use crate::hash_key::{HashRange, hash_of};
 use message::{Entry, Message};
-
-/// The first bytes of an aggregate. They are not valid UTF-8, so no line of text begins with them.
-pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
-/// Bytes of the MD5 of the message, at the end of an aggregate.
-pub const DIGEST_BYTES: usize = 16;
 
 /// One record as its producer put it.
 #[derive(Clone, Debug, PartialEq, Eq)]
