@@ -11,6 +11,8 @@ pub mod exit {
     pub const OK: u8 = 0;
     /// The command line was wrong (`EX_USAGE`).
     pub const USAGE: u8 = 64;
+    /// `--local --once` did not read back what was delivered (`EX_SOFTWARE`).
+    pub const SOFTWARE: u8 = 70;
     /// The system gives no threads or signals (`EX_OSERR`).
     pub const OSERR: u8 = 71;
     /// Something could not be read or written: the offset store (`EX_IOERR`).

@@ -13,9 +13,8 @@ use std::{fmt, fs, io};
 use regex::bytes::Regex;
 use toml::de::DeTable;
 
-use crate::limits::MEMORY_PER_FLOW_MIN;
-use reader::{Findings, Placed, Table};
-use units::size_written;
+use mistakes::line_of;
+use reader::{Findings, Table};
 
 mod agent;
 mod aws;
@@ -24,6 +23,7 @@ mod kinesis;
 mod mistakes;
 mod parse;
 mod reader;
+mod top;
 mod units;
 
 pub use mistakes::{Mistake, Mistakes};
@@ -217,51 +217,17 @@ impl Config {
     pub fn parse(source: &str, file: &str) -> Result<Self, Mistakes> {
         let (entries, syntax_errors) = DeTable::parse_recoverable(source);
         let findings = Findings::new(!syntax_errors.is_empty());
-        let config = Table::read_top(&findings, entries.get_ref(), |top| Self::read(top, source));
+        let config = Table::read_top(&findings, entries.get_ref(), |table| top::read(table, source));
         let mut all = findings.into_mistakes();
-        let torn_lines: Vec<usize> =
-            syntax_errors.iter().filter_map(|error| Some(line_of(source, error.span()?.start))).collect();
+        let torn: Vec<Mistake> = syntax_errors.iter().map(torn).collect();
         // What else is wrong on a torn line is only an effect of the tear.
+        let torn_lines: Vec<usize> = torn.iter().map(|mistake| line_of(source, mistake.place.start)).collect();
         all.retain(|mistake| !torn_lines.contains(&line_of(source, mistake.place.start)));
-        all.extend(syntax_errors.iter().map(|error| Mistake {
-            place: error.span().unwrap_or_default(),
-            message: error.message().to_owned(),
-            help: None,
-        }));
+        all.extend(torn);
         match config {
             Some(config) if all.is_empty() => Ok(config),
             _ => Err(Mistakes::new(file, source, all)),
         }
-    }
-
-    /// Reads the top level; none when a flow could not be understood.
-    fn read(top: &mut Table<'_>, source: &str) -> Option<Self> {
-        let (agent, memory_max) = top.section("agent", agent::read);
-        let aws = top.section("aws", aws::read);
-        top.require("flow", "write [[flow]], and below it name, files and [flow.kinesis]");
-        let flows = top.sections("flow", |table| (flow::read(table, source), table.place().clone()));
-        let (flows, places): (Vec<_>, Vec<_>) = flows.into_iter().unzip();
-        let (flows, names): (Vec<_>, Vec<_>) = flows.into_iter().unzip();
-
-        for (index, name) in names.iter().enumerate() {
-            let same = |earlier: &&Option<Placed<String>>| {
-                earlier.as_ref().is_some_and(|e| name.as_ref().is_some_and(|n| e.value == n.value))
-            };
-            if let (Some(name), Some(Some(first))) = (name, names[..index].iter().find(same)) {
-                let help =
-                    format!("line {} has it already; offsets and metrics are kept by it", line_of(source, first.place.start));
-                top.mistake(&name.place, format!("`name` is taken: \"{}\"", name.value), help);
-            }
-        }
-        let memory_needed = flows.len() * MEMORY_PER_FLOW_MIN;
-        if agent.memory_max < memory_needed
-            && let Some(place) = memory_max.map(|written| written.place).or(places.last().cloned())
-        {
-            let message =
-                format!("`memory_max` of {} does not suffice for {} flows", size_written(agent.memory_max), flows.len());
-            top.mistake(&place, message, format!("write memory_max = \"{}\" in [agent], or more", size_written(memory_needed)));
-        }
-        Some(Self { agent, aws, flows: flows.into_iter().collect::<Option<_>>()? })
     }
 }
 
@@ -283,8 +249,8 @@ impl std::error::Error for LoadError {
     }
 }
 
-fn line_of(source: &str, offset: usize) -> usize {
-    mistakes::position(source, offset).0
+fn torn(error: &toml::de::Error) -> Mistake {
+    Mistake { place: error.span().unwrap_or_default(), message: error.message().to_owned(), help: None }
 }
 
 fn not_utf8(error: &FromUtf8Error, file: &str) -> Mistakes {

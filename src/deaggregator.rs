@@ -2,7 +2,7 @@
 //!
 //! Decides exactly as the Kinesis Client Library 3.5 does, because that is the reader that kinetail's
 //! aggregates must survive, with one difference: where the library loses records without a word, the result
-//! here says so. How the bytes of an aggregate are laid out is the business of [`message`]; whoever reads the
+//! here says so. How the bytes of an aggregate are laid out is the business of `message`; whoever reads the
 //! stream counts and reports.
 
 mod message;
@@ -11,13 +11,9 @@ use std::borrow::Cow;
 
 use md5::{Digest as _, Md5};
 
+use crate::aggregator::{DIGEST_BYTES, MAGIC};
 use crate::hash_key::{HashRange, hash_of};
 use message::{Entry, Message};
-
-/// The first bytes of an aggregate. They are not valid UTF-8, so no line of text begins with them.
-pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
-/// Bytes of the MD5 of the message, at the end of an aggregate.
-pub const DIGEST_BYTES: usize = 16;
 
 /// One record as its producer put it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,5 +200,18 @@ mod tests {
     fn a_table_index_counts_modulo_two_to_the_32_as_in_java() {
         let message = b"\x0a\x01k\x1a\x09\x08\x80\x80\x80\x80\x10\x1a\x01A";
         check(message, None, &Deaggregated::Records(vec![record("k", None, "A")]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_message_is_too_strange(message: Vec<u8>, entries in proptest::collection::vec("[\\x00-\\x22]{0,12}", 0..4)) {
+            // As it is, and with something like records in it.
+            deaggregate(&sealed(&message), None);
+            let fields = entries.iter().map(|entry| [&[0x1A, u8::try_from(entry.len()).unwrap()], entry.as_bytes()].concat());
+            let message = [b"\x0a\x01k".to_vec(), fields.collect::<Vec<_>>().concat()].concat();
+            if let Deaggregated::Records(records) = deaggregate(&sealed(&message), None) {
+                proptest::prop_assert!(records.iter().all(|record| record.partition_key == "k"));
+            }
+        }
     }
 }

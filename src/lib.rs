@@ -12,6 +12,8 @@ pub mod discovery;
 pub mod hash_key;
 pub mod health;
 pub mod limits;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod metrics;
 pub mod offsets;
 pub mod packer;

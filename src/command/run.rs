@@ -1,5 +1,8 @@
 //! `kinetail run`: the agent, from the configuration file to the last commit.
 
+#[cfg(feature = "local")]
+mod locally;
+
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use super::exit;
 use crate::admin;
@@ -36,18 +40,31 @@ pub fn main(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    log_to_stderr();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "cannot start threads");
-            return exit::OSERR;
-        }
+        Err(error) => return complain(&format!("cannot start threads: {error}"), exit::OSERR),
     };
-    let code = runtime.block_on(run(options, &config));
+    let code = runtime.block_on(async {
+        if options.local {
+            return locally(options, config).await;
+        }
+        log_to(io::stderr);
+        let access =
+            Access { region: config.aws.region.clone(), endpoint: config.aws.kinesis_endpoint.clone(), credentials: None };
+        let state_dir = config.agent.state_dir.clone().unwrap_or_else(|| STATE_DIR_DEFAULT.into());
+        ship(options, &config, &state_dir, access, Arc::default()).await
+    });
     // After an abort a commit may still be on its way to the disk; it is not waited for.
     runtime.shutdown_background();
     code
+}
+
+#[cfg(feature = "local")]
+use locally::locally;
+
+#[cfg(not(feature = "local"))]
+async fn locally(_: &Options, _: Config) -> u8 {
+    complain("this kinetail has no embedded Kinesis for --local; build it with `--features local`", exit::USAGE)
 }
 
 /// Half the cores: the host is there for somebody else's program.
@@ -56,33 +73,32 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
 }
 
-/// What `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what matters to an operator.
-fn log_to_stderr() {
+/// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what matters to an operator.
+fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
     let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kinetail=info"));
     let is_terminal = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_terminal).with_target(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(is_terminal).with_target(false).init();
+}
+
+/// Says what is wrong before there is a log; returns `code`.
+fn complain(text: &str, code: u8) -> u8 {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "error: {text}");
+    code
 }
 
 /// Loads the configuration, or says what is wrong with it; then the exit code.
-pub(super) fn load(path: &Path) -> Result<Config, u8> {
-    Config::load(path).map_err(|error| {
-        let text = match error {
-            LoadError::Mistaken(mistakes) => mistakes.render(io::stderr().is_terminal()),
-            LoadError::Unreadable { path, source } => {
-                format!("error: cannot read the configuration {}: {source}\n", path.display())
-            }
-        };
-        // Without a standard error there is nobody to tell.
-        let _ = io::stderr().write_all(text.as_bytes());
-        exit::CONFIG
+fn load(path: &Path) -> Result<Config, u8> {
+    Config::load(path).map_err(|error| match error {
+        LoadError::Mistaken(mistakes) => {
+            // As above.
+            let _ = io::stderr().write_all(mistakes.render(io::stderr().is_terminal()).as_bytes());
+            exit::CONFIG
+        }
+        LoadError::Unreadable { path, source } => {
+            complain(&format!("cannot read the configuration {}: {source}", path.display()), exit::CONFIG)
+        }
     })
-}
-
-/// Runs the agent and returns the exit code.
-async fn run(options: &Options, config: &Config) -> u8 {
-    let access = Access { region: config.aws.region.clone(), endpoint: config.aws.kinesis_endpoint.clone(), credentials: None };
-    let state_dir = config.agent.state_dir.clone().unwrap_or_else(|| STATE_DIR_DEFAULT.into());
-    ship(options, config, &state_dir, access, Arc::default()).await
 }
 
 async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Access, metrics: Arc<Metrics>) -> u8 {

@@ -1,5 +1,7 @@
 //! `[[flow]]` and `[flow.line]`: which files, and how bytes become lines.
 
+use std::ops::Range;
+
 use super::reader::{Placed, Table};
 use super::{Flow, LineRules, StartAt, TooLong, kinesis, parse};
 use crate::discovery::{Globs, PatternMistake};
@@ -8,8 +10,17 @@ use crate::limits::LINE_BYTES_MAX;
 /// Longest name of a flow: it is part of every offset's key and of every metric.
 const NAME_CHARS_MAX: usize = 128;
 
-/// Reads one `[[flow]]`, and where its name is written; whether that is unique is for the reader of all to say.
-pub(super) fn read(table: &mut Table<'_>, source: &str) -> (Option<Flow>, Option<Placed<String>>) {
+/// One `[[flow]]`, before it is known whether its name is unique.
+pub(super) struct Written {
+    /// None when it could not be understood.
+    pub(super) flow: Option<Flow>,
+    pub(super) name: Option<Placed<String>>,
+    /// Its header.
+    pub(super) place: Range<usize>,
+}
+
+/// Reads one `[[flow]]`.
+pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let name = name(table);
     table.require("files", "write files = [\"/var/log/app/**/*.log\"]");
     let files = patterns(table, "files", source);
@@ -30,7 +41,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> (Option<Flow>, Option
         parse,
         kinesis,
     });
-    (flow, name)
+    Written { flow, name, place: table.place().clone() }
 }
 
 fn name(table: &mut Table<'_>) -> Option<Placed<String>> {

@@ -30,7 +30,7 @@ pub struct Mistake {
 impl Mistakes {
     /// `all` of them, found in the text `source` of `file`; in any order.
     pub(super) fn new(file: &str, source: &str, mut all: Vec<Mistake>) -> Self {
-        all.sort_by(|a, b| (a.place.start, a.place.end).cmp(&(b.place.start, b.place.end)));
+        all.sort_by_key(|mistake| (mistake.place.start, mistake.place.end));
         Self { file: file.to_owned(), source: source.to_owned(), all }
     }
 
@@ -79,8 +79,13 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
+/// Line of a byte, from 1.
+pub(super) fn line_of(source: &str, offset: usize) -> usize {
+    position(source, offset).0
+}
+
 /// Line and column of a byte, from 1, columns in characters.
-pub(super) fn position(source: &str, offset: usize) -> (usize, usize) {
+fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = source.get(..offset).unwrap_or(source);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

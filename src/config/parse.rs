@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use regex::bytes::Regex;
+use regex_syntax::ast::{Position, Span};
 
 use super::mistakes::{listed, nearest};
 use super::reader::{Placed, Table};
@@ -41,13 +42,11 @@ fn regex(table: &mut Table<'_>, source: &str) -> Option<Regex> {
     // The compiler of patterns says where its errors are only in the drawing of its message; their parser says it in numbers.
     if let Err(error) = regex_syntax::ParserBuilder::new().utf8(false).build().parse(written.value) {
         let (span, message) = match &error {
-            regex_syntax::Error::Parse(error) => (error.span().start.offset..error.span().end.offset, error.kind().to_string()),
-            regex_syntax::Error::Translate(error) => {
-                (error.span().start.offset..error.span().end.offset, error.kind().to_string())
-            }
-            _ => ((0..written.value.len()), error.to_string()),
+            regex_syntax::Error::Parse(error) => (*error.span(), error.kind().to_string()),
+            regex_syntax::Error::Translate(error) => (*error.span(), error.kind().to_string()),
+            _ => (Span::splat(Position::new(0, 1, 1)), error.to_string()),
         };
-        let place = written.within(source, span);
+        let place = written.within(source, span.start.offset..span.end.offset);
         table.mistake(&place, format!("`regex`: {message}"), "the syntax is that of the Rust crate regex");
         return None;
     }

@@ -69,6 +69,12 @@ impl Findings {
         self.mistakes.borrow_mut().push(Mistake { place: place.clone(), message: message.into(), help });
     }
 
+    /// The keys that exist, as far as this file's tables led to them.
+    #[cfg(test)]
+    pub(super) fn known_keys(&self) -> std::collections::BTreeSet<&'static str> {
+        self.asked.borrow().iter().map(|(_, key)| *key).collect()
+    }
+
     /// Everything found, unknown keys included, now that all known ones have been asked for.
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
         for (table, key) in self.unknown.borrow().iter() {
@@ -282,7 +288,7 @@ impl<'a> Table<'a> {
     pub(super) fn sections<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let Some(value) = self.ask(key) else { return Vec::new() };
         let elements = match value.get_ref() {
-            DeValue::Array(elements) => elements.iter().collect(),
+            DeValue::Array(elements) if !elements.is_empty() => elements.iter().collect(),
             // Read all the same: it has mistakes of its own to tell.
             DeValue::Table(_) => {
                 self.mistake(
@@ -291,6 +297,10 @@ impl<'a> Table<'a> {
                     format!("write [[{key}]] above the keys of each"),
                 );
                 vec![value]
+            }
+            DeValue::Array(_) => {
+                self.mistake(&value.span(), format!("`{key}` is empty"), format!("write [[{key}]] above the keys of each"));
+                Vec::new()
             }
             _ => {
                 self.wrong_kind(key, "a list of tables", value, &format!("write [[{key}]] above the keys of each"));

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+mod example;
+
 use super::*;
 
 /// A sound file: `edit` it to make one mistake.
@@ -210,6 +212,13 @@ fn the_process() {
 #[test]
 fn flows_and_their_lines() {
     check_edits(&[
+        ("[\"/var/log", "[\"var/log", "9:11 pattern in `files`: not an absolute path (begin it with `/`)"),
+        ("access*.log", "access[.log", "9:35 pattern in `files`: invalid range pattern (for a `[` as it is write `[[]`)"),
+        (
+            "[flow.line]",
+            "exclude = ['*.gz', 'a**']\n[flow.line]",
+            "11:21 pattern in `exclude`: recursive wildcards must form a single path component (write `**` alone between two `/`)",
+        ),
         ("[[flow]]", "[flow]", "7:1 `flow` must be a list of tables, not a single one (write [[flow]] above the keys of each)"),
         ("name = \"access\"\n", "", "7:1 `name` is missing in [[flow]] (write name = \"…\": offsets and metrics are kept by it)"),
         ("\"access\"", "\"\"", "8:8 `name` cannot be used (write 1 to 128 characters on one line)"),
@@ -327,6 +336,7 @@ fn what_is_torn_is_not_told_twice_and_hides_nothing_else() {
             "5:1 unknown key `file` in [[flow]] (did you mean `files`?)",
         ]
     );
+    assert_eq!(mistakes("flow = []"), ["1:8 `flow` is empty (write [[flow]] above the keys of each)"]);
     assert_eq!(
         mistakes(""),
         ["1:1 `flow` is missing at the top level (write [[flow]], and below it name, files and [flow.kinesis])"]

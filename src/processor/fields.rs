@@ -83,10 +83,13 @@ fn write_typed(value: &[u8], field_type: FieldType, out: &mut Vec<u8>) -> Option
     match field_type {
         FieldType::Integer => serde_json::to_writer(out, &text.parse::<i64>().ok()?).ok(),
         FieldType::Float => serde_json::to_writer(out, &text.parse::<f64>().ok().filter(|float| float.is_finite())?).ok(),
-        FieldType::Boolean if text.eq_ignore_ascii_case("true") => Some(out.extend_from_slice(b"true")),
-        FieldType::Boolean if text.eq_ignore_ascii_case("false") => Some(out.extend_from_slice(b"false")),
-        FieldType::Boolean | FieldType::String => None,
+        FieldType::Boolean => serde_json::to_writer(out, &boolean(text)?).ok(),
+        FieldType::String => None,
     }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    [("true", true), ("false", false)].iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|(_, value)| *value)
 }
 
 fn write_key(value: &[u8], key: &mut String) {

@@ -31,8 +31,8 @@ pub struct Access {
     pub region: Option<String>,
     /// URL instead of the region's endpoint.
     pub endpoint: Option<String>,
-    /// Key id and secret; without them the SDK's chain decides.
-    pub credentials: Option<(String, String)>,
+    /// Credentials; without them the SDK's chain decides.
+    pub credentials: Option<Credentials>,
 }
 
 /// A stream.
@@ -106,8 +106,8 @@ async fn load(access: &Access) -> Result<aws_config::SdkConfig, Failure> {
     if let Some(endpoint) = &access.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
-    if let Some((id, secret)) = &access.credentials {
-        loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "given"));
+    if let Some(credentials) = &access.credentials {
+        loader = loader.credentials_provider(credentials.clone());
     }
     let config = loader.load().await;
     if config.region().is_none() {

@@ -1,0 +1,67 @@
+//! `kinetail run --local`: the same agent, shipping into a Kinesis in its own process.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::{Options, complain, exit, log_to, ship};
+use crate::config::Config;
+use crate::limits::REQUEST_BYTES_DEFAULT;
+use crate::local::{Local, REGION, Route, Screen, credentials};
+use crate::metrics::Metrics;
+use crate::sender::kinesis::Access;
+
+/// Ships, shows how it goes, reports what was read back; returns the exit code.
+pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
+    let screen = Screen::default();
+    log_to(screen.clone());
+    let state = match State::of(&config) {
+        Ok(state) => state,
+        Err(error) => return complain(&format!("cannot make a throw-away state folder: {error}"), exit::IOERR),
+    };
+    for flow in &mut config.flows {
+        // The embedded Kinesis has the limit that every region has.
+        flow.kinesis.request_bytes = flow.kinesis.request_bytes.min(REQUEST_BYTES_DEFAULT);
+    }
+    let routes = config.flows.iter().map(|flow| Route { flow: flow.name.clone(), stream: flow.kinesis.stream.clone() }).collect();
+    let metrics = Arc::<Metrics>::default();
+    let local = match Local::start(routes, Arc::clone(&metrics), screen).await {
+        Ok(local) => local,
+        Err(error) => {
+            let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            return complain(&format!("{error}{cause}"), exit::OSERR);
+        }
+    };
+    let access =
+        Access { region: Some(REGION.to_owned()), endpoint: Some(local.endpoint().to_owned()), credentials: Some(credentials()) };
+    let code = ship(options, &config, &state.path(), access, metrics).await;
+    let report = local.finish().await;
+    // A reader that has gone away has seen what it wanted.
+    let _ = report.print();
+    if code == exit::OK && !report.is_all_read_back() { exit::SOFTWARE } else { code }
+}
+
+/// Where offsets are kept: where the configuration says, else in a folder that goes with the process.
+enum State {
+    Given(PathBuf),
+    ThrowAway(TempDir),
+}
+
+impl State {
+    fn of(config: &Config) -> io::Result<Self> {
+        Ok(match &config.agent.state_dir {
+            Some(folder) => Self::Given(folder.clone()),
+            None => Self::ThrowAway(tempfile::Builder::new().prefix("kinetail-").tempdir()?),
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Given(folder) => folder.clone(),
+            Self::ThrowAway(folder) => folder.path().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `agent.toml.example`: sound as it stands, complete, and true about the defaults.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../agent.toml.example");
+
+#[test]
+fn the_example_is_a_sound_configuration() {
+    let config = Config::parse(EXAMPLE, "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.flows.len(), 1);
+    assert!(config.flows[0].parse.is_none());
+}
+
+/// "Lines that begin with `#` and no space are settings with their defaults, or examples where there is no default".
+fn example_with_all_settings() -> String {
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+        _ => format!("{line}\n"),
+    };
+    EXAMPLE.lines().map(uncomment).collect()
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let source = example_with_all_settings();
+    let entries = DeTable::parse(&source).unwrap();
+    let findings = Findings::default();
+    Table::read_top(&findings, entries.get_ref(), |table| top::read(table, &source));
+    for key in findings.known_keys() {
+        assert!(source.lines().any(|line| line.contains(key) && !line.starts_with('#')), "`{key}` is not in the example");
+    }
+}
+
+#[test]
+fn what_the_example_shows_as_defaults_are_the_defaults() {
+    let mut spelt_out =
+        Config::parse(&example_with_all_settings(), "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
+    assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
+    let parse = spelt_out.flows[0].parse.take().expect("the example shows a pattern");
+    assert!(parse.regex.is_match(b"Nov 21 12:18:53 web-1 sshd[4242]: Accepted publickey for core"));
+    let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
+    assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
+}
+
+proptest! {
+    /// Whatever is written, there is a configuration or a list of mistakes that can be shown.
+    #[test]
+    fn any_text_is_read_or_told_to_be_wrong(
+        at in any::<prop::sample::Index>(),
+        removed_count in 0usize..20,
+        inserted in "[\\[\\]'\"={}#$.,\\n\\t a-z0-9\u{e9}\u{1f980}\\x00]{0,8}",
+    ) {
+        let source = example_with_all_settings();
+        let mut characters: Vec<char> = source.chars().collect();
+        let start = at.index(characters.len());
+        let end = (start + removed_count).min(characters.len());
+        characters.splice(start..end, inserted.chars());
+        if let Err(mistakes) = Config::parse(&characters.into_iter().collect::<String>(), "agent.toml") {
+            prop_assert!(mistakes.iter().len() > 0);
+            prop_assert!(mistakes.render(true).contains("error"));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The top level: which tables there are, and what depends on more than one of them.
+
+use super::mistakes::line_of;
+use super::reader::{Placed, Table};
+use super::units::size_written;
+use super::{Config, agent, aws, flow};
+use crate::limits::MEMORY_PER_FLOW_MIN;
+
+/// Reads the whole file; none when a flow could not be understood.
+pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Config> {
+    let (agent, memory_max) = table.section("agent", agent::read);
+    let aws = table.section("aws", aws::read);
+    table.require("flow", "write [[flow]], and below it name, files and [flow.kinesis]");
+    let flows = table.sections("flow", |table| flow::read(table, source));
+
+    for (index, flow) in flows.iter().enumerate() {
+        check_name(table, flow, &flows[..index], source);
+    }
+    let memory_needed = flows.len() * MEMORY_PER_FLOW_MIN;
+    let place = memory_max.map(|written| written.place).or(flows.last().map(|last| last.place.clone()));
+    if agent.memory_max < memory_needed
+        && let Some(place) = place
+    {
+        let message = format!("`memory_max` of {} does not suffice for {} flows", size_written(agent.memory_max), flows.len());
+        table.mistake(&place, message, format!("write memory_max = \"{}\" in [agent], or more", size_written(memory_needed)));
+    }
+    Some(Config { agent, aws, flows: flows.into_iter().map(|written| written.flow).collect::<Option<_>>()? })
+}
+
+fn check_name(table: &Table<'_>, flow: &flow::Written, earlier: &[flow::Written], source: &str) {
+    let Some(Placed { value: name, place }) = &flow.name else { return };
+    let mut taken = earlier.iter().filter_map(|earlier| earlier.name.as_ref()).filter(|taken| taken.value == *name);
+    if let Some(first) = taken.next() {
+        let line = line_of(source, first.place.start);
+        let help = format!("line {line} has it already; offsets and metrics are kept by it");
+        table.mistake(place, format!("`name` is taken: \"{name}\""), help);
+    }
+}

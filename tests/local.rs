@@ -1,0 +1,108 @@
+//! `--local`: what is put into the embedded Kinesis is read back, counted, and what a consumer loses is said.
+#![cfg(feature = "local")]
+
+mod encoding;
+
+use std::sync::Arc;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use encoding::unhex;
+use kinetail::local::{Local, REGION, Report, Route, Screen, credentials};
+use kinetail::metrics::Metrics;
+use serde_json::Value;
+
+/// The explicit hash keys in the aggregates of the same name; both belong to the third of four shards.
+const HASH_KEY_OF_ABC: &str = "191415658344158766168031473277922803570";
+const HASH_KEY_OF_UNIFORM: &str = "170141183460469231731687303715884118073";
+
+#[tokio::test]
+async fn what_is_put_is_read_back() {
+    let records = [
+        (vector("abc_alphabet_100"), HASH_KEY_OF_ABC),
+        (vector("uniform_ehk_3"), HASH_KEY_OF_UNIFORM),
+        (b"a line by itself\x1b[2J\n".to_vec(), "0"),
+    ];
+    let report = report_of(104, &[&records]).await;
+    assert!(report.is_all_read_back());
+    let text = console(&report);
+    for line in [
+        "f → stream s",
+        "  shard 0               1                  1         21 B",
+        "  shard 2             103                  2      3.5 KiB",
+        "  read back           104                  3      3.5 KiB",
+        "  │ a line by itself\\u{1b}[2J",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_aggregate_over_several_shards_is_lost_and_the_report_says_so() {
+    let records = [(vector("kpl_generated_rec_with_ehks"), "0"), (vector("uniform_ehk_3"), HASH_KEY_OF_UNIFORM)];
+    let report = report_of(7, &[&records]).await;
+    assert!(!report.is_all_read_back());
+    let text = console(&report);
+    assert!(text.contains("lost 4 lines in aggregates that reach into another shard"), "{text}");
+    assert!(text.ends_with("✗ s: 4 lines delivered and not read back (7 delivered, 3 read back)\n"), "{text}");
+}
+
+#[tokio::test]
+async fn the_largest_requests_are_taken_and_read_back() {
+    let record = || (vec![b'x'; 1024 * 1024 - 16], "0");
+    let request = [record(), record(), record(), record(), record()];
+    let report = report_of(20, &[&request, &request, &request, &request]).await;
+    assert!(report.is_all_read_back(), "{}", report.text());
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_is_an_error() {
+    let routes = vec![Route { flow: "f".into(), stream: "no spaces".into() }];
+    let Err(error) = Local::start(routes, Arc::default(), Screen::default()).await else { panic!("it has started") };
+    assert_eq!(error.to_string(), "embedded Kinesis: cannot create a stream");
+    let why = std::error::Error::source(&error).expect("it says why").to_string();
+    assert!(why.starts_with("no spaces: "), "{why}");
+}
+
+/// Puts these requests, of records with an explicit hash key, and says that so many user records were delivered.
+async fn report_of(delivered: u64, requests: &[&[(Vec<u8>, &str)]]) -> Report {
+    let metrics = Arc::new(Metrics::default());
+    let flow = metrics.flow("f");
+    let routes = vec![Route { flow: "f".into(), stream: "s".into() }];
+    let local = Local::start(routes, metrics, Screen::default()).await.expect("it starts");
+    let client = client(local.endpoint());
+    for request in requests {
+        let entries = request.iter().map(|(data, hash_key)| {
+            let entry = PutRecordsRequestEntry::builder().data(Blob::new(data.clone())).partition_key("a");
+            entry.explicit_hash_key(*hash_key).build().expect("a whole entry")
+        });
+        let put = client.put_records().stream_name("s").set_records(Some(entries.collect())).send().await;
+        assert_eq!(put.expect("it is put").failed_record_count(), Some(0));
+    }
+    flow.delivered_user_records.inc_by(delivered);
+    local.finish().await
+}
+
+fn client(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::from_static(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(credentials())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Client::from_conf(config)
+}
+
+fn vector(name: &str) -> Vec<u8> {
+    let vectors: Vec<Value> = serde_json::from_str(include_str!("vectors/kpl_vectors.json")).expect("vectors");
+    let vector = vectors.iter().find(|vector| vector["name"] == name).expect(name);
+    unhex(vector["hex"].as_str().expect("hex"))
+}
+
+/// The report without colours, which a terminal would get.
+fn console(report: &Report) -> String {
+    console::strip_ansi_codes(&report.text()).into_owned()
+}
