@@ -26,6 +26,11 @@ impl Place {
         Self { folder, runs: AtomicUsize::new(0) }
     }
 
+    /// The folder of it all.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The path `name` in the folder for logs; the folders above it are made.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         let path = self.folder.path().join("logs").join(name);
