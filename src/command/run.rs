@@ -116,7 +116,16 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
     }
     let mode = if options.once { Mode::Once } else { Mode::Follow };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
-    let setting = Setting { store: Arc::new(store), rows, metrics, health, mode, run_id: run_id(), reading: Reading::OwnThreads };
+    let setting = Setting {
+        store: Arc::new(store),
+        rows,
+        metrics,
+        health,
+        mode,
+        run_id: u128::from_be_bytes(random_bytes()),
+        seed: u64::from_be_bytes(random_bytes()),
+        reading: Reading::OwnThreads,
+    };
     let (stop, stopped) = watch::channel(false);
     let signals = match Signals::new() {
         Ok(signals) => signals,
@@ -160,13 +169,13 @@ async fn serve_admin(address: SocketAddr, metrics: &Arc<Metrics>, health: &Healt
     }
 }
 
-fn run_id() -> u128 {
-    let mut bytes = [0; 16];
+fn random_bytes<const COUNT: usize>() -> [u8; COUNT] {
+    let mut bytes = [0; COUNT];
     if getrandom::fill(&mut bytes).is_err() {
-        // The kernel's generator does not fail once the machine is up; these are as good as random to others.
+        // The kernel's generator does not fail once the machine is up; the other is seeded from clock and address.
         fastrand::fill(&mut bytes);
     }
-    u128::from_be_bytes(bytes)
+    bytes
 }
 
 const INT: u8 = 2;
