@@ -165,6 +165,8 @@ impl Tailer {
     }
 
     async fn read_once(&mut self) {
+        // Everything that is there was asked for, whatever `start_at` says.
+        self.is_first_start = false;
         self.rescan().await;
         for tailed in self.files.values_mut() {
             tailed.finish = Some(tailed.byte_count);
