@@ -33,8 +33,10 @@ pub struct Setting {
     pub health: Health,
     /// How long to go on.
     pub mode: Mode,
-    /// Names this run; random.
+    /// Names this run in delivery tokens; random.
     pub run_id: u128,
+    /// For file keys and the jitter of retries; random.
+    pub seed: u64,
     /// Where files are read.
     pub reading: Reading,
 }
@@ -68,7 +70,7 @@ pub async fn run<D: Destination>(
     destination_of: impl Fn(&Flow) -> D,
 ) -> io::Result<Ending> {
     let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len().max(1);
-    let mut random = fastrand::Rng::with_seed(setting.run_id as u64 ^ (setting.run_id >> 64) as u64);
+    let mut random = fastrand::Rng::with_seed(setting.seed);
     let (events, events_out) = mpsc::channel(EVENTS_WAITING);
     let mut accounts = Vec::new();
     let mut stages = JoinSet::new();

@@ -171,10 +171,10 @@ fn string_field_bytes(length: usize) -> usize {
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 fn put_header(out: &mut Vec<u8>, field: u8, length: usize) {
@@ -200,7 +200,7 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The vector `uniform_ehk_3`: bytes on which the PyPI and npm de-aggregators and a port of KCL agree.
+    /// The vector `uniform_ehk_3`: bytes on which the `PyPI` and npm de-aggregators and a port of KCL agree.
     #[test]
     fn the_bytes_are_those_of_the_uniform_explicit_hash_key_vector() {
         let mut aggregate = Aggregate::new(170_141_183_460_469_231_731_687_303_715_884_118_073);

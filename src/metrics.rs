@@ -25,6 +25,18 @@ struct ByReason {
     reason: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    flow: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByError {
+    flow: String,
+    error: String,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -44,8 +56,8 @@ struct Families {
     delivered_user_records: Family<ByFlow, Counter>,
     delivered_records: Family<ByFlow, Counter>,
     delivered_record_bytes: Family<ByFlow, Counter>,
-    requests: Family<ByReason, Counter>,
-    failed_records: Family<ByReason, Counter>,
+    requests: Family<ByOutcome, Counter>,
+    failed_records: Family<ByError, Counter>,
     possibly_doubled_records: Family<ByFlow, Counter>,
     mismatched_lines: Family<ByFlow, Counter>,
     type_mismatches: Family<ByFlow, Counter>,
@@ -159,8 +171,8 @@ pub struct FlowCounters {
     pub paused: Gauge,
     in_flight_bytes: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
-    requests: Family<ByReason, Counter>,
-    failed_records: Family<ByReason, Counter>,
+    requests: Family<ByOutcome, Counter>,
+    failed_records: Family<ByError, Counter>,
     file_problems: Family<ByReason, Counter>,
 }
 
@@ -204,7 +216,7 @@ impl Metrics {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Everything, in the text format that Prometheus scrapes (OpenMetrics 1.0).
+    /// Everything, in the text format that Prometheus scrapes (`OpenMetrics` 1.0).
     pub fn render(&self) -> String {
         for flow in self.flows() {
             flow.in_flight_bytes.set(i64::try_from(flow.in_flight()).unwrap_or(i64::MAX));
@@ -245,12 +257,14 @@ impl FlowCounters {
 
     /// Counts a request by what became of it: `ok`, `partial`, or the name of the error.
     pub fn request(&self, outcome: &str) {
-        self.requests.get_or_create(&by_reason(&self.name, outcome)).inc();
+        let labels = ByOutcome { flow: self.name.clone(), outcome: outcome.to_owned() };
+        self.requests.get_or_create(&labels).inc();
     }
 
     /// Counts Kinesis records that were not delivered by an attempt and are sent again.
     pub fn failed_records(&self, error: &str, count: u64) {
-        self.failed_records.get_or_create(&by_reason(&self.name, error)).inc_by(count);
+        let labels = ByError { flow: self.name.clone(), error: error.to_owned() };
+        self.failed_records.get_or_create(&labels).inc_by(count);
     }
 
     /// Counts a file that cannot be read.
@@ -282,7 +296,7 @@ mod tests {
             "kinetail_dropped_bytes_total{flow=\"access\",reason=\"too_long\"} 30",
             "kinetail_dropped_bytes_total{flow=\"access\",reason=\"mismatch\"} 0",
             "kinetail_in_flight_bytes{flow=\"access\"} 10",
-            "kinetail_requests_total{flow=\"access\",reason=\"ok\"} 1",
+            "kinetail_requests_total{flow=\"access\",outcome=\"ok\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
         }

@@ -202,17 +202,17 @@ impl Packer {
             // Without a key of its own it joins whichever is filling.
             _ => self.filling.iter().position(Option::is_some).unwrap_or_default(),
         };
-        let filling = match self.filling[index].take() {
-            Some(filling) => filling,
-            None => self.new_filling(index),
-        };
-        match filling.try_push(partition_key, data, span) {
-            Ok(filling) => self.filling[index] = Some(filling),
-            Err(full) => {
-                self.collect(full.finish()).await;
-                let filling = self.new_filling(index);
-                self.filling[index] = filling.try_push(partition_key, data, span).ok();
+        // Twice at most: an aggregate that has just begun takes any record.
+        loop {
+            let mut filling = match self.filling[index].take() {
+                Some(filling) => filling,
+                None => self.new_filling(index),
+            };
+            if filling.try_push(partition_key, data, span) {
+                self.filling[index] = Some(filling);
+                return;
             }
+            self.collect(filling.finish()).await;
         }
     }
 
@@ -272,9 +272,9 @@ impl Packer {
 }
 
 impl Filling {
-    fn try_push(mut self, partition_key: Option<&str>, data: &[u8], span: Span) -> Result<Self, Self> {
+    fn try_push(&mut self, partition_key: Option<&str>, data: &[u8], span: Span) -> bool {
         let bytes_max = AGGREGATE_BYTES_TARGET - self.token.len();
-        if self.aggregate.try_push(partition_key.unwrap_or(&self.token), data, span, bytes_max) { Ok(self) } else { Err(self) }
+        self.aggregate.try_push(partition_key.unwrap_or(&self.token), data, span, bytes_max)
     }
 
     fn finish(self) -> Entry {

@@ -40,7 +40,7 @@ pub struct Sender<D> {
     metrics: FlowMetrics,
     health: FlowReporter,
     random: fastrand::Rng,
-    in_flight: JoinSet<(Vec<Entry>, Result<Vec<RecordResult>, Failure>)>,
+    in_flight: JoinSet<Answered>,
     /// Entries that an attempt did not deliver.
     retry: VecDeque<Entry>,
     /// Nothing is sent before.
@@ -48,6 +48,12 @@ pub struct Sender<D> {
     /// Attempts in a row that did not deliver all.
     failure_count: u32,
     pause: Option<Paused>,
+}
+
+/// What was sent, and what became of it.
+struct Answered {
+    entries: Vec<Entry>,
+    answer: Result<Vec<RecordResult>, Failure>,
 }
 
 /// The flow cannot deliver.
@@ -97,7 +103,7 @@ impl<D: Destination> Sender<D> {
             let may_send = self.may_send();
             tokio::select! {
                 Some(answer) = self.in_flight.join_next(), if !self.in_flight.is_empty() => match answer {
-                    Ok((entries, answer)) => self.answered(entries, answer).await,
+                    Ok(answered) => self.answered(answered).await,
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 },
                 () = sleep_until(self.wait_until.unwrap_or_else(Instant::now)), if self.wait_until.is_some() => self.wait_until = None,
@@ -119,7 +125,7 @@ impl<D: Destination> Sender<D> {
         let destination = Arc::clone(&self.destination);
         self.in_flight.spawn(async move {
             let answer = destination.put(&entries).await;
-            (entries, answer)
+            Answered { entries, answer }
         });
     }
 
@@ -134,14 +140,14 @@ impl<D: Destination> Sender<D> {
         self.send(request.take());
     }
 
-    async fn answered(&mut self, entries: Vec<Entry>, answer: Result<Vec<RecordResult>, Failure>) {
+    async fn answered(&mut self, Answered { entries, answer }: Answered) {
         match answer {
             Ok(results) if results.len() == entries.len() => self.by_record(entries, results).await,
             Ok(results) => {
                 let failure = Failure::wrong_result_count(entries.len(), results.len());
-                self.request_failed(entries, failure);
+                self.request_failed(entries, &failure);
             }
-            Err(failure) => self.request_failed(entries, failure),
+            Err(failure) => self.request_failed(entries, &failure),
         }
     }
 
@@ -190,7 +196,7 @@ impl<D: Destination> Sender<D> {
         self.retry.push_back(entry);
     }
 
-    fn request_failed(&mut self, entries: Vec<Entry>, failure: Failure) {
+    fn request_failed(&mut self, entries: Vec<Entry>, failure: &Failure) {
         self.metrics.request(&failure.code);
         self.metrics.failed_records(&failure.code, entries.len() as u64);
         if failure.verdict == Verdict::Uncertain {
@@ -210,7 +216,7 @@ impl<D: Destination> Sender<D> {
             Verdict::SlowDown => false,
         };
         if is_pause {
-            self.paused(&failure);
+            self.paused(failure);
         }
     }
 

@@ -6,10 +6,12 @@
 //! it only reads forward. What becomes of a line is not its business.
 
 mod file;
+mod known;
 mod lines;
+mod lives;
+mod problems;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,15 +21,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::file::{Inode, Look, TailedFile};
+use self::known::KnownLives;
 pub use self::lines::Line;
+use self::problems::{Problems, problem_of};
 use crate::budget::Budget;
-use crate::checkpointer::{Event, Opened};
-use crate::config::{Flow, StartAt};
-use crate::discovery::{Found, Globs, Hints, Problem, Watch};
-use crate::limits::{FINGERPRINT_BYTES, RESCAN_DEBOUNCE, RESCAN_INTERVAL, ROUND_BYTES};
+use crate::checkpointer::Event;
+use crate::config::Flow;
+use crate::discovery::{Globs, Hints, Watch};
+use crate::limits::{RESCAN_DEBOUNCE, RESCAN_INTERVAL, ROUND_BYTES};
 use crate::metrics::FlowMetrics;
-use crate::offsets::{Fingerprint, Row};
-use crate::settlement::{DropReason, Outcome, Settled, Settlement};
+use crate::offsets::Row;
+use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{FileKey, Span};
 
 /// A file that no glob matches any more is let go when nothing was added to it for so long.
@@ -100,21 +104,13 @@ pub struct Parts {
 /// The task.
 pub struct Tailer {
     parts: Parts,
-    /// Lives that could go on, by inode: of the store, and those let go since.
-    known: HashMap<Inode, Vec<Known>>,
+    known: KnownLives,
     files: BTreeMap<Inode, Tailed>,
     by_path: HashMap<PathBuf, Inode>,
-    /// Problems already reported that are still there.
-    reported: BTreeSet<Problem>,
+    problems: Problems,
     /// No file of this flow was ever seen: those there now start at `start_at`.
     is_first_start: bool,
     buffer: Vec<u8>,
-}
-
-struct Known {
-    key: FileKey,
-    fingerprint: Fingerprint,
-    settlement: Settlement,
 }
 
 struct Tailed {
@@ -142,18 +138,12 @@ impl Tailer {
     pub fn new(mut parts: Parts) -> Self {
         let rows = std::mem::take(&mut parts.rows);
         let is_first_start = rows.is_empty();
-        let mut known: HashMap<Inode, Vec<Known>> = HashMap::new();
-        for (key, row) in rows {
-            let settlement = Settlement::new(row.watermark, row.settled_above);
-            let inode = Inode { device: row.device, inode: row.inode };
-            known.entry(inode).or_default().push(Known { key, fingerprint: row.fingerprint, settlement });
-        }
         Self {
+            known: KnownLives::new(rows),
+            problems: Problems::new(parts.metrics.clone()),
             parts,
-            known,
             files: BTreeMap::new(),
             by_path: HashMap::new(),
-            reported: BTreeSet::new(),
             is_first_start,
             buffer: Vec::new(),
         }
@@ -237,6 +227,9 @@ impl Tailer {
         let mut read_byte_count = 0;
         while read_byte_count < ROUND_BYTES {
             let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Turn::AtEnd) };
+            if tailed.finish.is_some_and(|end| tailed.file.position() >= end) {
+                return Ok(Turn::AtEnd);
+            }
             let is_let_go = tailed.gone_since.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
             let finish = if is_let_go { Some(u64::MAX) } else { tailed.finish };
             let byte_count_before = tailed.byte_count;
@@ -298,153 +291,11 @@ impl Tailer {
             .filter(|inode| self.files.contains_key(inode))
     }
 
-    async fn rescan(&mut self) {
-        let scan = self.parts.globs.scan();
-        if let Some(watch) = &mut self.parts.watch
-            && watch.set(scan.folders)
-        {
-            // What has come into a folder between the scan and its watch is found by the next scan.
-            self.parts.hints.rescan();
-        }
-        let mut problems = scan.problems;
-        let mut seen = BTreeSet::new();
-        self.by_path.clear();
-        for found in scan.files {
-            let inode = Inode { device: found.device, inode: found.inode };
-            if !self.files.contains_key(&inode)
-                && let Err(error) = self.open(inode, &found).await
-            {
-                problems.push(problem_of(&found.path, &error));
-                continue;
-            }
-            self.by_path.insert(found.path.clone(), inode);
-            seen.insert(inode);
-            self.found_again(inode, found).await;
-        }
-        for (inode, tailed) in &mut self.files {
-            tailed.gone_since = if seen.contains(inode) { None } else { tailed.gone_since.or_else(|| Some(Instant::now())) };
-        }
-        self.report(problems);
-        self.is_first_start = false;
-        self.parts.metrics.open_files.set(i64::try_from(self.files.len()).unwrap_or(i64::MAX));
-        self.show_lag();
-    }
-
-    async fn found_again(&mut self, inode: Inode, found: Found) {
-        let Some(tailed) = self.files.get_mut(&inode) else { return };
-        tailed.saw(found.byte_count);
-        if *tailed.file.path != *found.path {
-            tracing::info!(flow = self.parts.metrics.name, from = %tailed.file.path.display(), to = %found.path.display(), "file was renamed");
-            tailed.file.path = Arc::from(found.path);
-            let event = Event::Renamed(tailed.file.key, Arc::clone(&tailed.file.path));
-            send(&self.parts.events, event).await;
-        }
-    }
-
-    async fn open(&mut self, inode: Inode, found: &Found) -> io::Result<()> {
-        let handle = File::open(&found.path)?;
-        if Inode::of(&handle.metadata()?) != inode {
-            // Replaced since the scan: the next one finds what is there now.
-            self.parts.hints.rescan();
-            return Ok(());
-        }
-        let fingerprint = file::fingerprint(&handle, FINGERPRINT_BYTES)?;
-        let (key, settlement) = match self.known_life(inode, &handle).await? {
-            Some(life) => life,
-            None => (self.new_key(), self.start_of_unknown(&handle)?),
-        };
-        let path: Arc<Path> = Arc::from(found.path.as_path());
-        let position = settlement.watermark();
-        let file = TailedFile::resume(key, Arc::clone(&path), handle, fingerprint, self.parts.flow.line, settlement.clone())?;
-        tracing::debug!(flow = self.parts.metrics.name, path = %path.display(), position, "tailing file");
-        let Inode { device, inode: number } = inode;
-        let flow_index = self.parts.flow_index;
-        let opened = Opened { file: key, flow_index, path, device, inode: number, fingerprint, settlement };
-        send(&self.parts.events, Event::Opened(opened)).await;
-        self.files.insert(inode, Tailed::new(file, found.byte_count));
-        Ok(())
-    }
-
-    /// The life that goes on in this file, if one does; lives of the same inode that cannot are forgotten.
-    async fn known_life(&mut self, inode: Inode, handle: &File) -> io::Result<Option<(FileKey, Settlement)>> {
-        let mut life = None;
-        let byte_count = handle.metadata()?.len();
-        for known in self.known.remove(&inode).unwrap_or_default() {
-            let beginning = file::fingerprint(handle, known.fingerprint.byte_count as usize)?;
-            let goes_on = beginning == known.fingerprint && known.settlement.watermark() <= byte_count;
-            if goes_on && life.is_none() {
-                life = Some((known.key, known.settlement));
-            } else {
-                send(&self.parts.events, Event::Forgotten(known.key)).await;
-            }
-        }
-        Ok(life)
-    }
-
-    fn start_of_unknown(&self, handle: &File) -> io::Result<Settlement> {
-        let is_skipped = self.is_first_start && self.parts.flow.start_at == StartAt::End;
-        let start = if is_skipped { file::start_of_last_line(handle, self.parts.flow.line.max_bytes)? } else { 0 };
-        Ok(Settlement::new(start, []))
-    }
-
-    async fn begin_new_life(&mut self, inode: Inode, read_until: u64) -> io::Result<()> {
-        let key = self.new_key();
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
-        let unreachable = tailed.byte_count_max.saturating_sub(read_until);
-        tailed.byte_count_max = 0;
-        self.parts.metrics.unreachable_bytes.inc_by(unreachable);
-        let path = Arc::clone(&tailed.file.path);
-        tracing::info!(flow = self.parts.metrics.name, path = %path.display(), read_until, unreachable, "file was truncated, reading from its beginning");
-        let ended = tailed.file.begin_again(key)?;
-        let Inode { device, inode: number } = inode;
-        let fingerprint = tailed.file.fingerprint;
-        let flow_index = self.parts.flow_index;
-        let settlement = Settlement::default();
-        send(&self.parts.events, Event::Closed { file: ended, read_until, keep: false }).await;
-        send(
-            &self.parts.events,
-            Event::Opened(Opened { file: key, flow_index, path, device, inode: number, fingerprint, settlement }),
-        )
-        .await;
-        Ok(())
-    }
-
-    async fn let_go(&mut self, inode: Inode) {
-        let Some(tailed) = self.files.remove(&inode) else { return };
-        let read_until = tailed.file.position();
-        tracing::debug!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), read_until, "file is gone, letting it go");
-        send(&self.parts.events, Event::Closed { file: tailed.file.key, read_until, keep: true }).await;
-        let settlement = Settlement::new(read_until, []);
-        let known = Known { key: tailed.file.key, fingerprint: tailed.file.fingerprint, settlement };
-        self.known.entry(inode).or_default().push(known);
-    }
-
-    fn new_key(&mut self) -> FileKey {
-        FileKey(self.parts.random.u64(..))
-    }
-
     fn read_failed(&mut self, inode: Inode, error: &io::Error) {
         let Some(tailed) = self.files.get_mut(&inode) else { return };
         if !std::mem::replace(&mut tailed.is_failing, true) {
-            let problem = problem_of(&tailed.file.path, error);
-            self.log(&problem);
+            self.problems.tell(&problem_of(&tailed.file.path, error));
         }
-    }
-
-    /// Each problem is told once, and again when it comes back after it was gone.
-    fn report(&mut self, problems: Vec<Problem>) {
-        let reported = std::mem::take(&mut self.reported);
-        for problem in problems {
-            if !reported.contains(&problem) {
-                self.log(&problem);
-            }
-            self.reported.insert(problem);
-        }
-    }
-
-    fn log(&self, problem: &Problem) {
-        self.parts.metrics.file_problem(problem.reason);
-        tracing::warn!(flow = self.parts.metrics.name, path = %problem.path.display(), reason = problem.reason, "cannot tail: {}", problem.message);
     }
 
     fn show_lag(&self) {
@@ -476,15 +327,6 @@ impl Tailed {
 /// The checkpointer outlives the tailers; should it be gone, there is nothing left to tail for.
 async fn send(events: &mpsc::Sender<Event>, event: Event) {
     if events.send(event).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
-}
-
-fn problem_of(path: &Path, error: &io::Error) -> Problem {
-    let reason = match error.kind() {
-        io::ErrorKind::PermissionDenied => "permission_denied",
-        io::ErrorKind::NotFound => "vanished",
-        _ => "unreadable",
-    };
-    Problem { path: path.to_owned(), reason, message: error.to_string() }
 }

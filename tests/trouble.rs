@@ -4,8 +4,9 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 
 use common::{Agent, Ended, Kinesis, Place, lines, skipped, verify};
 
@@ -69,15 +70,24 @@ fn what_is_no_file_is_reported_once() {
 /// A file that may not be read is reported once, and is read when it may be.
 #[test]
 fn a_file_without_permission_is_read_when_it_has_it() {
-    if rustix::process::geteuid().is_root() {
-        return skipped("a_file_without_permission_is_read_when_it_has_it", "root may read everything");
-    }
     let (kinesis, place) = stage();
     let (secret, good) = (lines("secret", 10), lines("good", 10));
     place.append("secret.log", &secret);
     fs::set_permissions(place.log("secret.log"), fs::Permissions::from_mode(0o000)).unwrap();
     place.append("good.log", &good);
-    let agent = place.run(&[]);
+    let config = place.config();
+    let mut command = place.command(&["run", "--config", config.to_str().unwrap()]);
+    if rustix::process::geteuid().is_root() {
+        // Root may read everything, so the agent runs as somebody else.
+        if place.command(&["--version"]).uid(NOBODY).gid(NOBODY).output().is_err() {
+            return skipped("a_file_without_permission_is_read_when_it_has_it", "nobody else than root may run the binary");
+        }
+        command.uid(NOBODY).gid(NOBODY);
+        for path in [place.folder(), &place.log(""), &config, &place.log("secret.log"), &place.log("good.log")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    let agent = place.start(&mut command);
     let figures = agent.wait_settled(byte_count(&good));
     assert_eq!(figures.sum_where("kinetail_file_problems_total", "reason=\"permission_denied\""), 1);
     assert_eq!(mentions(&agent, "secret.log"), 1, "{}", agent.stderr());
@@ -87,6 +97,9 @@ fn a_file_without_permission_is_read_when_it_has_it() {
     agent.stop();
     verify(&sent, &kinesis.received("s"));
 }
+
+/// The user and the group that own nothing.
+const NOBODY: u32 = 65534;
 
 /// A file that vanishes harms neither what was read of it nor the others.
 #[test]
@@ -126,7 +139,7 @@ fn any_bytes_arrive_as_they_are() {
 fn in_json_invalid_utf_8_is_replaced_and_counted() {
     let kinesis = Kinesis::with_stream("s", 1);
     let place = Place::new();
-    place.configure(&kinesis, &FLOW.replace("[flow.kinesis]", "[flow.parse]\nregex = '^(?<all>.*)$'\n[flow.kinesis]"));
+    place.configure(&kinesis, &FLOW.replace("[flow.kinesis]", "[flow.parse]\nregex = '(?s-u)^(?<all>.*)$'\n[flow.kinesis]"));
     place.append_bytes("a.log", b"caf\xe9\nfine\n");
     let agent = place.run(&[]);
     let figures = agent.wait_settled(place.byte_count("a.log"));

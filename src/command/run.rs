@@ -3,6 +3,8 @@
 #[cfg(feature = "local")]
 mod locally;
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -111,12 +113,19 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         }
     };
     let health = Health::default();
-    if let Some(address) = config.agent.admin {
-        serve_admin(address, &metrics, &health).await;
-    }
+    let answers = serve_admin(config.agent.admin, Arc::clone(&metrics), health.clone());
     let mode = if options.once { Mode::Once } else { Mode::Follow };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
-    let setting = Setting { store: Arc::new(store), rows, metrics, health, mode, run_id: run_id(), reading: Reading::OwnThreads };
+    let setting = Setting {
+        store: Arc::new(store),
+        rows,
+        metrics,
+        health,
+        mode,
+        run_id: u128::from_be_bytes(random_bytes()),
+        seed: u64::from_be_bytes(random_bytes()),
+        reading: Reading::OwnThreads,
+    };
     let (stop, stopped) = watch::channel(false);
     let signals = match Signals::new() {
         Ok(signals) => signals,
@@ -127,11 +136,14 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
     };
     let stream_of = |flow: &crate::config::Flow| Stream::new(flow.kinesis.stream.clone(), access.clone());
     tokio::select! {
+        // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
+        biased;
         ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, *stop.borrow()),
         signal = signals.stop_then_abort(&stop) => {
             tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
             exit::SIGNAL + signal
         }
+        never = answers => match never {},
     }
 }
 
@@ -150,23 +162,27 @@ fn exit_code(ended: io::Result<Ending>, mode: Mode, was_stopped: bool) -> u8 {
     if mode == Mode::Once && was_stopped { exit::SIGNAL + TERM } else { exit::OK }
 }
 
-async fn serve_admin(address: SocketAddr, metrics: &Arc<Metrics>, health: &Health) {
-    match admin::bind(address).await {
-        Ok(admin) => {
-            tracing::info!(address = %admin.local_addr(), "admin address serves /metrics and /health");
-            tokio::spawn(admin.serve(Arc::clone(metrics), health.clone(), std::future::pending()));
+/// Answers at `address`, if there is one and it can be had.
+async fn serve_admin(address: Option<SocketAddr>, metrics: Arc<Metrics>, health: Health) -> Infallible {
+    if let Some(address) = address {
+        match admin::bind(address).await {
+            Ok(admin) => {
+                tracing::info!(address = %admin.local_addr(), "admin address serves /metrics and /health");
+                admin.serve(metrics, health, pending()).await;
+            }
+            Err(error) => tracing::error!(%address, %error, "cannot serve the admin address; shipping goes on without it"),
         }
-        Err(error) => tracing::error!(%address, %error, "cannot serve the admin address; shipping goes on without it"),
     }
+    pending().await
 }
 
-fn run_id() -> u128 {
-    let mut bytes = [0; 16];
+fn random_bytes<const COUNT: usize>() -> [u8; COUNT] {
+    let mut bytes = [0; COUNT];
     if getrandom::fill(&mut bytes).is_err() {
-        // The kernel's generator does not fail once the machine is up; these are as good as random to others.
+        // The kernel's generator does not fail once the machine is up; the other is seeded from clock and address.
         fastrand::fill(&mut bytes);
     }
-    u128::from_be_bytes(bytes)
+    bytes
 }
 
 const INT: u8 = 2;

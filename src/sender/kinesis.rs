@@ -11,7 +11,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{AppName, Credentials, Region};
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::{PutRecordsError, PutRecordsOutput};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
@@ -69,7 +69,18 @@ impl Destination for Stream {
         }
         match client.put_records().stream_name(&self.name).set_records(Some(records)).send().await {
             Ok(output) => Ok(results(output)),
-            Err(error) => Err(failure(&error)),
+            Err(error) => Err(failure(&error, &self.endpoint(client))),
+        }
+    }
+}
+
+impl Stream {
+    /// Where `client` looks for the service, for people.
+    fn endpoint(&self, client: &Client) -> String {
+        match (&self.access.endpoint, client.config().region()) {
+            (Some(url), _) => url.clone(),
+            (None, Some(region)) => format!("Kinesis in {region}"),
+            (None, None) => "Kinesis".to_owned(),
         }
     }
 }
@@ -117,7 +128,7 @@ fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
     output.records.into_iter().map(of_record).collect()
 }
 
-fn failure(error: &SdkError<PutRecordsError>) -> Failure {
+fn failure(error: &SdkError<PutRecordsError>, endpoint: &str) -> Failure {
     let (verdict, code) = match error {
         SdkError::ServiceError(service) => {
             let code = service.err().code().unwrap_or("Unknown").to_owned();
@@ -134,7 +145,12 @@ fn failure(error: &SdkError<PutRecordsError>) -> Failure {
         // Not even made into a request.
         _ => (Verdict::Pause, "Client"),
     };
-    Failure { verdict, code: code.to_owned(), message: DisplayErrorContext(error).to_string() }
+    Failure { verdict, code: code.to_owned(), message: format!("{endpoint}: {}", causes(error)) }
+}
+
+/// What went wrong and why, from the outside in; the SDK's own way of saying it is for its developers.
+fn causes(error: &(dyn StdError + 'static)) -> String {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The connection was never there, so that nothing can have been sent.

@@ -1,5 +1,6 @@
 //! The agent as its users run it: the binary, a configuration file, signals, its log and its admin address.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -23,6 +24,11 @@ impl Place {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
         Self { folder, runs: AtomicUsize::new(0) }
+    }
+
+    /// The folder of it all.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The path `name` in the folder for logs; the folders above it are made.
@@ -110,7 +116,7 @@ impl Place {
         let stdout = self.folder.path().join(format!("stdout-{run}.log"));
         command.stdin(Stdio::null());
         command.stderr(File::create(&stderr).unwrap()).stdout(File::create(&stdout).unwrap());
-        Agent { child: command.spawn().unwrap(), stderr, stdout }
+        Agent { child: command.spawn().unwrap(), stderr, stdout, admin: OnceCell::new() }
     }
 }
 
@@ -119,6 +125,8 @@ pub(crate) struct Agent {
     child: Child,
     stderr: PathBuf,
     stdout: PathBuf,
+    /// Known once it was asked for.
+    admin: OnceCell<SocketAddr>,
 }
 
 /// How an agent ended.
@@ -177,11 +185,13 @@ impl Agent {
 
     /// Where the admin address is, which the log says.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.wait_for_log("admin address");
-        let stderr = self.stderr();
-        let line = stderr.lines().find(|line| line.contains("admin address")).unwrap();
-        let (_, address) = line.split_once("address=").unwrap_or_else(|| panic!("no address in {line:?}"));
-        address.split_whitespace().next().unwrap().parse().unwrap()
+        *self.admin.get_or_init(|| {
+            self.wait_for_log("admin address");
+            let stderr = self.stderr();
+            let line = stderr.lines().find(|line| line.contains("admin address")).unwrap();
+            let (_, address) = line.split_once("address=").unwrap_or_else(|| panic!("no address in {line:?}"));
+            address.split_whitespace().next().unwrap().parse().unwrap()
+        })
     }
 
     /// Status code and body of a page of the admin address.

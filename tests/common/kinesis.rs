@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use axum::extract::DefaultBodyLimit;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ferrokinesis::actions::{Operation, dispatch};
@@ -88,7 +89,9 @@ impl Kinesis {
         listener.set_nonblocking(true).unwrap();
         self.addr = listener.local_addr().unwrap();
         let server = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let router = ferrokinesis::create_router(self.store.clone());
+        // Without it the limit of axum holds, which is less than the service's.
+        let body_limit = DefaultBodyLimit::max(16 << 20);
+        let router = ferrokinesis::create_router(self.store.clone()).layer(body_limit);
         server.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, router).await.unwrap();

@@ -34,7 +34,7 @@ pub(crate) fn wait_until_or(what: &str, mut condition: impl FnMut() -> bool, sta
 /// What is observed here lives in another process, which has no way to wake us.
 #[expect(clippy::disallowed_methods, reason = "between two looks at a condition, never instead of one")]
 fn poll_pause() {
-    std::thread::sleep(Duration::from_millis(5));
+    std::thread::sleep(Duration::from_millis(10));
 }
 
 /// Says that `story` was not run. Past the test harness, which keeps what a passing test prints to itself.
