@@ -62,7 +62,7 @@ impl Weather {
         let severity = [0.0, 0.02, 0.1, 0.4][rng.usize(..4)];
         let mut chance = |scale: f64| if rng.bool() { 0.0 } else { rng.f64() * severity * scale };
         let requests = REQUEST_FAULTS.map(|fault| match fault {
-            RequestFault::Blackout | RequestFault::Denied => (fault, chance(0.1)),
+            RequestFault::Blackout | RequestFault::Denied => (fault, chance(0.3)),
             _ => (fault, chance(0.5)),
         });
         Self { latency_ms_max, requests: requests.to_vec(), record_throttled: chance(1.0), record_failed: chance(1.0) }

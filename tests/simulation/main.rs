@@ -65,6 +65,14 @@ fn nothing_is_lost_and_everything_is_accounted_for() {
     assert!(!has_failed.into_inner(), "a seed failed, see above");
 }
 
+/// A seed that has failed fails again: the same happens at the same time.
+#[test]
+fn a_seed_is_repeatable() {
+    for seed in 1_000..1_005 {
+        assert_eq!(simulate(seed, false), simulate(seed, false), "seed {seed}");
+    }
+}
+
 /// Past the test harness, which keeps what a passing test prints to itself.
 fn told(tally: &Tally) {
     let _ = writeln!(std::io::stderr(), "{tally:#?}");

@@ -40,7 +40,7 @@ enum Action {
 }
 
 /// What was done, over all seeds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) seeds: u64,
     pub(crate) actions: u64,
@@ -61,6 +61,8 @@ struct World {
     logs: Logs,
     streams: Vec<Arc<Stream>>,
     ledgers: Vec<Ledger>,
+    /// The store as the last life has left it.
+    opened: Option<(Offsets, Vec<(FileKey, Row)>)>,
     /// The time since the beginning.
     now: Duration,
     actions_left: u64,
@@ -93,21 +95,22 @@ impl World {
         let folder = folder_in_memory();
         let config = Arc::new(drawn_config(folder.path(), &mut rng));
         let streams = config.flows.iter().map(|flow| Arc::new(Stream::new(flow, rng.fork()))).collect();
-        let mut logs = Logs::new(folder.path().join("logs"));
+        let mut logs = Logs::new(logs_folder(folder.path()));
         for _ in 0..rng.usize(1..4) {
             logs.create();
         }
         Self {
             folder,
             ledgers: ledgers(&config),
-            config,
+            opened: None,
             logs,
             streams,
             now: Duration::ZERO,
-            actions_left: rng.u64(10..150),
-            writes_much: rng.u8(..8) == 0,
+            actions_left: rng.u64(10..100),
+            writes_much: rng.u8(..6) == 0 && config.flows.iter().all(|flow| flow.line.max_bytes >= 1_000),
             is_told,
             tally: Tally { seeds: 1, ..Tally::default() },
+            config,
             rng,
         }
     }
@@ -163,7 +166,7 @@ impl World {
 
     /// One life of the agent, from opening the store to what is in it afterwards.
     fn live(&mut self, mode: Mode) {
-        let (store, rows) = self.open_store();
+        let (store, rows) = self.opened.take().unwrap_or_else(|| self.open_store());
         let metrics = Arc::new(Metrics::default());
         // A runtime of its own, so that when it is dropped no task of the life lives on.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -177,7 +180,6 @@ impl World {
             fs::rename(self.state_at_kill(), self.state()).unwrap();
         }
         let (store, rows) = self.open_store();
-        drop(store);
         *self.tally.lives.entry(format!("{ended:?}")).or_default() += 1;
         for (index, flow) in self.config.flows.iter().enumerate() {
             let (stored, tally) = self.streams[index].end_life();
@@ -187,6 +189,7 @@ impl World {
             let life = Life { ended, ended_at, complete, rows: &rows, files: &self.logs.files, stored, tally, metrics: &metrics };
             self.ledgers[index].balance(flow, &life);
         }
+        self.opened = Some((store, rows));
     }
 
     /// The store, which nobody holds any more however the life before ended. A thread of sled's may hold its lock
@@ -214,9 +217,17 @@ impl World {
         }
         let store = Arc::new(store);
         let released = Arc::downgrade(&store);
-        let (health, run_id) = (Health::default(), self.rng.u128(..));
-        let setting =
-            Setting { store, rows, metrics: Arc::clone(&metrics), health: health.clone(), mode, run_id, reading: Reading::Here };
+        let health = Health::default();
+        let setting = Setting {
+            store,
+            rows,
+            metrics: Arc::clone(&metrics),
+            health: health.clone(),
+            mode,
+            run_id: self.rng.u128(..),
+            seed: self.rng.u64(..),
+            reading: Reading::Here,
+        };
         let (stop, stopped) = watch::channel(false);
         let streams = self.streams.clone();
         let connect = |flow: &Flow| {
@@ -331,6 +342,12 @@ impl Tally {
     }
 }
 
+/// The folder of the logs. So long that the part of a path that fits into a partition key is the same at each run
+/// of a seed.
+fn logs_folder(folder: &Path) -> PathBuf {
+    folder.join("l".repeat(255))
+}
+
 /// One or two flows over the same files.
 fn drawn_config(folder: &Path, rng: &mut fastrand::Rng) -> Config {
     let state = folder.join("state");
@@ -347,7 +364,7 @@ fn drawn_config(folder: &Path, rng: &mut fastrand::Rng) -> Config {
 }
 
 fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
-    let files = folder.join("logs/*.log*");
+    let files = logs_folder(folder).join("*.log*");
     let max_bytes = ["4 B", "30 B", "100 B", "1000 B", "50 KiB", ""][rng.usize(..6)];
     let max_bytes = if max_bytes.is_empty() { String::new() } else { format!("max_bytes = \"{max_bytes}\"\n") };
     let too_long = ["truncate", "split", "drop"][rng.usize(..3)];
