@@ -99,11 +99,13 @@ impl Checkpointer {
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // However many events there are, what they settled is committed in time.
+                biased;
+                _ = commits.tick() => self.commit().await,
                 event = events.recv() => match event {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                _ = commits.tick() => self.commit().await,
             }
         }
         self.commit().await;

@@ -16,7 +16,7 @@ use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::{self, Flow, PartitionKey};
 use crate::hash_key::hash_of;
-use crate::limits::{AGGREGATE_BYTES_TARGET, HASH_RANGES, PACKER_SHARE, PARTITION_KEY_CHARS_MAX};
+use crate::limits::{AGGREGATE_BYTES_TARGET, HASH_RANGES, LINE_BYTES_MAX, PACKER_SHARE, PARTITION_KEY_CHARS_MAX};
 use crate::metrics::FlowMetrics;
 use crate::processor::{Made, Processor};
 use crate::settlement::{DropReason, Outcome, Settled};
@@ -144,10 +144,14 @@ impl Packer {
             self.metrics.replaced_characters_lines.inc_by(u64::from(processed.replaced));
             let data = match processed.made {
                 Made::Raw => Some(text),
+                // JSON may be several times as long as the line that it is made of.
+                Made::Record if record.len() > LINE_BYTES_MAX => {
+                    dropped[drop_index(DropReason::RecordTooLarge)].push(span);
+                    None
+                }
                 Made::Record => Some(record.as_slice()),
                 Made::Dropped(reason) => {
-                    let index = DropReason::ALL.iter().position(|of| *of == reason);
-                    dropped[index.unwrap_or_default()].push(span);
+                    dropped[drop_index(reason)].push(span);
                     None
                 }
             };
@@ -283,6 +287,10 @@ impl Filling {
             user_record_count: finished.user_record_count,
         }
     }
+}
+
+fn drop_index(reason: DropReason) -> usize {
+    DropReason::ALL.iter().position(|of| *of == reason).unwrap_or_default()
 }
 
 /// The path of a file as a partition key: its last 256 characters.

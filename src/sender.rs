@@ -102,6 +102,8 @@ impl<D: Destination> Sender<D> {
             }
             let may_send = self.may_send();
             tokio::select! {
+                // Answers first: what failed goes ahead of what is new.
+                biased;
                 Some(answer) = self.in_flight.join_next(), if !self.in_flight.is_empty() => match answer {
                     Ok(answered) => self.answered(answered).await,
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),

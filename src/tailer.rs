@@ -190,6 +190,7 @@ impl Tailer {
             self.turns(&mut unread).await;
             if unread.is_empty() {
                 tokio::select! {
+                    biased;
                     () = hints.noticed() => {}
                     () = sleep_until(rescan_at) => {}
                 }

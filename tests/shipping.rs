@@ -227,6 +227,26 @@ fn a_line_that_does_not_match() {
     }
 }
 
+/// A line that is short enough, but whose JSON no record can hold, is dropped and counted, and the flow goes on.
+///
+/// Regression: it was sent all the same, so that the service refused its request, and the flow with it, for good.
+#[test]
+fn json_too_large_for_a_record_is_dropped() {
+    for (on_mismatch, begin) in [("send_raw", b"".as_slice()), ("wrap", b"/")] {
+        let (kinesis, place) = stage(&format!("[flow.parse]\nregex = '^(?<text>[^/]*)$'\non_mismatch = \"{on_mismatch}\"\n"));
+        // Each of these takes six characters in JSON.
+        let control_characters = vec![1; LINE_BYTES_MAX / 5];
+        let large = [begin, &control_characters, b"\n"].concat();
+        place.append_bytes("a.log", &[large.as_slice(), b"small\n"].concat());
+        let agent = place.run(&[]);
+        let figures = agent.wait_settled(place.byte_count("a.log"));
+        agent.stop();
+        assert_eq!(texts(&kinesis.received("s")), [r#"{"text":"small"}"#], "{on_mismatch}");
+        let dropped = figures.sum_where("kinetail_dropped_bytes_total", "reason=\"record_too_large\"");
+        assert_eq!(dropped, large.len(), "{on_mismatch}");
+    }
+}
+
 /// Lines with the same partition key go to the same shard, aggregated or not, and keep their key.
 #[test]
 fn a_field_can_be_the_partition_key() {

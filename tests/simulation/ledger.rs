@@ -1,0 +1,279 @@
+//! The books: what every life of the agent delivered, against the model and against what the store then says.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use kinetail::config::{Config, Flow, PartitionKey};
+use kinetail::deaggregator::{Deaggregated, deaggregate};
+use kinetail::limits::COMMIT_INTERVAL;
+use kinetail::metrics::FlowMetrics;
+use kinetail::offsets::Row;
+use kinetail::settlement::{DropReason, Settlement};
+use kinetail::span::FileKey;
+
+use crate::kinesis::{LifeTally, Stored};
+use crate::logs::LogFile;
+use crate::model::{Fate, UserRecord, pieces};
+
+/// How a life of the agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// In an orderly way, with everything delivered that was read.
+    Drained,
+    /// In an orderly way, but the drain timeout was over first.
+    TimedOut,
+    /// The future was dropped; the last offsets were still committed.
+    Aborted,
+    /// As by `kill -9`: only what was on the disk then is left.
+    Killed,
+}
+
+/// What one flow has behind it.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// What was settled of each inode when the last life ended.
+    settled: HashMap<(u64, u64), (FileKey, Settlement)>,
+    /// The bytes of which the agent was ever told that they are stored.
+    acknowledged: HashMap<FileKey, Settlement>,
+    pub(crate) received_count: u64,
+    pub(crate) doubled_count: u64,
+}
+
+/// One life of the agent, seen from outside.
+pub(crate) struct Life<'a> {
+    pub(crate) ended: Ended,
+    pub(crate) ended_at: Duration,
+    /// Every file was to be read to its end, unfinished last line included.
+    pub(crate) complete: bool,
+    pub(crate) rows: &'a [(FileKey, Row)],
+    pub(crate) files: &'a [LogFile],
+    pub(crate) stored: Vec<Stored>,
+    pub(crate) tally: LifeTally,
+    pub(crate) metrics: &'a FlowMetrics,
+}
+
+type Counts = BTreeMap<UserRecord, i64>;
+
+/// What a life should have brought about, told from the files and from what the store says is settled.
+#[derive(Default)]
+struct Expected {
+    /// Settled in this life, so delivered in it.
+    settled: Counts,
+    /// Not settled yet.
+    open: Counts,
+    /// Not settled when the life began.
+    open_before: HashSet<UserRecord>,
+    settled_bytes: u64,
+    dropped_bytes: BTreeMap<&'static str, u64>,
+}
+
+impl Ledger {
+    /// Bytes that are decided and were not settled when the last life ended: what a life that catches up reads.
+    pub(crate) fn unread_bytes(&self, flow: &Flow, files: &[LogFile]) -> u64 {
+        let of_file = |file: &LogFile| {
+            let end = pieces(flow, &file.bytes, false).last().map_or(0, |piece| piece.bytes.end);
+            let settled = self.settled.get(&file.inode).map_or(0, |(_, settlement)| covered(settlement, &(0..end)));
+            end - settled
+        };
+        files.iter().map(of_file).sum()
+    }
+
+    /// Checks a life that has ended.
+    pub(crate) fn balance(&mut self, flow: &Flow, life: &Life<'_>) {
+        let settled = settled_by_inode(flow, life);
+        for stored in life.stored.iter().filter(|stored| stored.acknowledged_at.is_some()) {
+            for span in stored.entry.spans.iter() {
+                self.acknowledged.entry(span.file).or_default().settle(span.start, span.end);
+            }
+        }
+        let mut expected = Expected::default();
+        for file in life.files {
+            self.expect(flow, file, settled.get(&file.inode), life.complete, &mut expected);
+        }
+        self.check_received(flow, life, &expected);
+        check_committed_in_time(&settled, life);
+        check_counters(life, &expected);
+        self.settled = settled;
+    }
+
+    /// Adds what is expected of one file. No settled byte is passed that was not delivered or dropped, and none
+    /// that was settled is given up.
+    fn expect(
+        &self,
+        flow: &Flow,
+        file: &LogFile,
+        settled: Option<&(FileKey, Settlement)>,
+        complete: bool,
+        expected: &mut Expected,
+    ) {
+        let path = file.path.display();
+        let nothing = Settlement::default();
+        let (key, after) = settled.map_or((None, &nothing), |(key, settlement)| (Some(key), settlement));
+        let (key_before, before) =
+            self.settled.get(&file.inode).map_or((None, &nothing), |(key, settlement)| (Some(key), settlement));
+        assert!(key_before.is_none() || key_before == key, "{path}: {key_before:?} became {key:?}");
+        let acknowledged = key.and_then(|key| self.acknowledged.get(key)).unwrap_or(&nothing);
+        let all = pieces(flow, &file.bytes, complete);
+        let mut settled_bytes = 0;
+        for piece in &all {
+            let byte_count = piece.bytes.end - piece.bytes.start;
+            let [before, after] = [before, after].map(|settlement| covered(settlement, &piece.bytes));
+            assert!(before <= after, "{path}: {:?} was settled and no longer is", piece.bytes);
+            settled_bytes += after;
+            expected.settled_bytes += after - before;
+            match &piece.fate {
+                Fate::Dropped(reason) => *expected.dropped_bytes.entry(reason.as_str()).or_default() += after - before,
+                Fate::Sent(record) => {
+                    let whole = |count| count == 0 || count == byte_count;
+                    assert!(whole(before) && whole(after), "{path}: a part of {:?} is settled", piece.bytes);
+                    let delivered = covered(acknowledged, &piece.bytes);
+                    assert!(after <= delivered, "{path}: {:?} is committed and was not delivered", piece.bytes);
+                    match (before > 0, after > 0) {
+                        (false, true) => *expected.settled.entry(record.clone()).or_default() += 1,
+                        (_, false) => *expected.open.entry(record.clone()).or_default() += 1,
+                        (true, true) => {}
+                    }
+                    if before == 0 {
+                        expected.open_before.insert(record.clone());
+                    }
+                }
+            }
+        }
+        assert_eq!(covered(after, &(0..u64::MAX)), settled_bytes, "{path}: {after:?} covers more than was there to read");
+    }
+
+    /// What was acknowledged is what is settled now; what is beside that is there twice for a reason.
+    fn check_received(&mut self, flow: &Flow, life: &Life<'_>, expected: &Expected) {
+        let mut balance: Counts = expected.settled.iter().map(|(record, count)| (record.clone(), -count)).collect();
+        for stored in &life.stored {
+            let records = received(flow, stored);
+            self.received_count += records.len() as u64;
+            for record in records {
+                let known = expected.open_before.contains(&record);
+                assert!(known, "torn, merged, changed, or sent though it was settled: {}", shown(&record));
+                if stored.acknowledged_at.is_some() {
+                    *balance.entry(record).or_default() += 1;
+                } else {
+                    self.doubled_count += 1;
+                }
+            }
+        }
+        for (record, surplus) in balance {
+            assert!(surplus >= 0, "{} lost: {}", -surplus, shown(&record));
+            let resent_count = expected.open.get(&record).copied().unwrap_or_default();
+            let allowed = if life.ended == Ended::Drained { 0 } else { resent_count };
+            assert!(surplus <= allowed, "{} doubled: {}", surplus - allowed, shown(&record));
+            self.doubled_count += surplus.unsigned_abs();
+        }
+        if life.complete && life.ended == Ended::Drained {
+            let lost = expected.open.first_key_value();
+            assert!(lost.is_none(), "never sent: {}", lost.map(|(record, _)| shown(record)).unwrap_or_default());
+        }
+    }
+}
+
+/// What was acknowledged is committed, unless the life ended too soon after for that.
+fn check_committed_in_time(settled: &HashMap<(u64, u64), (FileKey, Settlement)>, life: &Life<'_>) {
+    let by_key: HashMap<FileKey, &Settlement> = settled.values().map(|(key, settlement)| (*key, settlement)).collect();
+    let tolerated = match life.ended {
+        Ended::Drained => return,
+        Ended::TimedOut | Ended::Aborted => Duration::from_millis(1),
+        Ended::Killed => COMMIT_INTERVAL + Duration::from_millis(2),
+    };
+    for stored in &life.stored {
+        let Some(acknowledged_at) = stored.acknowledged_at else { continue };
+        let is_committed = stored.entry.spans.iter().all(|span| {
+            let of_file = by_key.get(&span.file).map_or(0, |settlement| covered(settlement, &(span.start..span.end)));
+            of_file == span.byte_count()
+        });
+        let age = life.ended_at - acknowledged_at;
+        assert!(is_committed || age <= tolerated, "acknowledged {age:?} before the end ({:?}) and not committed", life.ended);
+    }
+}
+
+/// Bytes read = delivered + in flight + dropped, and each of them is what it says.
+fn check_counters(life: &Life<'_>, expected: &Expected) {
+    if life.ended != Ended::Drained {
+        return;
+    }
+    let metrics = life.metrics;
+    assert_eq!(metrics.in_flight(), 0, "in flight after the end");
+    assert_eq!(metrics.read_bytes.get(), expected.settled_bytes, "bytes read, and bytes settled");
+    for reason in DropReason::ALL {
+        let dropped = expected.dropped_bytes.get(reason.as_str()).copied().unwrap_or_default();
+        assert_eq!(metrics.dropped(reason).get(), dropped, "bytes dropped as {}", reason.as_str());
+    }
+    assert_eq!(metrics.delivered_bytes.get(), expected.settled_bytes - metrics.dropped_bytes(), "bytes delivered");
+    let user_record_count: i64 = expected.settled.values().sum();
+    assert_eq!(metrics.delivered_user_records.get(), user_record_count.unsigned_abs(), "user records delivered");
+    assert_eq!(metrics.delivered_records.get(), life.tally.acknowledged_record_count, "records delivered");
+    assert_eq!(metrics.possibly_doubled_records.get(), life.tally.uncertain_record_count, "records possibly doubled");
+    assert_eq!(metrics.unreachable_bytes.get(), 0, "nothing was out of reach");
+}
+
+fn settled_by_inode(flow: &Flow, life: &Life<'_>) -> HashMap<(u64, u64), (FileKey, Settlement)> {
+    let mut settled = HashMap::new();
+    for (key, row) in life.rows.iter().filter(|(_, row)| row.flow == flow.name) {
+        let inode = (row.device, row.inode);
+        assert!(life.files.iter().any(|file| file.inode == inode), "a row of no file: {row:?}");
+        let settlement = Settlement::new(row.watermark, row.settled_above.clone());
+        let other = settled.insert(inode, (*key, settlement));
+        assert!(other.is_none(), "two rows of one file: {row:?}");
+    }
+    settled
+}
+
+/// The user records of a stored record, as a reader of its shard gets them.
+fn received(flow: &Flow, stored: &Stored) -> Vec<UserRecord> {
+    let entry = &stored.entry;
+    let records = match deaggregate(&entry.data, Some(stored.shard)) {
+        Deaggregated::Raw => vec![UserRecord { key: key(flow, &entry.partition_key), data: entry.data.to_vec() }],
+        Deaggregated::Records(records) => {
+            let record = |record: &kinetail::deaggregator::UserRecord<'_>| UserRecord {
+                key: key(flow, &record.partition_key),
+                data: record.data.to_vec(),
+            };
+            records.iter().map(record).collect()
+        }
+        lost => panic!("readers lose records of {}: {lost:?}", entry.partition_key),
+    };
+    assert_eq!(records.len(), entry.user_record_count as usize, "user records in {}", entry.partition_key);
+    records
+}
+
+/// The partition key as far as the configuration decides it: not where it is a delivery token or a path.
+fn key(flow: &Flow, partition_key: &str) -> Option<String> {
+    let is_token = || {
+        let (run_id, number) = partition_key.split_once('-')?;
+        (run_id.len() == 32 && u128::from_str_radix(run_id, 16).is_ok() && u64::from_str_radix(number, 16).is_ok()).then_some(())
+    };
+    match &flow.kinesis.partition_key {
+        PartitionKey::Field(_) => is_token().is_none().then(|| partition_key.to_owned()),
+        PartitionKey::Random => {
+            assert!(is_token().is_some(), "{partition_key} is no delivery token");
+            None
+        }
+        PartitionKey::File => {
+            assert!(partition_key.contains(".log"), "{partition_key} is no path of a log");
+            None
+        }
+    }
+}
+
+/// How many bytes of `range` are settled.
+fn covered(settlement: &Settlement, range: &Range<u64>) -> u64 {
+    let below = settlement.watermark().min(range.end).saturating_sub(range.start);
+    let above = settlement.above().map(|(start, end)| end.min(range.end).saturating_sub(start.max(range.start)));
+    below + above.sum::<u64>()
+}
+
+fn shown(record: &UserRecord) -> String {
+    let data = &record.data;
+    format!("{:?} {} bytes {}", record.key, data.len(), data[..data.len().min(200)].escape_ascii())
+}
+
+/// The ledgers of all flows, in the order of the configuration.
+pub(crate) fn ledgers(config: &Config) -> Vec<Ledger> {
+    config.flows.iter().map(|_| Ledger::default()).collect()
+}

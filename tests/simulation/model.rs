@@ -1,0 +1,148 @@
+//! What must become of every byte of a file: written down a second time, from the README's words and not
+//! from the agent's code, so that the two can disagree.
+
+use std::ops::Range;
+
+use kinetail::config::{Flow, OnMismatch, Parse, PartitionKey, TooLong};
+use kinetail::limits::{LINE_BYTES_MAX, PARTITION_KEY_CHARS_MAX};
+use kinetail::settlement::DropReason;
+
+/// Bytes of a file that are settled together.
+pub(crate) struct Piece {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) fate: Fate,
+}
+
+pub(crate) enum Fate {
+    /// It arrives, as this.
+    Sent(UserRecord),
+    /// It is not sent. Of dropped bytes any part may be settled before the rest.
+    Dropped(DropReason),
+}
+
+/// What a reader of the stream gets for a line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct UserRecord {
+    /// The partition key, where the configuration says which.
+    pub(crate) key: Option<String>,
+    pub(crate) data: Vec<u8>,
+}
+
+/// The pieces of a file that is now `bytes`, as far as they are decided. When it is `complete`, an unfinished
+/// last line is a line, else it waits until it has an end or is surely too long.
+pub(crate) fn pieces(flow: &Flow, bytes: &[u8], complete: bool) -> Vec<Piece> {
+    let mut pieces = Pieces { flow, start: 0, pieces: Vec::new() };
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let is_ended = line.ends_with(b"\n");
+        if is_ended || complete {
+            pieces.push_line(line);
+        } else {
+            pieces.push_unfinished(line);
+        }
+    }
+    pieces.pieces
+}
+
+struct Pieces<'a> {
+    flow: &'a Flow,
+    start: u64,
+    pieces: Vec<Piece>,
+}
+
+impl Pieces<'_> {
+    fn push_line(&mut self, mut line: &[u8]) {
+        let rules = self.flow.line;
+        while !line.is_empty() {
+            let text = text_of(line, rules.strip_cr);
+            if text.len() <= rules.max_bytes {
+                return self.push_sent(text, line.len());
+            }
+            let head = &line[..cut_before(line, rules.max_bytes)];
+            match rules.too_long {
+                TooLong::Drop => return self.push(line.len(), Fate::Dropped(DropReason::TooLong)),
+                TooLong::Truncate => {
+                    self.push_sent(head, head.len());
+                    return self.push(line.len() - head.len(), Fate::Dropped(DropReason::TooLong));
+                }
+                TooLong::Split => {
+                    self.push_sent(head, head.len());
+                    line = &line[head.len()..];
+                }
+            }
+        }
+    }
+
+    /// A CR at the end may yet turn out to be part of the terminator.
+    fn push_unfinished(&mut self, mut line: &[u8]) {
+        let rules = self.flow.line;
+        while line.len() > rules.max_bytes + usize::from(rules.strip_cr) {
+            let head_length = cut_before(line, rules.max_bytes);
+            if rules.too_long != TooLong::Split {
+                return self.push_line(line);
+            }
+            self.push_sent(&line[..head_length], head_length);
+            line = &line[head_length..];
+        }
+    }
+
+    fn push_sent(&mut self, text: &[u8], byte_count: usize) {
+        let fate = fate(self.flow, text);
+        self.push(byte_count, fate);
+    }
+
+    fn push(&mut self, byte_count: usize, fate: Fate) {
+        let end = self.start + byte_count as u64;
+        self.pieces.push(Piece { bytes: self.start..end, fate });
+        self.start = end;
+    }
+}
+
+fn text_of(line: &[u8], strip_cr: bool) -> &[u8] {
+    let Some(text) = line.strip_suffix(b"\n") else { return line };
+    if strip_cr { text.strip_suffix(b"\r").unwrap_or(text) } else { text }
+}
+
+/// The longest beginning of at most `length_max` bytes that does not end within a character.
+fn cut_before(line: &[u8], length_max: usize) -> usize {
+    let begins_character = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+    let shortest = length_max.saturating_sub(3).max(1);
+    (shortest..=length_max).rev().find(begins_character).unwrap_or(length_max)
+}
+
+/// What becomes of a line of acceptable length.
+fn fate(flow: &Flow, text: &[u8]) -> Fate {
+    let raw = || Fate::Sent(UserRecord { key: None, data: text.to_owned() });
+    let Some(parse) = &flow.parse else { return raw() };
+    if let Some((key, data)) = parsed(flow, parse, text) {
+        return sent_unless_too_large(key, data);
+    }
+    match parse.on_mismatch {
+        OnMismatch::SendRaw => raw(),
+        OnMismatch::Drop => Fate::Dropped(DropReason::Mismatch),
+        OnMismatch::Wrap => sent_unless_too_large(None, format!(r#"{{"message":{},"error":"no match"}}"#, json(text))),
+    }
+}
+
+fn sent_unless_too_large(key: Option<String>, data: String) -> Fate {
+    if data.len() > LINE_BYTES_MAX {
+        return Fate::Dropped(DropReason::RecordTooLarge);
+    }
+    Fate::Sent(UserRecord { key, data: data.into_bytes() })
+}
+
+fn parsed(flow: &Flow, parse: &Parse, text: &[u8]) -> Option<(Option<String>, String)> {
+    let captures = parse.regex.captures(text)?;
+    let names = parse.regex.capture_names().flatten();
+    let fields: Vec<String> = names.map(|name| format!("\"{name}\":{}", json(&captures[name]))).collect();
+    let key = match &flow.kinesis.partition_key {
+        PartitionKey::Field(name) => {
+            String::from_utf8_lossy(&captures[name.as_str()]).chars().take(PARTITION_KEY_CHARS_MAX).collect()
+        }
+        PartitionKey::Random | PartitionKey::File => String::new(),
+    };
+    Some((Some(key).filter(|key| !key.is_empty()), format!("{{{}}}", fields.join(","))))
+}
+
+fn json(text: &[u8]) -> String {
+    serde_json::to_string(&String::from_utf8_lossy(text)).unwrap()
+}

@@ -1,0 +1,421 @@
+//! One seed: a host with programs that log, a stream that fails, and an agent that lives several lives there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use kinetail::agent::{self, Ending, Reading, Setting};
+use kinetail::config::{Config, Flow};
+use kinetail::health::Health;
+use kinetail::limits::MEMORY_PER_LINE_BYTE;
+use kinetail::metrics::{FlowMetrics, Metrics};
+use kinetail::offsets::{Offsets, Row};
+use kinetail::span::FileKey;
+use kinetail::tailer::Mode;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::kinesis::{Connection, Stream, Weather};
+use crate::ledger::{Ended, Ledger, Life, ledgers};
+use crate::logs::Logs;
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Append,
+    AppendMuch,
+    Create,
+    Rotate,
+    Pass(Duration),
+    /// The faults cease for a while: the agent must catch up.
+    Quiet,
+    Stop,
+    Abort,
+    Kill,
+}
+
+/// What was done, over all seeds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) seeds: u64,
+    pub(crate) actions: u64,
+    pub(crate) lines: u64,
+    pub(crate) received: u64,
+    pub(crate) doubled: u64,
+    pub(crate) requests: u64,
+    pub(crate) simulated: Duration,
+    pub(crate) lives: BTreeMap<String, u64>,
+    pub(crate) faults: BTreeMap<String, u64>,
+}
+
+/// The host, and what is on it.
+struct World {
+    rng: fastrand::Rng,
+    folder: TempDir,
+    config: Arc<Config>,
+    logs: Logs,
+    streams: Vec<Arc<Stream>>,
+    ledgers: Vec<Ledger>,
+    /// The store as the last life has left it.
+    opened: Option<(Offsets, Vec<(FileKey, Row)>)>,
+    /// The time since the beginning.
+    now: Duration,
+    actions_left: u64,
+    writes_much: bool,
+    is_told: bool,
+    tally: Tally,
+}
+
+/// Longest that an agent without trouble needs to catch up: a request that hangs, the longest backoff, a rescan
+/// and the longest `max_delay` drawn, and twice that.
+const CATCH_UP: Duration = Duration::from_secs(150);
+
+/// Runs one seed; `is_told` writes every action to the standard error.
+pub(crate) fn simulate(seed: u64, is_told: bool) -> Tally {
+    let mut world = World::new(seed, is_told);
+    while world.actions_left > 0 {
+        world.live(Mode::Follow);
+        world.meanwhile();
+    }
+    for stream in &world.streams {
+        stream.set_weather(Weather::default());
+    }
+    world.live(Mode::Once);
+    world.tallied()
+}
+
+impl World {
+    fn new(seed: u64, is_told: bool) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let folder = folder_in_memory();
+        let config = Arc::new(drawn_config(folder.path(), &mut rng));
+        let streams = config.flows.iter().map(|flow| Arc::new(Stream::new(flow, rng.fork()))).collect();
+        let mut logs = Logs::new(logs_folder(folder.path()));
+        for _ in 0..rng.usize(1..4) {
+            logs.create();
+        }
+        Self {
+            folder,
+            ledgers: ledgers(&config),
+            opened: None,
+            logs,
+            streams,
+            now: Duration::ZERO,
+            actions_left: rng.u64(10..100),
+            writes_much: rng.u8(..6) == 0 && config.flows.iter().all(|flow| flow.line.max_bytes >= 1_000),
+            is_told,
+            tally: Tally { seeds: 1, ..Tally::default() },
+            config,
+            rng,
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn drawn_action(&mut self) -> Action {
+        self.actions_left -= 1;
+        self.tally.actions += 1;
+        let action = match self.rng.u8(..100) {
+            0..40 => Action::Append,
+            40..45 if self.writes_much => Action::AppendMuch,
+            45..48 => Action::Create,
+            48..52 => Action::Rotate,
+            52..55 => Action::Quiet,
+            55..60 => Action::Stop,
+            60..62 => Action::Abort,
+            62..65 => Action::Kill,
+            65..67 => Action::Pass(Duration::from_secs(self.rng.u64(60..3_600))),
+            _ => Action::Pass(Duration::from_millis(self.rng.u64(1..20_000))),
+        };
+        if self.is_told {
+            eprintln!("{:?} {action:?}", self.now);
+        }
+        action
+    }
+
+    /// What programs do, whether or not there is an agent.
+    fn write(&mut self, action: Action) {
+        let index = self.rng.usize(..self.logs.files.len());
+        match action {
+            Action::Append => {
+                let flow = &self.config.flows[self.rng.usize(..self.config.flows.len())];
+                self.logs.append(index, flow.line.max_bytes, &mut self.rng);
+            }
+            Action::AppendMuch => self.logs.append_much(index, &mut self.rng),
+            Action::Create => self.logs.create(),
+            Action::Rotate => self.logs.rotate(index),
+            Action::Pass(_) | Action::Quiet | Action::Stop | Action::Abort | Action::Kill => {}
+        }
+    }
+
+    /// Between two lives of the agent.
+    fn meanwhile(&mut self) {
+        for _ in 0..self.rng.u64(..4).min(self.actions_left) {
+            let action = self.drawn_action();
+            self.write(action);
+        }
+        self.now += Duration::from_secs(self.rng.u64(..100));
+    }
+
+    /// One life of the agent, from opening the store to what is in it afterwards.
+    fn live(&mut self, mode: Mode) {
+        let (store, rows) = self.opened.take().unwrap_or_else(|| self.open_store());
+        let metrics = Arc::new(Metrics::default());
+        // A runtime of its own, so that when it is dropped no task of the life lives on.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let ended = runtime.block_on(self.life(mode, store, rows, Arc::clone(&metrics)));
+        drop(runtime);
+        if self.is_told {
+            eprintln!("{:?} {ended:?}", self.now);
+        }
+        if ended == Ended::Killed {
+            fs::remove_dir_all(self.state()).unwrap();
+            fs::rename(self.state_at_kill(), self.state()).unwrap();
+        }
+        let (store, rows) = self.open_store();
+        *self.tally.lives.entry(format!("{ended:?}")).or_default() += 1;
+        for (index, flow) in self.config.flows.iter().enumerate() {
+            let (stored, tally) = self.streams[index].end_life();
+            self.tally.requests += tally.request_count;
+            let metrics = flow_metrics(&metrics, flow);
+            let (complete, ended_at) = (mode == Mode::Once, self.now);
+            let life = Life { ended, ended_at, complete, rows: &rows, files: &self.logs.files, stored, tally, metrics: &metrics };
+            self.ledgers[index].balance(flow, &life);
+        }
+        self.opened = Some((store, rows));
+    }
+
+    /// The store, which nobody holds any more however the life before ended. A thread of sled's may hold its lock
+    /// for a moment after the store is closed, which in another process nobody would see.
+    fn open_store(&self) -> (Offsets, Vec<(FileKey, Row)>) {
+        let state = self.state();
+        let mut attempts = (0..5_000).map(|_| {
+            let opened = Offsets::open(&state);
+            if opened.is_err() {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            opened
+        });
+        let store = attempts.find_map(Result::ok).unwrap_or_else(|| Offsets::open(&state).unwrap());
+        let rows = store.load(&state).unwrap();
+        (store, rows)
+    }
+
+    async fn life(&mut self, mode: Mode, store: Offsets, rows: Vec<(FileKey, Row)>, metrics: Arc<Metrics>) -> Ended {
+        let (begun, begun_at) = (Instant::now(), self.now);
+        let config = Arc::clone(&self.config);
+        let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len();
+        for stream in &self.streams {
+            stream.begin_life(begun_at, Arc::clone(&metrics), budget_bytes);
+        }
+        let store = Arc::new(store);
+        let released = Arc::downgrade(&store);
+        let health = Health::default();
+        let setting = Setting {
+            store,
+            rows,
+            metrics: Arc::clone(&metrics),
+            health: health.clone(),
+            mode,
+            run_id: self.rng.u128(..),
+            seed: self.rng.u64(..),
+            reading: Reading::Here,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let streams = self.streams.clone();
+        let connect = |flow: &Flow| {
+            let index = config.flows.iter().position(|other| other.name == flow.name).unwrap();
+            Connection(Arc::clone(&streams[index]))
+        };
+        let mut agent = Box::pin(agent::run(&config, setting, stopped, connect));
+        let at_once = timeout(Duration::ZERO, &mut agent).await;
+        assert!(at_once.is_err(), "the agent ends at once: {at_once:?}");
+        let ended = loop {
+            if mode == Mode::Once {
+                let ended = timeout(Duration::from_secs(3_600), &mut agent).await.expect("all is delivered within an hour");
+                assert_eq!(ended.unwrap(), Ending::Drained);
+                break Ended::Drained;
+            }
+            self.now = begun_at + begun.elapsed();
+            let action = if self.actions_left == 0 { Action::Stop } else { self.drawn_action() };
+            match action {
+                Action::Append | Action::AppendMuch | Action::Create | Action::Rotate => self.write(action),
+                Action::Pass(duration) => {
+                    let ended = timeout(duration, &mut agent).await;
+                    assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                }
+                Action::Quiet => {
+                    let weather: Vec<Weather> =
+                        self.streams.iter().map(|stream| stream.set_weather(Weather::default())).collect();
+                    let ended = timeout(CATCH_UP, &mut agent).await;
+                    assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    self.check_caught_up(&metrics, &health);
+                    for (stream, weather) in self.streams.iter().zip(weather) {
+                        stream.set_weather(weather);
+                    }
+                }
+                Action::Stop => {
+                    stop.send_replace(true);
+                    let longest = config.agent.drain_timeout + Duration::from_millis(10);
+                    let ended = timeout(longest, &mut agent).await.expect("the agent ends when the drain timeout is over");
+                    break if ended.unwrap() == Ending::Drained { Ended::Drained } else { Ended::TimedOut };
+                }
+                Action::Abort => {
+                    self.now = begun_at + begun.elapsed();
+                    drop(agent);
+                    let ended = wait_until(|| released.strong_count() == 0).await;
+                    assert!(ended, "the store is held after the agent was dropped");
+                    return Ended::Aborted;
+                }
+                Action::Kill => {
+                    // Not in the middle of a commit: a copy made meanwhile would be of no one moment.
+                    let is_commit = begun.elapsed().as_millis().is_multiple_of(1_000);
+                    let ended = timeout(Duration::from_millis(u64::from(is_commit)), &mut agent).await;
+                    assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    copy_folder(&self.state(), &self.state_at_kill());
+                    break Ended::Killed;
+                }
+            }
+            for stream in &self.streams {
+                stream.check_budget();
+            }
+        };
+        self.now = begun_at + begun.elapsed();
+        ended
+    }
+
+    /// Every line that is there has been read and is settled, and every gauge says so.
+    fn check_caught_up(&self, metrics: &Metrics, health: &Health) {
+        for flow in health.flows() {
+            assert!(flow.paused.is_none(), "{} is still paused: {:?}", flow.flow, flow.paused);
+        }
+        for (flow, ledger) in self.config.flows.iter().zip(&self.ledgers) {
+            let metrics = flow_metrics(metrics, flow);
+            assert_eq!(metrics.in_flight(), 0, "{}: bytes in flight after {CATCH_UP:?} without trouble", flow.name);
+            let unread = ledger.unread_bytes(flow, &self.logs.files);
+            assert_eq!(metrics.read_bytes.get(), unread, "{}: bytes read, and bytes that were there to read", flow.name);
+        }
+    }
+
+    fn state_at_kill(&self) -> PathBuf {
+        self.folder.path().join("state-at-kill")
+    }
+
+    fn tallied(mut self) -> Tally {
+        self.tally.lines = self.logs.line_count;
+        self.tally.simulated = self.now;
+        for ledger in &self.ledgers {
+            self.tally.received += ledger.received_count;
+            self.tally.doubled += ledger.doubled_count;
+        }
+        for stream in &self.streams {
+            for (fault, count) in stream.faults() {
+                *self.tally.faults.entry(fault).or_default() += count;
+            }
+        }
+        self.tally
+    }
+}
+
+impl Tally {
+    /// Adds what another seed did.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.actions += other.actions;
+        self.lines += other.lines;
+        self.received += other.received;
+        self.doubled += other.doubled;
+        self.requests += other.requests;
+        self.simulated += other.simulated;
+        for (mine, others) in [(&mut self.lives, other.lives), (&mut self.faults, other.faults)] {
+            for (what, count) in others {
+                *mine.entry(what).or_default() += count;
+            }
+        }
+    }
+}
+
+/// The folder of the logs. So long that the part of a path that fits into a partition key is the same at each run
+/// of a seed.
+fn logs_folder(folder: &Path) -> PathBuf {
+    folder.join("l".repeat(255))
+}
+
+/// One or two flows over the same files.
+fn drawn_config(folder: &Path, rng: &mut fastrand::Rng) -> Config {
+    let state = folder.join("state");
+    let flow_count = if rng.u8(..4) == 0 { 2 } else { 1 };
+    let memory = flow_count * [8, 8, 64][rng.usize(..3)];
+    let drain_timeout = ["0 s", "2 s", "30 s", "10 min"][rng.usize(..4)];
+    let mut text = format!(
+        "[agent]\nstate_dir = {state:?}\nadmin = \"off\"\nmemory_max = \"{memory} MiB\"\ndrain_timeout = \"{drain_timeout}\"\n"
+    );
+    for index in 0..flow_count {
+        text += &drawn_flow(index, folder, rng);
+    }
+    Config::parse(&text, "drawn").unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)))
+}
+
+fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
+    let files = logs_folder(folder).join("*.log*");
+    let max_bytes = ["4 B", "30 B", "100 B", "1000 B", "50 KiB", ""][rng.usize(..6)];
+    let max_bytes = if max_bytes.is_empty() { String::new() } else { format!("max_bytes = \"{max_bytes}\"\n") };
+    let too_long = ["truncate", "split", "drop"][rng.usize(..3)];
+    let strip_cr = rng.bool();
+    let on_mismatch = ["send_raw", "drop", "wrap"][rng.usize(..3)];
+    let (parse, keys): (String, &[&str]) = if rng.bool() {
+        let regex = r"(?s-u)^(?<key>[^ ]*) (?<rest>.*)$";
+        (format!("[flow.parse]\nregex = '{regex}'\non_mismatch = \"{on_mismatch}\"\n"), &["random", "file", "${key}", "${key}"])
+    } else {
+        (String::new(), &["random", "file"])
+    };
+    let partition_key = keys[rng.usize(..keys.len())];
+    let aggregate = ["kpl", "kpl", "none"][rng.usize(..3)];
+    let max_delay = ["10 ms", "1 s", "10 s"][rng.usize(..3)];
+    let request_bytes = ["5 MiB", "1200 KiB"][rng.usize(..2)];
+    format!(
+        "[[flow]]\nname = \"flow {index}\"\nfiles = [{files:?}]\n\
+         [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\n{parse}\
+         [flow.kinesis]\nstream = \"s{index}\"\naggregate = \"{aggregate}\"\npartition_key = \"{partition_key}\"\n\
+         max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n"
+    )
+}
+
+/// In memory where there is such a file system: every commit waits for the disk.
+fn folder_in_memory() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+fn flow_metrics(metrics: &Metrics, flow: &Flow) -> FlowMetrics {
+    metrics.flows().into_iter().find(|metrics| metrics.name == flow.name).unwrap()
+}
+
+async fn wait_until(condition: impl Fn() -> bool) -> bool {
+    let waiting = async {
+        while !condition() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waiting = pin!(waiting);
+    timeout(Duration::from_secs(60), waiting).await.is_ok()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
