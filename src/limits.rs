@@ -56,6 +56,9 @@ pub const FINGERPRINT_BYTES: usize = KIB;
 pub const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How long notifications are gathered before the globs are expanded again.
 pub const RESCAN_DEBOUNCE: Duration = Duration::from_millis(100);
+/// Where folders never come to rest, a rescan is followed by so many times as long without one: at most 5 % of
+/// a core goes into looking.
+pub const RESCAN_REST: u32 = 19;
 /// Paths remembered from notifications; beyond, all files are looked at.
 pub const HINTS_MAX: usize = 4096;
 
