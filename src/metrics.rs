@@ -216,7 +216,7 @@ impl Metrics {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Everything, in the text format that Prometheus scrapes (`OpenMetrics` 1.0).
+    /// Everything, in the text format that Prometheus scrapes (OpenMetrics 1.0).
     pub fn render(&self) -> String {
         for flow in self.flows() {
             flow.in_flight_bytes.set(i64::try_from(flow.in_flight()).unwrap_or(i64::MAX));
