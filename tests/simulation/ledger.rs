@@ -1,6 +1,6 @@
 //! The books: what every life of the agent delivered, against the model and against what the store then says.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -55,6 +55,13 @@ pub(crate) struct Life<'a> {
 
 type Counts = BTreeMap<UserRecord, i64>;
 
+/// Where in which file a line begins.
+#[derive(Clone, Copy)]
+struct Place {
+    inode: (u64, u64),
+    start: u64,
+}
+
 /// What a life should have brought about, told from the files and from what the store says is settled.
 #[derive(Default)]
 struct Expected {
@@ -62,8 +69,8 @@ struct Expected {
     settled: Counts,
     /// Not settled yet.
     open: Counts,
-    /// Not settled when the life began.
-    open_before: HashSet<UserRecord>,
+    /// Not settled when the life began; where it stands, if there is only one like it.
+    open_before: HashMap<UserRecord, Option<Place>>,
     settled_bytes: u64,
     dropped_bytes: BTreeMap<&'static str, u64>,
 }
@@ -135,7 +142,9 @@ impl Ledger {
                         (true, true) => {}
                     }
                     if before == 0 {
-                        expected.open_before.insert(record.clone());
+                        let place = Place { inode: file.inode, start: piece.bytes.start };
+                        let others = expected.open_before.entry(record.clone());
+                        others.and_modify(|place| *place = None).or_insert(Some(place));
                     }
                 }
             }
@@ -149,9 +158,15 @@ impl Ledger {
         for stored in &life.stored {
             let records = received(flow, stored);
             self.received_count += records.len() as u64;
+            let mut newest = HashMap::new();
             for record in records {
-                let known = expected.open_before.contains(&record);
-                assert!(known, "torn, merged, changed, or sent though it was settled: {}", shown(&record));
+                let Some(place) = expected.open_before.get(&record) else {
+                    panic!("torn, merged, changed, or sent though it was settled: {}", shown(&record));
+                };
+                if let Some(Place { inode, start }) = *place {
+                    let before = newest.insert(inode, start);
+                    assert!(before < Some(start), "behind a later line of its file: {}", shown(&record));
+                }
                 if stored.acknowledged_at.is_some() {
                     *balance.entry(record).or_default() += 1;
                 } else {
