@@ -14,7 +14,7 @@ use kinetail::span::FileKey;
 
 use crate::kinesis::{LifeTally, Stored};
 use crate::logs::LogFile;
-use crate::model::{Fate, UserRecord, pieces};
+use crate::model::{Decided, Fate, UserRecord};
 
 /// How a life of the agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Ledger {
     settled: HashMap<(u64, u64), (FileKey, Settlement)>,
     /// The bytes of which the agent was ever told that they are stored.
     acknowledged: HashMap<FileKey, Settlement>,
+    /// What must become of the bytes of each inode.
+    decided: HashMap<(u64, u64), Decided>,
     pub(crate) received_count: u64,
     pub(crate) doubled_count: u64,
 }
@@ -77,13 +79,18 @@ struct Expected {
 
 impl Ledger {
     /// Bytes that are decided and were not settled when the last life ended: what a life that catches up reads.
-    pub(crate) fn unread_bytes(&self, flow: &Flow, files: &[LogFile]) -> u64 {
-        let of_file = |file: &LogFile| {
-            let end = pieces(flow, &file.bytes, false).last().map_or(0, |piece| piece.bytes.end);
-            let settled = self.settled.get(&file.inode).map_or(0, |(_, settlement)| covered(settlement, &(0..end)));
-            end - settled
-        };
-        files.iter().map(of_file).sum()
+    pub(crate) fn unread_bytes(&mut self, flow: &Flow, files: &[LogFile]) -> u64 {
+        let mut unread = 0;
+        for file in files {
+            self.decide(flow, file, false);
+            let end = self.decided[&file.inode].byte_count();
+            unread += end - self.settled.get(&file.inode).map_or(0, |(_, settlement)| covered(settlement, &(0..end)));
+        }
+        unread
+    }
+
+    fn decide(&mut self, flow: &Flow, file: &LogFile, complete: bool) {
+        self.decided.entry(file.inode).or_default().update(flow, &file.bytes, complete);
     }
 
     /// Checks a life that has ended.
@@ -96,7 +103,8 @@ impl Ledger {
         }
         let mut expected = Expected::default();
         for file in life.files {
-            self.expect(flow, file, settled.get(&file.inode), life.complete, &mut expected);
+            self.decide(flow, file, life.complete);
+            self.expect(file, settled.get(&file.inode), &mut expected);
         }
         self.check_received(flow, life, &expected);
         check_committed_in_time(&settled, life);
@@ -106,14 +114,7 @@ impl Ledger {
 
     /// Adds what is expected of one file. No settled byte is passed that was not delivered or dropped, and none
     /// that was settled is given up.
-    fn expect(
-        &self,
-        flow: &Flow,
-        file: &LogFile,
-        settled: Option<&(FileKey, Settlement)>,
-        complete: bool,
-        expected: &mut Expected,
-    ) {
+    fn expect(&self, file: &LogFile, settled: Option<&(FileKey, Settlement)>, expected: &mut Expected) {
         let path = file.path.display();
         let nothing = Settlement::default();
         let (key, after) = settled.map_or((None, &nothing), |(key, settlement)| (Some(key), settlement));
@@ -121,9 +122,8 @@ impl Ledger {
             self.settled.get(&file.inode).map_or((None, &nothing), |(key, settlement)| (Some(key), settlement));
         assert!(key_before.is_none() || key_before == key, "{path}: {key_before:?} became {key:?}");
         let acknowledged = key.and_then(|key| self.acknowledged.get(key)).unwrap_or(&nothing);
-        let all = pieces(flow, &file.bytes, complete);
         let mut settled_bytes = 0;
-        for piece in &all {
+        for piece in self.decided[&file.inode].pieces() {
             let byte_count = piece.bytes.end - piece.bytes.start;
             let [before, after] = [before, after].map(|settlement| covered(settlement, &piece.bytes));
             assert!(before <= after, "{path}: {:?} was settled and no longer is", piece.bytes);

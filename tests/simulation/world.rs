@@ -296,11 +296,11 @@ impl World {
     }
 
     /// Every line that is there has been read and is settled, and every gauge says so.
-    fn check_caught_up(&self, metrics: &Metrics, health: &Health) {
+    fn check_caught_up(&mut self, metrics: &Metrics, health: &Health) {
         for flow in health.flows() {
             assert!(flow.paused.is_none(), "{} is still paused: {:?}", flow.flow, flow.paused);
         }
-        for (flow, ledger) in self.config.flows.iter().zip(&self.ledgers) {
+        for (flow, ledger) in self.config.flows.iter().zip(&mut self.ledgers) {
             let metrics = flow_metrics(metrics, flow);
             assert_eq!(metrics.in_flight(), 0, "{}: bytes in flight after {CATCH_UP:?} without trouble", flow.name);
             let unread = ledger.unread_bytes(flow, &self.logs.files);
