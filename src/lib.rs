@@ -1,24 +1,66 @@
-//! x
-pub mod admin;
-pub mod agent;
-pub mod aggregator;
-pub mod budget;
-pub mod checkpointer;
-pub mod collector;
+//! kinetail ships log files to Amazon Kinesis: no line is lost, and a restart sends none twice.
+//!
+//! # The life of a line
+//!
+//! ```text
+//!  files     globs, notifications
+//!    |             | hints only
+//!    v             v
+//!  tailer <--- discovery
+//!    |  ^
+//!    |  '- what is settled, once, when a file is opened --------------------- offsets
+//!    | Chunk: lines, each with its span                                        ^
+//!    v                                                                         | commit, once a second
+//!  packer: processor, aggregator, collector                               checkpointer
+//!    |                                                                         ^ settled spans:
+//!    | a request: entries, each with its spans                                 | range set -> watermark
+//!    v                                                                         |
+//!  sender ---> Kinesis ---> delivered ------------------------------------------'
+//!                           (the tailer and the packer report what they drop)
+//! ```
+//!
+//! [`discovery`] expands the globs and watches the folders. The [`tailer`] of a flow reads its files side by
+//! side, each in turn, and cuts them into lines; every byte that it reads belongs to one [`span`], and no more
+//! is read than the [`budget`] allows. The [`packer`] makes each line into a user record (the [`processor`]),
+//! many user records into a Kinesis record in the format of the KPL (the [`aggregator`]), and Kinesis records
+//! into a request (the [`collector`]). The [`sender`] sends requests until every entry is delivered.
+//!
+//! On the way back only spans travel. The [`checkpointer`] keeps what is settled of each file ([`settlement`]):
+//! the watermark is the first byte that is not. It commits that to the offset store ([`offsets`]), gives the
+//! bytes back to the budget and counts them ([`metrics`]). After a restart the tailer goes on from there.
+//!
+//! [`agent`] draws the arrows, [`command`] is what a person calls. `ARCHITECTURE.md` has the invariants.
+
+// In the order in which a line meets them.
 pub mod command;
 pub mod config;
-pub mod deaggregator;
+
+pub mod agent;
+
 pub mod discovery;
+pub mod tailer;
+
+pub mod processor;
+
+pub mod aggregator;
+pub mod collector;
+pub mod packer;
+
+pub mod sender;
+
+pub mod checkpointer;
+pub mod offsets;
+pub mod settlement;
+
+pub mod budget;
 pub mod hash_key;
-pub mod health;
 pub mod limits;
+pub mod span;
+
+pub mod admin;
+pub mod health;
+pub mod metrics;
+
+pub mod deaggregator;
 #[cfg(feature = "local")]
 pub mod local;
-pub mod metrics;
-pub mod offsets;
-pub mod packer;
-pub mod processor;
-pub mod sender;
-pub mod settlement;
-pub mod span;
-pub mod tailer;

@@ -56,6 +56,9 @@ pub const FINGERPRINT_BYTES: usize = KIB;
 pub const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How long notifications are gathered before the globs are expanded again.
 pub const RESCAN_DEBOUNCE: Duration = Duration::from_millis(100);
+/// Where folders never come to rest, a rescan is followed by so many times as long without one: at most 5 % of
+/// a core goes into looking.
+pub const RESCAN_REST: u32 = 19;
 /// Paths remembered from notifications; beyond, all files are looked at.
 pub const HINTS_MAX: usize = 4096;
 
@@ -64,14 +67,15 @@ pub const HINTS_MAX: usize = 4096;
 /// The part of `memory_max` that may be bytes of lines, read and not settled. The rest is for what such a
 /// line becomes on its way: its aggregate, the request body in base64 (4/3), the copies of the SDK.
 pub const MEMORY_PER_LINE_BYTE: usize = 4;
-/// `memory_max` when the configuration says nothing.
+/// `memory_max` when the configuration says nothing; more when there are so many flows that they need more.
 pub const MEMORY_DEFAULT: usize = 64 * MIB;
-/// The least that `memory_max` can be for each flow: two lines of the greatest length and a piece read.
+/// The least that `memory_max` can be for each flow.
 pub const MEMORY_PER_FLOW_MIN: usize = MEMORY_PER_LINE_BYTE * FLOW_BYTES_MIN;
+/// The least that a flow needs for bytes read and not settled: two pieces, one on its way while the next is
+/// read. A longer line is read when nothing else of its flow is on the way.
+pub const FLOW_BYTES_MIN: usize = 2 * READ_BYTES;
 /// The most that `memory_max` can be, so that products of it fit a `usize`.
 pub const MEMORY_MAX: usize = usize::MAX >> 20;
-/// The least that a flow needs for bytes read and not settled.
-pub const FLOW_BYTES_MIN: usize = 2 * MIB;
 /// The part of a flow's bytes that may wait in the packer, so that sending goes on while it fills.
 pub const PACKER_SHARE: usize = 4;
 
@@ -132,7 +136,6 @@ const _: () = assert!(AGGREGATE_BYTES_TARGET < RECORD_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
 const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80);
 const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
-const _: () = assert!(FLOW_BYTES_MIN >= LINE_BYTES_MAX + READ_BYTES, "a flow must be able to hold its longest line");
 const _: () = assert!(READ_BYTES <= ROUND_BYTES);
 const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES);
 const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);

@@ -28,7 +28,7 @@ use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::Flow;
 use crate::discovery::{Globs, Hints, Watch};
-use crate::limits::{RESCAN_DEBOUNCE, RESCAN_INTERVAL, ROUND_BYTES};
+use crate::limits::{RESCAN_DEBOUNCE, RESCAN_INTERVAL, RESCAN_REST, ROUND_BYTES};
 use crate::metrics::FlowMetrics;
 use crate::offsets::Row;
 use crate::settlement::{DropReason, Outcome, Settled};
@@ -165,6 +165,8 @@ impl Tailer {
     }
 
     async fn read_once(&mut self) {
+        // Everything that is there was asked for, whatever `start_at` says.
+        self.is_first_start = false;
         self.rescan().await;
         for tailed in self.files.values_mut() {
             tailed.finish = Some(tailed.byte_count);
@@ -178,10 +180,13 @@ impl Tailer {
     async fn follow(&mut self) {
         let hints = self.parts.hints.clone();
         let mut rescan_at = Instant::now();
+        let mut rescan_took = Duration::ZERO;
         let mut unread = BTreeSet::new();
         loop {
             if Instant::now() >= rescan_at {
+                let begun = Instant::now();
                 self.rescan().await;
+                rescan_took = begun.elapsed();
                 unread.extend(self.files.iter().filter(|(_, tailed)| tailed.is_worth_a_look()).map(|(inode, _)| *inode));
                 rescan_at = Instant::now() + RESCAN_INTERVAL;
             }
@@ -196,7 +201,7 @@ impl Tailer {
             let noticed = hints.take();
             unread.extend(noticed.written.iter().filter_map(|path| self.inode_at(path)));
             if noticed.rescan {
-                rescan_at = rescan_at.min(Instant::now() + RESCAN_DEBOUNCE);
+                rescan_at = rescan_at.min(Instant::now() + RESCAN_DEBOUNCE.max(rescan_took * RESCAN_REST));
             }
         }
     }

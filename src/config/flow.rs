@@ -1,7 +1,5 @@
 //! `[[flow]]` and `[flow.line]`: which files, and how bytes become lines.
 
-use std::ops::Range;
-
 use super::reader::{Placed, Table};
 use super::{Flow, LineRules, StartAt, TooLong, kinesis, parse};
 use crate::discovery::{Globs, PatternMistake};
@@ -15,8 +13,6 @@ pub(super) struct Written {
     /// None when it could not be understood.
     pub(super) flow: Option<Flow>,
     pub(super) name: Option<Placed<String>>,
-    /// Its header.
-    pub(super) place: Range<usize>,
 }
 
 /// Reads one `[[flow]]`.
@@ -41,7 +37,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         parse,
         kinesis,
     });
-    Written { flow, name, place: table.place().clone() }
+    Written { flow, name }
 }
 
 fn name(table: &mut Table<'_>) -> Option<Placed<String>> {

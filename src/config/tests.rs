@@ -3,6 +3,7 @@ use std::time::Duration;
 mod example;
 
 use super::*;
+use crate::limits::MEMORY_PER_FLOW_MIN;
 
 /// A sound file: `edit` it to make one mistake.
 const SOUND: &str = r#"[agent]
@@ -174,7 +175,7 @@ fn the_process() {
         (
             "[agent]\n",
             "[agent]\nmemory_max = true\n",
-            "2:14 `memory_max` must be a size with a unit, not true or false (write for example \"8 MiB\")",
+            "2:14 `memory_max` must be a size with a unit, not true or false (write for example \"2 MiB\")",
         ),
         (
             "[agent]\n",
@@ -315,15 +316,17 @@ fn what_depends_on_other_keys() {
         mistakes(&flow.repeat(2)),
         ["7:8 `name` is taken: \"a\" (line 2 has it already; offsets and metrics are kept by it)"]
     );
-    let nine: String = (0..9).map(|index| flow.replace("'a'", &format!("'{index}'"))).collect();
     assert_eq!(
-        mistakes(&nine),
-        ["41:1 `memory_max` of 64 MiB does not suffice for 9 flows (write memory_max = \"72 MiB\" in [agent], or more)"]
+        mistakes(&format!("[agent]\nmemory_max = '3 MiB'\n{flow}{}", flow.replace("'a'", "'b'"))),
+        ["2:14 `memory_max` of 3 MiB does not suffice for 2 flows (write memory_max = \"4 MiB\", or more)"]
     );
-    assert_eq!(
-        mistakes(&format!("[agent]\nmemory_max = '8 MiB'\n{flow}{}", flow.replace("'a'", "'b'"))),
-        ["2:14 `memory_max` of 8 MiB does not suffice for 2 flows (write memory_max = \"16 MiB\" in [agent], or more)"]
-    );
+}
+
+#[test]
+fn many_flows_have_the_memory_they_need_when_nothing_is_said() {
+    let flow = "[[flow]]\nname = 'a'\nfiles = ['/x']\n[flow.kinesis]\nstream = 's'\n";
+    let forty: String = (0..40).map(|index| flow.replace("'a'", &format!("'{index}'"))).collect();
+    assert_eq!(Config::parse(&forty, "agent.toml").unwrap().agent.memory_max, 40 * MEMORY_PER_FLOW_MIN);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::limits::MEMORY_PER_FLOW_MIN;
 
 /// Reads the whole file; none when a flow could not be understood.
 pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Config> {
-    let (agent, memory_max) = table.section("agent", agent::read);
+    let (mut agent, memory_max) = table.section("agent", agent::read);
     let aws = table.section("aws", aws::read);
     table.require("flow", "write [[flow]], and below it name, files and [flow.kinesis]");
     let flows = table.sections("flow", |table| flow::read(table, source));
@@ -17,12 +17,13 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Config> {
         check_name(table, flow, &flows[..index], source);
     }
     let memory_needed = flows.len() * MEMORY_PER_FLOW_MIN;
-    let place = memory_max.map(|written| written.place).or(flows.last().map(|last| last.place.clone()));
-    if agent.memory_max < memory_needed
-        && let Some(place) = place
-    {
-        let message = format!("`memory_max` of {} does not suffice for {} flows", size_written(agent.memory_max), flows.len());
-        table.mistake(&place, message, format!("write memory_max = \"{}\" in [agent], or more", size_written(memory_needed)));
+    match memory_max {
+        Some(Placed { value, place }) if value < memory_needed => {
+            let message = format!("`memory_max` of {} does not suffice for {} flows", size_written(value), flows.len());
+            table.mistake(&place, message, format!("write memory_max = \"{}\", or more", size_written(memory_needed)));
+        }
+        Some(_) => {}
+        None => agent.memory_max = agent.memory_max.max(memory_needed),
     }
     Some(Config { agent, aws, flows: flows.into_iter().map(|written| written.flow).collect::<Option<_>>()? })
 }

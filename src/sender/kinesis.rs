@@ -52,7 +52,7 @@ impl Stream {
 
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
-        let client = self.client.get_or_try_init(async || Ok(Client::new(&load(&self.access).await?))).await?;
+        let client = self.client.get_or_try_init(|| connect(&self.access)).await?;
         let mut records = Vec::with_capacity(entries.len());
         for entry in entries {
             let record = PutRecordsRequestEntry::builder()
@@ -85,7 +85,7 @@ impl Stream {
     }
 }
 
-async fn load(access: &Access) -> Result<aws_config::SdkConfig, Failure> {
+async fn connect(access: &Access) -> Result<Client, Failure> {
     let http_client = HttpClientBuilder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
@@ -103,9 +103,6 @@ async fn load(access: &Access) -> Result<aws_config::SdkConfig, Failure> {
     if let Some(region) = &access.region {
         loader = loader.region(Region::new(region.clone()));
     }
-    if let Some(endpoint) = &access.endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
     if let Some(credentials) = &access.credentials {
         loader = loader.credentials_provider(credentials.clone());
     }
@@ -114,7 +111,12 @@ async fn load(access: &Access) -> Result<aws_config::SdkConfig, Failure> {
         let message = "no region is configured, and neither environment, profile nor instance metadata name one".to_owned();
         return Err(Failure { verdict: Verdict::Pause, code: "Region".to_owned(), message });
     }
-    Ok(config)
+    let mut config = aws_sdk_kinesis::config::Builder::from(&config);
+    if let Some(url) = &access.endpoint {
+        // Of this service only: credentials may come from another.
+        config = config.endpoint_url(url);
+    }
+    Ok(Client::from_conf(config.build()))
 }
 
 fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
