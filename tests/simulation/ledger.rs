@@ -1,6 +1,6 @@
 //! The books: what every life of the agent delivered, against the model and against what the store then says.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use kinetail::span::FileKey;
 
 use crate::kinesis::{LifeTally, Stored};
 use crate::logs::LogFile;
-use crate::model::{Fate, UserRecord, pieces};
+use crate::model::{Decided, Fate, UserRecord};
 
 /// How a life of the agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Ledger {
     settled: HashMap<(u64, u64), (FileKey, Settlement)>,
     /// The bytes of which the agent was ever told that they are stored.
     acknowledged: HashMap<FileKey, Settlement>,
+    /// What must become of the bytes of each inode.
+    decided: HashMap<(u64, u64), Decided>,
     pub(crate) received_count: u64,
     pub(crate) doubled_count: u64,
 }
@@ -55,6 +57,13 @@ pub(crate) struct Life<'a> {
 
 type Counts = BTreeMap<UserRecord, i64>;
 
+/// Where in which file a line begins.
+#[derive(Clone, Copy)]
+struct Place {
+    inode: (u64, u64),
+    start: u64,
+}
+
 /// What a life should have brought about, told from the files and from what the store says is settled.
 #[derive(Default)]
 struct Expected {
@@ -62,21 +71,26 @@ struct Expected {
     settled: Counts,
     /// Not settled yet.
     open: Counts,
-    /// Not settled when the life began.
-    open_before: HashSet<UserRecord>,
+    /// Not settled when the life began; where it stands, if there is only one like it.
+    open_before: HashMap<UserRecord, Option<Place>>,
     settled_bytes: u64,
     dropped_bytes: BTreeMap<&'static str, u64>,
 }
 
 impl Ledger {
     /// Bytes that are decided and were not settled when the last life ended: what a life that catches up reads.
-    pub(crate) fn unread_bytes(&self, flow: &Flow, files: &[LogFile]) -> u64 {
-        let of_file = |file: &LogFile| {
-            let end = pieces(flow, &file.bytes, false).last().map_or(0, |piece| piece.bytes.end);
-            let settled = self.settled.get(&file.inode).map_or(0, |(_, settlement)| covered(settlement, &(0..end)));
-            end - settled
-        };
-        files.iter().map(of_file).sum()
+    pub(crate) fn unread_bytes(&mut self, flow: &Flow, files: &[LogFile]) -> u64 {
+        let mut unread = 0;
+        for file in files {
+            self.decide(flow, file, false);
+            let end = self.decided[&file.inode].byte_count();
+            unread += end - self.settled.get(&file.inode).map_or(0, |(_, settlement)| covered(settlement, &(0..end)));
+        }
+        unread
+    }
+
+    fn decide(&mut self, flow: &Flow, file: &LogFile, complete: bool) {
+        self.decided.entry(file.inode).or_default().update(flow, &file.bytes, complete);
     }
 
     /// Checks a life that has ended.
@@ -89,7 +103,8 @@ impl Ledger {
         }
         let mut expected = Expected::default();
         for file in life.files {
-            self.expect(flow, file, settled.get(&file.inode), life.complete, &mut expected);
+            self.decide(flow, file, life.complete);
+            self.expect(file, settled.get(&file.inode), &mut expected);
         }
         self.check_received(flow, life, &expected);
         check_committed_in_time(&settled, life);
@@ -99,14 +114,7 @@ impl Ledger {
 
     /// Adds what is expected of one file. No settled byte is passed that was not delivered or dropped, and none
     /// that was settled is given up.
-    fn expect(
-        &self,
-        flow: &Flow,
-        file: &LogFile,
-        settled: Option<&(FileKey, Settlement)>,
-        complete: bool,
-        expected: &mut Expected,
-    ) {
+    fn expect(&self, file: &LogFile, settled: Option<&(FileKey, Settlement)>, expected: &mut Expected) {
         let path = file.path.display();
         let nothing = Settlement::default();
         let (key, after) = settled.map_or((None, &nothing), |(key, settlement)| (Some(key), settlement));
@@ -114,9 +122,8 @@ impl Ledger {
             self.settled.get(&file.inode).map_or((None, &nothing), |(key, settlement)| (Some(key), settlement));
         assert!(key_before.is_none() || key_before == key, "{path}: {key_before:?} became {key:?}");
         let acknowledged = key.and_then(|key| self.acknowledged.get(key)).unwrap_or(&nothing);
-        let all = pieces(flow, &file.bytes, complete);
         let mut settled_bytes = 0;
-        for piece in &all {
+        for piece in self.decided[&file.inode].pieces() {
             let byte_count = piece.bytes.end - piece.bytes.start;
             let [before, after] = [before, after].map(|settlement| covered(settlement, &piece.bytes));
             assert!(before <= after, "{path}: {:?} was settled and no longer is", piece.bytes);
@@ -135,7 +142,9 @@ impl Ledger {
                         (true, true) => {}
                     }
                     if before == 0 {
-                        expected.open_before.insert(record.clone());
+                        let place = Place { inode: file.inode, start: piece.bytes.start };
+                        let others = expected.open_before.entry(record.clone());
+                        others.and_modify(|place| *place = None).or_insert(Some(place));
                     }
                 }
             }
@@ -149,9 +158,15 @@ impl Ledger {
         for stored in &life.stored {
             let records = received(flow, stored);
             self.received_count += records.len() as u64;
+            let mut newest = HashMap::new();
             for record in records {
-                let known = expected.open_before.contains(&record);
-                assert!(known, "torn, merged, changed, or sent though it was settled: {}", shown(&record));
+                let Some(place) = expected.open_before.get(&record) else {
+                    panic!("torn, merged, changed, or sent though it was settled: {}", shown(&record));
+                };
+                if let Some(Place { inode, start }) = *place {
+                    let before = newest.insert(inode, start);
+                    assert!(before < Some(start), "behind a later line of its file: {}", shown(&record));
+                }
                 if stored.acknowledged_at.is_some() {
                     *balance.entry(record).or_default() += 1;
                 } else {

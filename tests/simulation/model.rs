@@ -28,19 +28,50 @@ pub(crate) struct UserRecord {
     pub(crate) data: Vec<u8>,
 }
 
-/// The pieces of a file that is now `bytes`, as far as they are decided. When it is `complete`, an unfinished
-/// last line is a line, else it waits until it has an end or is surely too long.
-pub(crate) fn pieces(flow: &Flow, bytes: &[u8], complete: bool) -> Vec<Piece> {
-    let mut pieces = Pieces { flow, start: 0, pieces: Vec::new() };
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let is_ended = line.ends_with(b"\n");
-        if is_ended || complete {
-            pieces.push_line(line);
-        } else {
-            pieces.push_unfinished(line);
+/// The pieces of a file that grows, as far as they are decided.
+#[derive(Default)]
+pub(crate) struct Decided {
+    /// Those of the lines that have an end; they stay as they are.
+    ended: Vec<Piece>,
+    /// Bytes of those lines.
+    ended_byte_count: usize,
+    /// Those of an unfinished last line.
+    last: Vec<Piece>,
+}
+
+impl Decided {
+    /// The file is now `bytes`. When it is `complete`, an unfinished last line is a line, else it waits until it has
+    /// an end or is surely too long.
+    pub(crate) fn update(&mut self, flow: &Flow, bytes: &[u8], complete: bool) {
+        let mut pieces = Pieces { flow, start: self.ended_byte_count as u64, pieces: std::mem::take(&mut self.ended) };
+        let mut unfinished: &[u8] = &[];
+        for line in bytes[self.ended_byte_count..].split_inclusive(|byte| *byte == b'\n') {
+            if line.ends_with(b"\n") {
+                pieces.push_line(line);
+                self.ended_byte_count += line.len();
+            } else {
+                unfinished = line;
+            }
         }
+        self.ended = pieces.pieces;
+        let mut last = Pieces { flow, start: self.ended_byte_count as u64, pieces: Vec::new() };
+        if complete {
+            last.push_line(unfinished);
+        } else {
+            last.push_unfinished(unfinished);
+        }
+        self.last = last.pieces;
     }
-    pieces.pieces
+
+    /// All of them, in order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.ended.iter().chain(&self.last)
+    }
+
+    /// Bytes that are decided.
+    pub(crate) fn byte_count(&self) -> u64 {
+        self.pieces().last().map_or(0, |piece| piece.bytes.end)
+    }
 }
 
 struct Pieces<'a> {

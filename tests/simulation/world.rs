@@ -66,6 +66,8 @@ struct World {
     /// The time since the beginning.
     now: Duration,
     actions_left: u64,
+    /// The agent is stopped and killed often; else rarely, so that it gets into trouble of other kinds.
+    is_restless: bool,
     writes_much: bool,
     is_told: bool,
     tally: Tally,
@@ -107,6 +109,7 @@ impl World {
             streams,
             now: Duration::ZERO,
             actions_left: rng.u64(10..100),
+            is_restless: rng.bool(),
             writes_much: rng.u8(..6) == 0 && config.flows.iter().all(|flow| flow.line.max_bytes >= 1_000),
             is_told,
             tally: Tally { seeds: 1, ..Tally::default() },
@@ -122,17 +125,18 @@ impl World {
     fn drawn_action(&mut self) -> Action {
         self.actions_left -= 1;
         self.tally.actions += 1;
-        let action = match self.rng.u8(..100) {
+        let action = match self.rng.u8(..if self.is_restless { 100 } else { 91 }) {
             0..40 => Action::Append,
             40..45 if self.writes_much => Action::AppendMuch,
             45..48 => Action::Create,
             48..52 => Action::Rotate,
             52..55 => Action::Quiet,
-            55..60 => Action::Stop,
-            60..62 => Action::Abort,
-            62..65 => Action::Kill,
-            65..67 => Action::Pass(Duration::from_secs(self.rng.u64(60..3_600))),
-            _ => Action::Pass(Duration::from_millis(self.rng.u64(1..20_000))),
+            55..57 => Action::Pass(Duration::from_secs(self.rng.u64(60..600))),
+            57..89 => Action::Pass(Duration::from_millis(self.rng.u64(1..20_000))),
+            89 | 91..95 => Action::Stop,
+            95..97 => Action::Abort,
+            90 | 97.. => Action::Kill,
+            _ => Action::Append,
         };
         if self.is_told {
             eprintln!("{:?} {action:?}", self.now);
@@ -292,11 +296,11 @@ impl World {
     }
 
     /// Every line that is there has been read and is settled, and every gauge says so.
-    fn check_caught_up(&self, metrics: &Metrics, health: &Health) {
+    fn check_caught_up(&mut self, metrics: &Metrics, health: &Health) {
         for flow in health.flows() {
             assert!(flow.paused.is_none(), "{} is still paused: {:?}", flow.flow, flow.paused);
         }
-        for (flow, ledger) in self.config.flows.iter().zip(&self.ledgers) {
+        for (flow, ledger) in self.config.flows.iter().zip(&mut self.ledgers) {
             let metrics = flow_metrics(metrics, flow);
             assert_eq!(metrics.in_flight(), 0, "{}: bytes in flight after {CATCH_UP:?} without trouble", flow.name);
             let unread = ledger.unread_bytes(flow, &self.logs.files);
