@@ -1,7 +1,7 @@
 //! The bound on bytes read and not settled, which keeps memory bounded whatever the backlog and the outage.
 //!
-//! The tailer takes before it hands a chunk on, and waits when there is nothing to take; whoever settles
-//! gives back, and never waits.
+//! The tailer asks for room before it reads, and takes what it has read; whoever settles gives back, and never
+//! waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,18 +24,26 @@ impl Budget {
         Self(Arc::new(Inner { bytes_max, taken: AtomicUsize::new(0), given_back: Notify::new() }))
     }
 
-    /// Waits until `bytes` may be taken, and takes them. More than the whole budget is granted when nothing
-    /// else is taken. For one task only: the flow's tailer.
-    pub async fn take(&self, bytes: usize) {
+    /// Whether so much may be taken now. Nothing is too much when nothing else is taken.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        let taken = self.0.taken.load(Ordering::Acquire);
+        taken == 0 || taken + bytes <= self.0.bytes_max
+    }
+
+    /// Waits until so much may be taken. For one task only: the flow's tailer.
+    pub async fn room_for(&self, bytes: usize) {
         loop {
             let given_back = self.0.given_back.notified();
-            let taken = self.0.taken.load(Ordering::Acquire);
-            if taken == 0 || taken + bytes <= self.0.bytes_max {
-                self.0.taken.fetch_add(bytes, Ordering::AcqRel);
+            if self.has_room_for(bytes) {
                 return;
             }
             given_back.await;
         }
+    }
+
+    /// Takes `bytes`. Who has asked for room and then finds a longer line takes more than there was room for.
+    pub fn take(&self, bytes: usize) {
+        self.0.taken.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Gives back bytes that are settled.
@@ -44,16 +52,6 @@ impl Budget {
         debug_assert!(taken >= bytes, "more was given back than taken");
         self.0.given_back.notify_one();
     }
-
-    /// How much is taken.
-    pub fn taken(&self) -> usize {
-        self.0.taken.load(Ordering::Acquire)
-    }
-
-    /// The bound.
-    pub fn bytes_max(&self) -> usize {
-        self.0.bytes_max
-    }
 }
 
 #[cfg(test)]
@@ -61,17 +59,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_waits_for_room_and_grants_an_oversized_piece_alone() {
+    async fn there_is_room_again_when_enough_is_given_back() {
         let budget = Budget::new(100);
-        budget.take(60).await;
-        let more = tokio::spawn({
+        assert!(budget.has_room_for(500), "nothing else is taken");
+        budget.take(60);
+        assert!(budget.has_room_for(40));
+        assert!(!budget.has_room_for(41));
+        let room = tokio::spawn({
             let budget = budget.clone();
-            async move { budget.take(500).await }
+            async move { budget.room_for(50).await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(budget.taken(), 60);
-        budget.give_back(60);
-        more.await.unwrap();
-        assert_eq!(budget.taken(), 500);
+        assert!(!room.is_finished());
+        budget.give_back(10);
+        room.await.unwrap();
     }
 }

@@ -48,6 +48,8 @@ pub const HASH_RANGES: u32 = 16;
 
 /// Bytes read from a file in one piece; larger pieces measured no faster.
 pub const READ_BYTES: usize = 256 * KIB;
+/// Lines cut from a file in one piece: of empty lines, the places of the lines are many times as large as the lines.
+pub const PIECE_LINES_MAX: usize = 8192;
 /// Bytes read from one file before the next has its turn.
 pub const ROUND_BYTES: usize = MIB;
 /// Bytes of the beginning of a file that tell it from another with the same inode.

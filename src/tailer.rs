@@ -13,6 +13,7 @@ mod problems;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::Flow;
 use crate::discovery::{Globs, Hints, Watch};
-use crate::limits::{RESCAN_DEBOUNCE, RESCAN_INTERVAL, RESCAN_REST, ROUND_BYTES};
+use crate::limits::{READ_BYTES, RESCAN_DEBOUNCE, RESCAN_INTERVAL, RESCAN_REST, ROUND_BYTES};
 use crate::metrics::FlowMetrics;
 use crate::offsets::Row;
 use crate::settlement::{DropReason, Outcome, Settled};
@@ -107,6 +108,10 @@ pub struct Tailer {
     known: KnownLives,
     files: BTreeMap<Inode, Tailed>,
     by_path: HashMap<PathBuf, Inode>,
+    /// Files in which there may be something to read.
+    unread: BTreeSet<Inode>,
+    /// The file that had its turn last: turns go round.
+    last_turn: Option<Inode>,
     problems: Problems,
     /// No file of this flow was ever seen: those there now start at `start_at`.
     is_first_start: bool,
@@ -117,20 +122,23 @@ struct Tailed {
     file: TailedFile,
     /// With [`Mode::Once`]: where it ended at the beginning.
     finish: Option<u64>,
-    /// Size when last looked at.
-    byte_count: u64,
-    /// Greatest size seen in this life.
-    byte_count_max: u64,
     /// The last attempt to read it failed, and that was told.
     is_failing: bool,
-    /// Since when no glob matches it, or since it last grew after that.
+    /// No glob matches it any more; since when nothing was added to it.
     gone_since: Option<Instant>,
 }
 
+/// How a file's turn ended, or that none had one.
 #[derive(PartialEq, Eq)]
 enum Turn {
-    MoreToRead,
+    /// It had its share, and may have more.
+    Read,
+    /// There is nothing more to read in it now.
     AtEnd,
+    /// What is read would find no place: the next stage is busy, or the budget is used up.
+    Blocked,
+    /// Nothing is to be read in any file.
+    Nothing,
 }
 
 impl Tailer {
@@ -144,6 +152,8 @@ impl Tailer {
             parts,
             files: BTreeMap::new(),
             by_path: HashMap::new(),
+            unread: BTreeSet::new(),
+            last_turn: None,
             is_first_start,
             buffer: Vec::new(),
         }
@@ -168,12 +178,20 @@ impl Tailer {
         // Everything that is there was asked for, whatever `start_at` says.
         self.is_first_start = false;
         self.rescan().await;
-        for tailed in self.files.values_mut() {
-            tailed.finish = Some(tailed.byte_count);
+        if self.parts.hints.take().rescan {
+            // Something was replaced while it was looked at.
+            self.rescan().await;
         }
-        let mut unread: BTreeSet<Inode> = self.files.keys().copied().collect();
-        while !unread.is_empty() {
-            self.turns(&mut unread).await;
+        for (inode, tailed) in &mut self.files {
+            tailed.finish = Some(tailed.file.byte_count());
+            self.unread.insert(*inode);
+        }
+        loop {
+            match self.next_turn().await {
+                Turn::Nothing => break,
+                Turn::Blocked => self.room().await,
+                Turn::Read | Turn::AtEnd => tokio::task::yield_now().await,
+            }
         }
     }
 
@@ -181,48 +199,57 @@ impl Tailer {
         let hints = self.parts.hints.clone();
         let mut rescan_at = Instant::now();
         let mut rescan_took = Duration::ZERO;
-        let mut unread = BTreeSet::new();
         loop {
             if Instant::now() >= rescan_at {
                 let begun = Instant::now();
                 self.rescan().await;
                 rescan_took = begun.elapsed();
-                unread.extend(self.files.iter().filter(|(_, tailed)| tailed.is_worth_a_look()).map(|(inode, _)| *inode));
                 rescan_at = Instant::now() + RESCAN_INTERVAL;
             }
-            self.turns(&mut unread).await;
-            if unread.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = hints.noticed() => {}
-                    () = sleep_until(rescan_at) => {}
-                }
-            }
             let noticed = hints.take();
-            unread.extend(noticed.written.iter().filter_map(|path| self.inode_at(path)));
+            self.unread.extend(noticed.written.iter().filter_map(|path| inode_at(path, &self.by_path, &self.files)));
             if noticed.rescan {
                 rescan_at = rescan_at.min(Instant::now() + RESCAN_DEBOUNCE.max(rescan_took * RESCAN_REST));
+            }
+            match self.next_turn().await {
+                Turn::Read | Turn::AtEnd => tokio::task::yield_now().await,
+                Turn::Nothing => {
+                    self.show_lag();
+                    tokio::select! {
+                        biased;
+                        () = hints.noticed() => {}
+                        () = sleep_until(rescan_at) => {}
+                    }
+                }
+                // However long an outage is, new files are opened, so that they can be read when they are gone.
+                Turn::Blocked => {
+                    self.show_lag();
+                    tokio::select! {
+                        biased;
+                        () = self.room() => {}
+                        () = sleep_until(rescan_at.min(Instant::now() + RESCAN_DEBOUNCE)) => {}
+                    }
+                }
             }
         }
     }
 
-    /// Gives each of the files a turn; those with nothing more to read are taken out.
-    async fn turns(&mut self, unread: &mut BTreeSet<Inode>) {
-        for inode in unread.clone() {
-            let turn = match self.turn(inode).await {
-                Ok(turn) => turn,
-                Err(error) => {
-                    self.read_failed(inode, &error);
-                    Turn::AtEnd
-                }
-            };
-            if turn == Turn::AtEnd {
-                unread.remove(&inode);
+    /// Gives the next file with something to read its turn.
+    async fn next_turn(&mut self) -> Turn {
+        let after_last = self.last_turn.and_then(|last| self.unread.range((Bound::Excluded(last), Bound::Unbounded)).next());
+        let Some(inode) = after_last.or(self.unread.first()).copied() else { return Turn::Nothing };
+        self.last_turn = Some(inode);
+        let turn = match self.turn(inode).await {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.read_failed(inode, &error);
+                Turn::AtEnd
             }
-            // Chunks are sent without waiting while there is room: let the other stages in.
-            tokio::task::yield_now().await;
+        };
+        if turn == Turn::AtEnd {
+            self.unread.remove(&inode);
         }
-        self.show_lag();
+        turn
     }
 
     async fn turn(&mut self, inode: Inode) -> io::Result<Turn> {
@@ -236,65 +263,50 @@ impl Tailer {
             if tailed.finish.is_some_and(|end| tailed.file.position() >= end) {
                 return Ok(Turn::AtEnd);
             }
+            // The places come first, so that nothing waits between reading and sending: an ending cannot come in
+            // between and leave bytes counted and never settled.
+            let events = self.parts.events.clone();
+            let Ok(event_place) = events.reserve().await else { return Ok(Turn::AtEnd) };
+            let Ok(chunk_place) = self.parts.chunks.try_reserve() else { return Ok(Turn::Blocked) };
+            if !self.parts.budget.has_room_for(READ_BYTES) {
+                return Ok(Turn::Blocked);
+            }
             let is_let_go = tailed.gone_since.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
-            let finish = if is_let_go { Some(u64::MAX) } else { tailed.finish };
-            let byte_count_before = tailed.byte_count;
-            let look = tailed.file.look(&mut self.buffer, finish)?;
-            let byte_count = tailed.file.byte_count()?;
-            tailed.saw(byte_count);
+            let look = tailed.file.look(&mut self.buffer, tailed.finish.is_some() || is_let_go)?;
             if std::mem::take(&mut tailed.is_failing) {
                 tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file can be read again");
             }
             match look {
                 Look::Piece(offset, pieces) => {
                     read_byte_count += pieces.consumed;
-                    if tailed.finish.is_none() && is_let_go && tailed.byte_count > byte_count_before {
+                    if !is_let_go && tailed.gone_since.is_some() {
                         tailed.gone_since = Some(Instant::now());
                     }
-                    self.hand_on(inode, offset, pieces).await;
+                    let piece = Piece { file: &tailed.file, offset, bytes: &self.buffer[..pieces.consumed], pieces };
+                    piece.hand_on(&self.parts, chunk_place, event_place);
                 }
                 Look::Waiting if is_let_go => {
+                    drop((chunk_place, event_place));
                     self.let_go(inode).await;
                     return Ok(Turn::AtEnd);
                 }
                 Look::Waiting => return Ok(Turn::AtEnd),
-                Look::Truncated { read_until } => self.begin_new_life(inode, read_until).await?,
+                Look::Truncated => {
+                    drop((chunk_place, event_place));
+                    self.begin_new_life(inode).await?;
+                }
             }
         }
-        Ok(Turn::MoreToRead)
+        Ok(Turn::Read)
     }
 
-    /// Sends what was read on its way. Between taking the budget and the last send nothing waits, so that an
-    /// ending in between cannot leave bytes counted and not sent.
-    async fn hand_on(&mut self, inode: Inode, offset: u64, pieces: lines::Pieces) {
-        let Some(tailed) = self.files.get(&inode) else { return };
-        let file = tailed.file.key;
-        let parts = &self.parts;
-        let (Ok(chunk_place), Ok(event_place)) = (parts.chunks.reserve().await, parts.events.reserve().await) else {
-            return std::future::pending().await;
-        };
-        parts.budget.take(pieces.consumed).await;
-        parts.metrics.read_bytes.inc_by(pieces.consumed as u64);
-        parts.metrics.read_lines.inc_by(pieces.lines.len() as u64);
-        if !pieces.too_long.is_empty() {
-            let span_of =
-                |range: &std::ops::Range<usize>| Span::new(file, offset + range.start as u64, offset + range.end as u64);
-            let spans = pieces.too_long.iter().map(span_of).collect();
-            event_place.send(Event::Settled(Settled { spans, outcome: Outcome::Dropped(DropReason::TooLong) }));
+    /// Waits until what is read would find a place.
+    async fn room(&self) {
+        // A packer that is gone takes nothing any more.
+        if self.parts.chunks.reserve().await.is_err() {
+            std::future::pending::<()>().await;
         }
-        if !pieces.lines.is_empty() {
-            let bytes = self.buffer[..pieces.consumed].to_vec();
-            let path = Arc::clone(&tailed.file.path);
-            chunk_place.send(Chunk { file, path, offset, bytes, lines: pieces.lines, read_at: Instant::now() });
-        }
-    }
-
-    /// The tailed file that was written to under this name, which may be another than the one it is tailed by.
-    fn inode_at(&self, path: &Path) -> Option<Inode> {
-        let known = self.by_path.get(path).copied();
-        known
-            .or_else(|| std::fs::metadata(path).ok().map(|metadata| Inode::of(&metadata)))
-            .filter(|inode| self.files.contains_key(inode))
+        self.parts.budget.room_for(READ_BYTES).await;
     }
 
     fn read_failed(&mut self, inode: Inode, error: &io::Error) {
@@ -311,23 +323,51 @@ impl Tailer {
 }
 
 impl Tailed {
-    fn new(file: TailedFile, byte_count: u64) -> Self {
-        Self { file, finish: None, byte_count, byte_count_max: byte_count, is_failing: false, gone_since: None }
-    }
-
-    fn saw(&mut self, byte_count: u64) {
-        self.byte_count = byte_count;
-        self.byte_count_max = self.byte_count_max.max(byte_count);
+    fn new(file: TailedFile) -> Self {
+        Self { file, finish: None, is_failing: false, gone_since: None }
     }
 
     /// It has grown, or was truncated, or may be let go.
     fn is_worth_a_look(&self) -> bool {
-        self.byte_count != self.file.position() || self.gone_since.is_some()
+        self.file.byte_count() != self.file.position() || self.gone_since.is_some()
     }
 
     fn lag(&self) -> u64 {
-        self.byte_count.saturating_sub(self.file.position())
+        self.file.byte_count().saturating_sub(self.file.position())
     }
+}
+
+/// What was read of a file in one piece.
+struct Piece<'a> {
+    file: &'a TailedFile,
+    offset: u64,
+    bytes: &'a [u8],
+    pieces: lines::Pieces,
+}
+
+impl Piece<'_> {
+    /// Sends it on its way. Waits for nothing.
+    fn hand_on(self, parts: &Parts, chunk_place: mpsc::Permit<'_, Chunk>, event_place: mpsc::Permit<'_, Event>) {
+        let Self { file: &TailedFile { key: file, ref path, .. }, offset, bytes, pieces } = self;
+        parts.budget.take(bytes.len());
+        parts.metrics.read_bytes.inc_by(bytes.len() as u64);
+        parts.metrics.read_lines.inc_by(pieces.lines.len() as u64);
+        if !pieces.too_long.is_empty() {
+            let span_of = |range: &Range<usize>| Span::new(file, offset + range.start as u64, offset + range.end as u64);
+            let spans = pieces.too_long.iter().map(span_of).collect();
+            event_place.send(Event::Settled(Settled { spans, outcome: Outcome::Dropped(DropReason::TooLong) }));
+        }
+        if !pieces.lines.is_empty() {
+            let (path, bytes) = (Arc::clone(path), bytes.to_vec());
+            chunk_place.send(Chunk { file, path, offset, bytes, lines: pieces.lines, read_at: Instant::now() });
+        }
+    }
+}
+
+/// The tailed file that was written to under this name, which may be another than the one it is tailed by.
+fn inode_at(path: &Path, by_path: &HashMap<PathBuf, Inode>, files: &BTreeMap<Inode, Tailed>) -> Option<Inode> {
+    let known = by_path.get(path).copied();
+    known.or_else(|| std::fs::metadata(path).ok().map(|metadata| Inode::of(&metadata))).filter(|inode| files.contains_key(inode))
 }
 
 /// The checkpointer outlives the tailers; should it be gone, there is nothing left to tail for.

@@ -231,6 +231,30 @@ fn a_backlog_stays_in_the_files() {
     verify(&sent, &kinesis.received("s"));
 }
 
+/// Files that are rotated away during an outage, to names that no glob matches, are read when it is over, however
+/// little memory there is to read them into before.
+#[test]
+fn rotations_during_an_outage() {
+    let (mut kinesis, place) = stage();
+    place.configure_agent(&kinesis, "memory_max = \"2 MiB\"", FLOW);
+    kinesis.take_down();
+    let mut sent: Vec<String> = (0..2_000).map(|number| common::line("backlog", number, 1_500)).collect();
+    place.append("backlog.log", &sent);
+    let agent = place.run(&[]);
+    agent.wait_health(503);
+    for rotation in 0..3 {
+        let rotated = lines(&format!("rotation {rotation}"), 500);
+        place.append("a.log", &rotated);
+        sent.extend(rotated);
+        common::wait_until("the new file is opened", || agent.figures().sum("kinetail_open_files") == rotation + 2);
+        fs::rename(place.log("a.log"), place.log(&format!("a.log.{rotation}"))).unwrap();
+    }
+    kinesis.bring_up();
+    agent.wait_settled(byte_count(&sent));
+    agent.stop();
+    verify(&sent, &kinesis.received("s"));
+}
+
 /// A second agent on the same state folder ends at once with exit code 75 and says whose the folder is.
 #[test]
 fn a_second_agent_on_the_same_state_folder() {

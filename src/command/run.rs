@@ -42,6 +42,7 @@ pub fn main(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
+    allow_all_descriptors();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("cannot start threads: {error}"), exit::OSERR),
@@ -67,6 +68,15 @@ use locally::locally;
 #[cfg(not(feature = "local"))]
 async fn locally(_: &Options, _: Config) -> u8 {
     complain("this kinetail has no embedded Kinesis for --local; build it with `--features local`", exit::USAGE)
+}
+
+/// Every tailed file takes a descriptor, and the limit that a shell or systemd gives by default is far below
+/// the one that the system allows.
+fn allow_all_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is not permitted, the limit stays, and files that cannot be opened are told.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Half the cores: the host is there for somebody else's program.

@@ -50,6 +50,20 @@ pub(super) struct TailedFile {
     scanned: u64,
     /// What was settled before this life was opened.
     settled_before: Settlement,
+    /// Size when last looked at.
+    byte_count: u64,
+    /// Greatest size seen in this life.
+    byte_count_max: u64,
+}
+
+/// The end of a life by truncation.
+pub(super) struct Ended {
+    /// The life.
+    pub(super) key: FileKey,
+    /// First byte not read.
+    pub(super) read_until: u64,
+    /// Bytes from there that were seen and are gone.
+    pub(super) unreachable_byte_count: u64,
 }
 
 /// What a look at a file gave.
@@ -59,10 +73,7 @@ pub(super) enum Look {
     /// Nothing that can be handed on now: at its end, or in an unfinished line.
     Waiting,
     /// It is shorter than what was read of it.
-    Truncated {
-        /// First byte that was not read.
-        read_until: u64,
-    },
+    Truncated,
 }
 
 impl TailedFile {
@@ -76,19 +87,34 @@ impl TailedFile {
         settled_before: Settlement,
     ) -> io::Result<Self> {
         let position = settled_before.watermark();
-        let mut file =
-            Self { key, path, fingerprint, handle, splitter: Splitter::new(rules), position, scanned: position, settled_before };
+        let byte_count = handle.metadata()?.len();
+        let mut file = Self {
+            key,
+            path,
+            fingerprint,
+            handle,
+            splitter: Splitter::new(rules),
+            position,
+            scanned: position,
+            settled_before,
+            byte_count,
+            byte_count_max: byte_count,
+        };
         file.go_to(position)?;
         Ok(file)
     }
 
-    /// The file was truncated: a new life begins at its first byte. Returns the key of the old one.
-    pub(super) fn begin_again(&mut self, key: FileKey) -> io::Result<FileKey> {
-        let ended = std::mem::replace(&mut self.key, key);
-        self.fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
+    /// The file was truncated: a new life begins at its first byte. Returns what ended.
+    pub(super) fn begin_again(&mut self, key: FileKey) -> io::Result<Ended> {
+        let fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
+        let unreachable_byte_count = self.byte_count_max.saturating_sub(self.position);
+        let ended = Ended { key: self.key, read_until: self.position, unreachable_byte_count };
+        self.key = key;
+        self.fingerprint = fingerprint;
         self.settled_before = Settlement::default();
         self.position = 0;
         self.scanned = 0;
+        self.byte_count_max = self.byte_count;
         self.splitter.resume_behind(b"");
         Ok(ended)
     }
@@ -98,38 +124,52 @@ impl TailedFile {
         self.position
     }
 
-    /// Size now.
-    pub(super) fn byte_count(&self) -> io::Result<u64> {
-        Ok(self.handle.metadata()?.len())
+    /// Size when last looked at.
+    pub(super) fn byte_count(&self) -> u64 {
+        self.byte_count
+    }
+
+    /// Somebody else has looked.
+    pub(super) fn saw(&mut self, byte_count: u64) {
+        self.byte_count = byte_count;
+        self.byte_count_max = self.byte_count_max.max(byte_count);
     }
 
     /// The next piece, at most [`READ_BYTES`] unless a line is longer, read into `buffer`. With `finish` an
-    /// unfinished last line that begins before the offset `finish` is a line.
-    pub(super) fn look(&mut self, buffer: &mut Vec<u8>, finish: Option<u64>) -> io::Result<Look> {
-        let file_end = self.byte_count()?;
-        if file_end < self.position {
-            return Ok(Look::Truncated { read_until: self.position });
+    /// unfinished last line is a line, when nothing else is left.
+    pub(super) fn look(&mut self, buffer: &mut Vec<u8>, finish: bool) -> io::Result<Look> {
+        self.saw(self.handle.metadata()?.len());
+        if self.byte_count < self.position {
+            return Ok(Look::Truncated);
         }
         self.skip_settled()?;
-        let range_end = self.settled_before.above().map(|(start, _)| start).find(|start| *start > self.position);
-        let end = range_end.map_or(file_end, |start| start.min(file_end));
-        let finishing = range_end == Some(end) || finish.is_some_and(|until| self.position < until);
-        if !finishing && self.nothing_new_ends_a_line(buffer, end)? {
+        if self.byte_count < self.scanned {
+            self.scanned = self.position;
+        }
+        let next_settled = self.settled_before.above().map(|(start, _)| start).find(|start| *start > self.position);
+        let end = next_settled.map_or(self.byte_count, |start| start.min(self.byte_count));
+        let is_finishing = finish || next_settled == Some(end);
+        if !is_finishing && self.nothing_new_ends_a_line(buffer, end)? {
             return Ok(Look::Waiting);
         }
         let mut length = READ_BYTES as u64;
         loop {
             let read_until = end.min(self.position + length);
             read_at(&self.handle, buffer, self.position, read_until)?;
-            let is_all = self.position + buffer.len() as u64 >= end;
-            let pieces = self.splitter.split(buffer, finishing && is_all);
+            // Truncated meanwhile, or a file that yields less than its size: the next look sees what is there.
+            let is_short = self.position + (buffer.len() as u64) < read_until;
+            let is_all = read_until == end;
+            let mut pieces = self.splitter.split(buffer, false);
+            if pieces.consumed == 0 && is_all && is_finishing && !is_short {
+                pieces = self.splitter.split(buffer, true);
+            }
             if pieces.consumed > 0 {
                 let start = self.position;
                 self.position += pieces.consumed as u64;
                 self.scanned = self.scanned.max(self.position);
                 return Ok(Look::Piece(start, pieces));
             }
-            if is_all {
+            if is_all || is_short {
                 self.scanned = self.position + buffer.len() as u64;
                 return Ok(Look::Waiting);
             }
@@ -139,9 +179,8 @@ impl TailedFile {
 
     /// The hash of the beginning, when there is more of it now than before.
     pub(super) fn grown_fingerprint(&mut self) -> io::Result<Option<Fingerprint>> {
-        if self.fingerprint.byte_count as usize >= FINGERPRINT_BYTES
-            || self.byte_count()? <= u64::from(self.fingerprint.byte_count)
-        {
+        let byte_count = u64::from(self.fingerprint.byte_count);
+        if byte_count >= FINGERPRINT_BYTES as u64 || self.byte_count <= byte_count {
             return Ok(None);
         }
         self.fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
@@ -228,4 +267,90 @@ fn read_at(handle: &File, buffer: &mut Vec<u8>, start: u64, end: u64) -> io::Res
     }
     buffer.truncate(filled);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TooLong;
+
+    struct Opened {
+        _folder: tempfile::TempDir,
+        path: std::path::PathBuf,
+        file: TailedFile,
+        buffer: Vec<u8>,
+    }
+
+    impl Opened {
+        fn with(content: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.log");
+            std::fs::write(&path, content).unwrap();
+            let file = tailed(&path);
+            Self { _folder: folder, path, file, buffer: Vec::new() }
+        }
+
+        /// The lines of the next piece, none when there is none yet, or `["truncated"]`.
+        fn look(&mut self, finish: bool) -> Vec<String> {
+            match self.file.look(&mut self.buffer, finish).unwrap() {
+                Look::Piece(_, pieces) => {
+                    let text = |line: &super::super::Line| String::from_utf8_lossy(&self.buffer[line.text.clone()]).into_owned();
+                    pieces.lines.iter().map(text).collect()
+                }
+                Look::Waiting => Vec::new(),
+                Look::Truncated => vec!["truncated".to_owned()],
+            }
+        }
+    }
+
+    fn tailed(path: &Path) -> TailedFile {
+        let handle = File::open(path).unwrap();
+        let fingerprint = fingerprint(&handle, FINGERPRINT_BYTES).unwrap();
+        let rules = LineRules { max_bytes: 1000, too_long: TooLong::Truncate, strip_cr: false };
+        TailedFile::resume(FileKey(1), path.into(), handle, fingerprint, rules, Settlement::default()).unwrap()
+    }
+
+    #[test]
+    fn an_unfinished_line_waits_and_is_a_line_of_its_own_only_at_the_finish() {
+        let mut opened = Opened::with("one\ntwo\nhalf");
+        assert_eq!(opened.look(true), ["one", "two"]);
+        assert_eq!(opened.look(false), [""; 0]);
+        assert_eq!(opened.look(true), ["half"]);
+        assert_eq!(opened.look(true), [""; 0]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_and_written_anew_is_read() {
+        let mut opened = Opened::with("one\nabcdef");
+        assert_eq!(opened.look(false), ["one"]);
+        assert_eq!(opened.look(false), [""; 0]);
+        std::fs::write(&opened.path, "one\nx\n").unwrap();
+        assert_eq!(opened.look(false), ["x"]);
+    }
+
+    #[test]
+    fn a_file_shorter_than_what_was_read_begins_again() {
+        let mut opened = Opened::with("one\ntwo\n");
+        assert_eq!(opened.look(false), ["one", "two"]);
+        std::fs::write(&opened.path, "new\n").unwrap();
+        assert_eq!(opened.look(false), ["truncated"]);
+        let ended = opened.file.begin_again(FileKey(2)).unwrap();
+        assert_eq!((ended.key, ended.read_until, ended.unreachable_byte_count), (FileKey(1), 8, 0));
+        assert_eq!(opened.look(false), ["new"]);
+    }
+
+    /// A file that yields less than its size, as those of sysfs do, is waited for, not read for ever.
+    #[test]
+    fn a_file_that_yields_less_than_its_size_is_waited_for() {
+        let path = Path::new("/sys/kernel/mm/transparent_hugepage/enabled");
+        if !path.exists() {
+            return;
+        }
+        let mut file = tailed(path);
+        file.saw(1 << 20);
+        let mut buffer = Vec::new();
+        for finish in [false, true, false, true] {
+            assert!(!matches!(file.look(&mut buffer, finish).unwrap(), Look::Truncated));
+        }
+    }
 }

@@ -3,20 +3,25 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use super::file::{Inode, fingerprint};
 use crate::offsets::{Fingerprint, Row};
 use crate::settlement::Settlement;
 use crate::span::FileKey;
 
-/// Lives by the inode that they were seen at.
-pub(super) struct KnownLives(HashMap<Inode, Vec<KnownLife>>);
+/// Lives by the inode number that they were seen at.
+pub(super) struct KnownLives(HashMap<u64, Vec<KnownLife>>);
 
 /// A life that could go on.
 pub(super) struct KnownLife {
     /// Its key.
     pub(super) key: FileKey,
-    /// How the file began.
+    /// `st_dev` of its file.
+    pub(super) device: u64,
+    /// Where its file was last seen.
+    pub(super) path: String,
+    /// How its file began.
     pub(super) fingerprint: Fingerprint,
     /// What of it is settled.
     pub(super) settlement: Settlement,
@@ -26,7 +31,7 @@ pub(super) struct KnownLife {
 #[derive(Default)]
 pub(super) struct Claim {
     /// The one that goes on in this file.
-    pub(super) life: Option<KnownLife>,
+    pub(super) life: Option<(FileKey, Settlement)>,
     /// Those that cannot go on anywhere.
     pub(super) forgotten: Vec<FileKey>,
 }
@@ -36,32 +41,96 @@ impl KnownLives {
     pub(super) fn new(rows: Vec<(FileKey, Row)>) -> Self {
         let mut lives = Self(HashMap::new());
         for (key, row) in rows {
-            let settlement = Settlement::new(row.watermark, row.settled_above);
-            let inode = Inode { device: row.device, inode: row.inode };
-            lives.add(inode, KnownLife { key, fingerprint: row.fingerprint, settlement });
+            let Row { path, device, inode, fingerprint, watermark, settled_above, .. } = row;
+            let settlement = Settlement::new(watermark, settled_above);
+            lives.add(Inode { device, inode }, KnownLife { key, device, path, fingerprint, settlement });
         }
         lives
     }
 
     /// Keeps a life for the case that its file comes back.
     pub(super) fn add(&mut self, inode: Inode, life: KnownLife) {
-        self.0.entry(inode).or_default().push(life);
+        self.0.entry(inode.inode).or_default().push(life);
     }
 
-    /// Takes out the lives at `inode`. One goes on if the file begins as it did then and is not shorter than
-    /// what was settled of it.
-    pub(super) fn claim(&mut self, inode: Inode, handle: &File) -> io::Result<Claim> {
+    /// Which of the lives at `inode` goes on in the file there: of those of which it has the beginning, and is
+    /// not shorter than what was settled, the one of which most of the beginning is known.
+    pub(super) fn claim(&self, inode: Inode, path: &Path, handle: &File) -> io::Result<Claim> {
         let mut claim = Claim::default();
         let byte_count = handle.metadata()?.len();
-        for life in self.0.remove(&inode).unwrap_or_default() {
+        let mut candidates: Vec<&KnownLife> = self.of(inode, path).collect();
+        candidates.sort_by_key(|life| std::cmp::Reverse(life.fingerprint.byte_count));
+        for life in candidates {
             let beginning = fingerprint(handle, life.fingerprint.byte_count as usize)?;
             let goes_on = beginning == life.fingerprint && life.settlement.watermark() <= byte_count;
             if goes_on && claim.life.is_none() {
-                claim.life = Some(life);
+                claim.life = Some((life.key, life.settlement.clone()));
             } else {
                 claim.forgotten.push(life.key);
             }
         }
         Ok(claim)
+    }
+
+    /// The lives that a claim has decided about are no longer there to claim.
+    pub(super) fn remove(&mut self, inode: Inode, path: &Path) {
+        let decided: Vec<FileKey> = self.of(inode, path).map(|life| life.key).collect();
+        if let Some(lives) = self.0.get_mut(&inode.inode) {
+            lives.retain(|life| !decided.contains(&life.key));
+        }
+    }
+
+    /// Device numbers may change with a reboot: then inode, path and a beginning that says something must do.
+    fn of(&self, inode: Inode, path: &Path) -> impl Iterator<Item = &KnownLife> {
+        let lives = self.0.get(&inode.inode).map_or(&[][..], Vec::as_slice);
+        let is_known_device = lives.iter().any(|life| life.device == inode.device);
+        let path = path.to_string_lossy().into_owned();
+        lives.iter().filter(move |life| {
+            life.device == inode.device || !is_known_device && life.path == path && life.fingerprint.byte_count > 0
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    const INODE: Inode = Inode { device: 1, inode: 2 };
+
+    fn life(key: u64, device: u64, path: &str, fingerprint: Fingerprint, watermark: u64) -> KnownLife {
+        KnownLife { key: FileKey(key), device, path: path.to_owned(), fingerprint, settlement: Settlement::new(watermark, []) }
+    }
+
+    /// The lives, in the file `/a.log` with this content: which goes on, and which are forgotten.
+    fn check(content: &str, lives: impl FnOnce(Fingerprint) -> Vec<KnownLife>, goes_on: Option<u64>, forgotten: &[u64]) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        let mut known = KnownLives::new(Vec::new());
+        for life in lives(fingerprint(&file, 4).unwrap()) {
+            known.add(INODE, life);
+        }
+        let claim = known.claim(INODE, Path::new("/a.log"), &file).unwrap();
+        assert_eq!(claim.life.map(|(key, _)| key.0), goes_on);
+        assert_eq!(claim.forgotten.iter().map(|key| key.0).collect::<Vec<_>>(), forgotten);
+    }
+
+    #[test]
+    fn the_life_of_which_most_is_known_goes_on() {
+        let nothing = Fingerprint { byte_count: 0, ..fingerprint(&tempfile::tempfile().unwrap(), 0).unwrap() };
+        check("abcdef", |four| vec![life(1, 1, "/a.log", nothing, 0), life(2, 1, "/a.log", four, 3)], Some(2), &[1]);
+    }
+
+    #[test]
+    fn another_beginning_or_a_shorter_file_is_another_file() {
+        check("abcdef", |four| vec![life(1, 1, "/a.log", Fingerprint { hash: four.hash ^ 1, ..four }, 3)], None, &[1]);
+        check("abcdef", |four| vec![life(1, 1, "/a.log", four, 7)], None, &[1]);
+    }
+
+    #[test]
+    fn after_a_reboot_that_renumbers_devices_the_path_must_do() {
+        check("abcdef", |four| vec![life(1, 9, "/a.log", four, 3)], Some(1), &[]);
+        check("abcdef", |four| vec![life(1, 9, "/b.log", four, 3)], None, &[]);
+        check("abcdef", |four| vec![life(1, 9, "/a.log", four, 3), life(2, 1, "/a.log", four, 4)], Some(2), &[]);
     }
 }

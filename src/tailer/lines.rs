@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::config::{LineRules, TooLong};
+use crate::limits::PIECE_LINES_MAX;
 
 /// Where the lines of one piece of a file are.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,7 +14,8 @@ pub(super) struct Pieces {
     pub lines: Vec<Line>,
     /// Bytes to drop as too long, positions in the piece.
     pub too_long: Vec<Range<usize>>,
-    /// How many bytes of the piece the lines and the dropped bytes take up; what follows is an unfinished line.
+    /// How many bytes of the piece the lines and the dropped bytes take up; what follows is
+    /// an unfinished line, or more than [`PIECE_LINES_MAX`] lines.
     pub consumed: usize,
 }
 
@@ -63,7 +65,7 @@ impl Splitter {
     /// Splits `bytes`. At the `end` of the input an unfinished line is a line.
     pub(super) fn split(&mut self, bytes: &[u8], end: bool) -> Pieces {
         let mut pieces = Pieces::default();
-        while pieces.consumed < bytes.len() {
+        while pieces.consumed < bytes.len() && pieces.lines.len() < PIECE_LINES_MAX {
             let start = pieces.consumed;
             let rest = &bytes[start..];
             let newline = memchr::memchr(b'\n', rest);
