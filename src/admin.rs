@@ -49,6 +49,7 @@ impl Admin {
         let slots = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
+        let mut is_failing = false;
         loop {
             // The slot comes first: who finds none waits in the kernel's queue.
             let accepted = async {
@@ -60,6 +61,7 @@ impl Admin {
                 Some(_) = connections.join_next() => {}
                 (slot, accepted) = accepted => match accepted {
                     Ok((stream, _)) => {
+                        is_failing = false;
                         let answered = answer_one(stream, metrics.clone(), health.clone());
                         connections.spawn(async move {
                             let _slot = slot;
@@ -67,7 +69,9 @@ impl Admin {
                         });
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection to the admin address");
+                        if !std::mem::replace(&mut is_failing, true) {
+                            tracing::warn!(%error, "cannot accept connections to the admin address for now");
+                        }
                         // Out of descriptors, mostly: the error would come back at once, again and again.
                         tokio::time::sleep(limits::ADMIN_ACCEPT_BACKOFF).await;
                     }

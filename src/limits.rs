@@ -129,8 +129,9 @@ pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Connections served at once: a scraper or two, a health check, a person.
 pub const ADMIN_CONNECTIONS: usize = 16;
-/// From the accepted connection to the last byte of the answer; Prometheus gives up after 10 s too.
-pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the accepted connection to the last byte of the answer. An answer takes milliseconds; who dawdles makes
+/// room for others.
+pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long no connection is accepted after one could not be.
 pub const ADMIN_ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 

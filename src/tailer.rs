@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use self::file::{Inode, Look, TailedFile};
+use self::file::{Beginning, Inode, Look, TailedFile};
 use self::known::KnownLives;
 pub use self::lines::Line;
 use self::problems::{Problems, problem_of};
@@ -124,6 +124,8 @@ struct Tailed {
     finish: Option<u64>,
     /// The last attempt to read it failed, and that was told.
     is_failing: bool,
+    /// That it has a line which is too long was told.
+    has_told_too_long: bool,
     /// No glob matches it any more; since when nothing was added to it.
     gone_since: Option<Instant>,
 }
@@ -254,8 +256,10 @@ impl Tailer {
 
     async fn turn(&mut self, inode: Inode) -> io::Result<Turn> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Turn::AtEnd) };
-        if let Some(fingerprint) = tailed.file.grown_fingerprint()? {
-            send(&self.parts.events, Event::Identified(tailed.file.key, fingerprint)).await;
+        match tailed.file.beginning()? {
+            Beginning::Same => {}
+            Beginning::Grown(fingerprint) => send(&self.parts.events, Event::Identified(tailed.file.key, fingerprint)).await,
+            Beginning::Different => self.begin_new_life(inode).await?,
         }
         let mut read_byte_count = 0;
         while read_byte_count < ROUND_BYTES {
@@ -281,6 +285,11 @@ impl Tailer {
                     read_byte_count += pieces.consumed;
                     if !is_let_go && tailed.gone_since.is_some() {
                         tailed.gone_since = Some(Instant::now());
+                    }
+                    if !pieces.too_long.is_empty() && !std::mem::replace(&mut tailed.has_told_too_long, true) {
+                        let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
+                        let rule = self.parts.flow.line;
+                        tracing::warn!(flow, %path, max_bytes = rule.max_bytes, too_long = ?rule.too_long, "a line is too long, the first in this file");
                     }
                     let piece = Piece { file: &tailed.file, offset, bytes: &self.buffer[..pieces.consumed], pieces };
                     piece.hand_on(&self.parts, chunk_place, event_place);
@@ -324,7 +333,7 @@ impl Tailer {
 
 impl Tailed {
     fn new(file: TailedFile) -> Self {
-        Self { file, finish: None, is_failing: false, gone_since: None }
+        Self { file, finish: None, is_failing: false, has_told_too_long: false, gone_since: None }
     }
 
     /// It has grown, or was truncated, or may be let go.

@@ -231,6 +231,24 @@ fn a_backlog_stays_in_the_files() {
     verify(&sent, &kinesis.received("s"));
 }
 
+/// A file that is rewritten in place, and is as long as before or longer when it is looked at again, is read from its
+/// beginning: no line of it is missing, and none is torn.
+#[test]
+fn a_file_rewritten_in_place() {
+    let (kinesis, place) = stage();
+    let agent = place.run(&[]);
+    let mut sent = Vec::new();
+    for round in 0..5 {
+        let rewritten = lines(&format!("round {round}"), 20 + round);
+        let text = rewritten.iter().fold(String::new(), |text, line| text + line + "\n");
+        fs::write(place.log("a.log"), text).unwrap();
+        sent.extend(rewritten);
+        agent.wait_settled(byte_count(&sent));
+    }
+    agent.stop();
+    verify(&sent, &kinesis.received("s"));
+}
+
 /// Files that are rotated away during an outage, to names that no glob matches, are read when it is over, however
 /// little memory there is to read them into before.
 #[test]

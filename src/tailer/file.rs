@@ -56,6 +56,17 @@ pub(super) struct TailedFile {
     byte_count_max: u64,
 }
 
+/// How a file begins now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// As it did.
+    Same,
+    /// As it did, and more of it is known.
+    Grown(Fingerprint),
+    /// Otherwise: its content is not that of this life.
+    Different,
+}
+
 /// The end of a life by truncation.
 pub(super) struct Ended {
     /// The life.
@@ -177,14 +188,21 @@ impl TailedFile {
         }
     }
 
-    /// The hash of the beginning, when there is more of it now than before.
-    pub(super) fn grown_fingerprint(&mut self) -> io::Result<Option<Fingerprint>> {
-        let byte_count = u64::from(self.fingerprint.byte_count);
-        if byte_count >= FINGERPRINT_BYTES as u64 || self.byte_count <= byte_count {
-            return Ok(None);
+    /// Whether the file still begins as it did: one that was truncated, and has grown again since the last look,
+    /// is told by that. Of a short file more of the beginning may be known now.
+    pub(super) fn beginning(&mut self) -> io::Result<Beginning> {
+        let known = self.fingerprint;
+        let mut bytes = Vec::new();
+        read_at(&self.handle, &mut bytes, 0, FINGERPRINT_BYTES as u64)?;
+        let is_same = bytes.get(..known.byte_count as usize).is_some_and(|bytes| hash(bytes) == known);
+        if !is_same {
+            return Ok(Beginning::Different);
         }
-        self.fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
-        Ok(Some(self.fingerprint))
+        if bytes.len() == known.byte_count as usize {
+            return Ok(Beginning::Same);
+        }
+        self.fingerprint = hash(&bytes);
+        Ok(Beginning::Grown(self.fingerprint))
     }
 
     /// Looks only at bytes not looked at before, so that a long line written in small pieces costs no more
@@ -233,9 +251,13 @@ impl TailedFile {
 pub(super) fn fingerprint(handle: &File, byte_count_max: usize) -> io::Result<Fingerprint> {
     let mut bytes = Vec::new();
     read_at(handle, &mut bytes, 0, byte_count_max as u64)?;
-    let digest: [u8; 16] = Md5::digest(&bytes).into();
+    Ok(hash(&bytes))
+}
+
+fn hash(beginning: &[u8]) -> Fingerprint {
+    let digest: [u8; 16] = Md5::digest(beginning).into();
     let hash = u64::from_be_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]]);
-    Ok(Fingerprint { byte_count: u32::try_from(bytes.len()).unwrap_or(u32::MAX), hash })
+    Fingerprint { byte_count: u32::try_from(beginning.len()).unwrap_or(u32::MAX), hash }
 }
 
 /// Where the unfinished last line of a file begins, looking back at most `line_bytes_max`; the end of the
@@ -337,6 +359,19 @@ mod tests {
         let ended = opened.file.begin_again(FileKey(2)).unwrap();
         assert_eq!((ended.key, ended.read_until, ended.unreachable_byte_count), (FileKey(1), 8, 0));
         assert_eq!(opened.look(false), ["new"]);
+    }
+
+    #[test]
+    fn a_file_rewritten_past_the_old_position_is_told_by_its_beginning() {
+        let mut opened = Opened::with("one\n");
+        assert_eq!(opened.look(false), ["one"]);
+        assert_eq!(opened.file.beginning().unwrap(), Beginning::Same);
+        std::fs::write(&opened.path, "one\ntwo\n").unwrap();
+        assert!(matches!(opened.file.beginning().unwrap(), Beginning::Grown(_)));
+        std::fs::write(&opened.path, "other\nlines\n").unwrap();
+        assert_eq!(opened.file.beginning().unwrap(), Beginning::Different);
+        std::fs::write(&opened.path, "on").unwrap();
+        assert_eq!(opened.file.beginning().unwrap(), Beginning::Different);
     }
 
     /// A file that yields less than its size, as those of sysfs do, is waited for, not read for ever.
