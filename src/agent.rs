@@ -108,7 +108,8 @@ pub async fn run<D: Destination>(
     }
     drop(events);
     let (end, ended) = oneshot::channel();
-    let checkpointer = tokio::spawn(Checkpointer::new(setting.store, accounts).run(events_out, ended));
+    let checkpointer = Checkpointer::new(setting.store, accounts, setting.metrics.commit_failing(), setting.health);
+    let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
     for tailer in tailers {
         match setting.reading {
             Reading::Here => _ = stages.spawn(tailer.run(setting.mode, stop.clone())),

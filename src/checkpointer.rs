@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::budget::Budget;
+use crate::health::Health;
 use crate::limits::COMMIT_INTERVAL;
-use crate::metrics::FlowMetrics;
+use crate::metrics::{FlowMetrics, Gauge};
 use crate::offsets::{Fingerprint, Offsets, Row};
 use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
@@ -75,7 +76,9 @@ pub struct Checkpointer {
     flows: Vec<FlowAccount>,
     files: HashMap<FileKey, FileAccount>,
     rows_to_remove: Vec<FileKey>,
-    failing: bool,
+    /// 1 while commits fail.
+    commit_failing: Gauge,
+    health: Health,
 }
 
 struct FileAccount {
@@ -89,8 +92,8 @@ struct FileAccount {
 
 impl Checkpointer {
     /// A checkpointer that commits to `store`; `flows` in the order of the configuration.
-    pub fn new(store: Arc<Offsets>, flows: Vec<FlowAccount>) -> Self {
-        Self { store, flows, files: HashMap::new(), rows_to_remove: Vec::new(), failing: false }
+    pub fn new(store: Arc<Offsets>, flows: Vec<FlowAccount>, commit_failing: Gauge, health: Health) -> Self {
+        Self { store, flows, files: HashMap::new(), rows_to_remove: Vec::new(), commit_failing, health }
     }
 
     /// Works until `end`, then takes what has been reported by then, and commits for the last time. The senders of
@@ -192,7 +195,8 @@ impl Checkpointer {
     }
 
     fn committed(&mut self) {
-        if std::mem::take(&mut self.failing) {
+        if self.commit_failing.set(0) != 0 {
+            self.health.commits_work();
             tracing::info!("offsets are committed again");
         }
         for account in self.files.values_mut() {
@@ -202,7 +206,12 @@ impl Checkpointer {
 
     fn not_committed(&mut self, error: &std::io::Error, not_removed: Vec<FileKey>) {
         self.rows_to_remove = not_removed;
-        if !std::mem::replace(&mut self.failing, true) {
+        // What of the commits before is on the disk is not known any more.
+        for account in self.files.values_mut() {
+            account.dirty = true;
+        }
+        self.health.commits_fail(&format!("cannot commit offsets: {error}; a restart now would send lines twice"));
+        if self.commit_failing.set(1) == 0 {
             tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
         }
     }
@@ -257,10 +266,12 @@ mod tests {
     async fn committed(reported: impl IntoIterator<Item = Event>) -> Vec<u64> {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Offsets::open(folder.path()).unwrap());
-        let metrics = Metrics::default().flow("access");
+        let metrics = Metrics::default();
+        let (commit_failing, metrics) = (metrics.commit_failing(), metrics.flow("access"));
         let budget = Budget::new(1_000);
         budget.take(1_000).await;
-        let checkpointer = Checkpointer::new(Arc::clone(&store), vec![FlowAccount { metrics, budget }]);
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&store), vec![FlowAccount { metrics, budget }], commit_failing, Health::default());
         // The sender of events lives on to the end.
         let (events, events_out) = mpsc::channel(16);
         let (end, ended) = oneshot::channel();
@@ -269,7 +280,7 @@ mod tests {
         }
         end.send(()).unwrap();
         checkpointer.run(events_out, ended).await;
-        store.load(folder.path()).unwrap().into_iter().map(|(_, row)| row.watermark).collect()
+        store.load().unwrap().into_iter().map(|(_, row)| row.watermark).collect()
     }
 
     #[tokio::test]
