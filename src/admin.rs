@@ -113,6 +113,9 @@ fn metrics_page(metrics: &Metrics) -> Response<Full<Bytes>> {
 #[derive(Serialize)]
 struct HealthPage {
     status: &'static str,
+    /// Why offsets cannot be committed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     flows: Vec<FlowPage>,
 }
 
@@ -140,11 +143,13 @@ impl From<FlowHealth> for FlowPage {
 
 fn health_page(health: &Health) -> Response<Full<Bytes>> {
     let flows = health.flows();
-    let (status, word) = match flows.iter().any(|flow| flow.paused.is_some()) {
-        true => (StatusCode::SERVICE_UNAVAILABLE, "paused"),
-        false => (StatusCode::OK, "ok"),
+    let reason = health.commit().map(|pause| pause.reason);
+    let (status, word) = match (&reason, flows.iter().any(|flow| flow.paused.is_some())) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not committing"),
+        (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "paused"),
+        (None, false) => (StatusCode::OK, "ok"),
     };
-    let page = HealthPage { status: word, flows: flows.into_iter().map(FlowPage::from).collect() };
+    let page = HealthPage { status: word, reason, flows: flows.into_iter().map(FlowPage::from).collect() };
     let json = serde_json::to_string(&page).expect("strings and numbers are always JSON");
     respond(status, "application/json", json)
 }
@@ -209,6 +214,13 @@ mod tests {
         let flows = r#"{"flow":"access","state":"paused","reason":"no such stream \"x\"","since_seconds":0}"#;
         let expected = format!(r#"{{"status":"paused","flows":[{{"flow":"errors","state":"delivering"}},{flows}]}}"#);
         assert!(answer.ends_with(&expected), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn health_is_503_with_the_reason_while_offsets_cannot_be_committed() {
+        let answer = ask(&get("/health"), |_, health| health.commits_fail("disk full")).await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        assert!(answer.ends_with(r#"{"status":"not committing","reason":"disk full","flows":[]}"#), "{answer}");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -107,7 +107,9 @@ pub async fn run<D: Destination>(
         stages.spawn(sender.run(requests_out));
     }
     drop(events);
-    let checkpointer = tokio::spawn(Checkpointer::new(setting.store, accounts).run(events_out));
+    let (end, ended) = oneshot::channel();
+    let checkpointer = Checkpointer::new(setting.store, accounts, setting.metrics.commit_failing(), setting.health);
+    let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
     for tailer in tailers {
         match setting.reading {
             Reading::Here => _ = stages.spawn(tailer.run(setting.mode, stop.clone())),
@@ -117,8 +119,9 @@ pub async fn run<D: Destination>(
 
     let summary = tokio::spawn(log_summaries(Arc::clone(&setting.metrics)));
     let ending = drain(&mut stages, &mut stop, config.agent.drain_timeout).await;
-    // Dropping the stages that are left ends the events, and with them the checkpointer.
     stages.shutdown().await;
+    // It is told, because a tailer that hangs in a system call keeps its sender of events open.
+    let _ = end.send(());
     if let Err(error) = checkpointer.await {
         tracing::error!(%error, "the last offsets were not committed");
     }

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::budget::Budget;
+use crate::health::Health;
 use crate::limits::COMMIT_INTERVAL;
-use crate::metrics::FlowMetrics;
+use crate::metrics::{FlowMetrics, Gauge};
 use crate::offsets::{Fingerprint, Offsets, Row};
 use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
@@ -74,8 +75,10 @@ pub struct Checkpointer {
     store: Arc<Offsets>,
     flows: Vec<FlowAccount>,
     files: HashMap<FileKey, FileAccount>,
-    gone: Vec<FileKey>,
-    failing: bool,
+    rows_to_remove: Vec<FileKey>,
+    /// 1 while commits fail.
+    commit_failing: Gauge,
+    health: Health,
 }
 
 struct FileAccount {
@@ -89,12 +92,13 @@ struct FileAccount {
 
 impl Checkpointer {
     /// A checkpointer that commits to `store`; `flows` in the order of the configuration.
-    pub fn new(store: Arc<Offsets>, flows: Vec<FlowAccount>) -> Self {
-        Self { store, flows, files: HashMap::new(), gone: Vec::new(), failing: false }
+    pub fn new(store: Arc<Offsets>, flows: Vec<FlowAccount>, commit_failing: Gauge, health: Health) -> Self {
+        Self { store, flows, files: HashMap::new(), rows_to_remove: Vec::new(), commit_failing, health }
     }
 
-    /// Works until every sender of `events` is gone, then commits for the last time.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    /// Works until `end`, then takes what has been reported by then, and commits for the last time. The senders of
+    /// `events` may live on: a tailer that hangs in a system call keeps its own.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut end: oneshot::Receiver<()>) {
         let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -102,11 +106,13 @@ impl Checkpointer {
                 // However many events there are, what they settled is committed in time.
                 biased;
                 _ = commits.tick() => self.commit().await,
-                event = events.recv() => match event {
-                    Some(event) => self.take(event),
-                    None => break,
-                },
+                // A sender of it that is gone means the same.
+                _ = &mut end => break,
+                Some(event) = events.recv() => self.take(event),
             }
+        }
+        while let Ok(event) = events.try_recv() {
+            self.take(event);
         }
         self.commit().await;
     }
@@ -123,10 +129,14 @@ impl Checkpointer {
                     account.keep = keep;
                 });
                 if !keep {
-                    self.gone.push(file);
+                    self.rows_to_remove.push(file);
                 }
             }
-            Event::Forgotten(file) => self.gone.push(file),
+            Event::Forgotten(file) => {
+                // Spans of it may still be in flight: when they are settled its row must not come back.
+                self.change(file, |account| account.keep = false);
+                self.rows_to_remove.push(file);
+            }
         }
     }
 
@@ -167,16 +177,16 @@ impl Checkpointer {
             .filter(|(_, account)| account.dirty && account.keep)
             .map(|(file, account)| (*file, self.row(account)))
             .collect();
-        let gone = std::mem::take(&mut self.gone);
-        if !rows.is_empty() || !gone.is_empty() {
+        let removed = std::mem::take(&mut self.rows_to_remove);
+        if !rows.is_empty() || !removed.is_empty() {
             let store = Arc::clone(&self.store);
             let written = tokio::task::spawn_blocking(move || {
-                let result = store.commit(&rows, &gone);
-                (result, gone)
+                let result = store.commit(&rows, &removed);
+                (result, removed)
             });
             match written.await {
                 Ok((Ok(()), _)) => self.committed(),
-                Ok((Err(error), gone)) => self.not_committed(&error, gone),
+                Ok((Err(error), removed)) => self.not_committed(&error, removed),
                 // The runtime is going down: nothing more can be written.
                 Err(_) => return,
             }
@@ -185,7 +195,8 @@ impl Checkpointer {
     }
 
     fn committed(&mut self) {
-        if std::mem::take(&mut self.failing) {
+        if self.commit_failing.set(0) != 0 {
+            self.health.commits_work();
             tracing::info!("offsets are committed again");
         }
         for account in self.files.values_mut() {
@@ -193,9 +204,14 @@ impl Checkpointer {
         }
     }
 
-    fn not_committed(&mut self, error: &std::io::Error, gone: Vec<FileKey>) {
-        self.gone = gone;
-        if !std::mem::replace(&mut self.failing, true) {
+    fn not_committed(&mut self, error: &std::io::Error, not_removed: Vec<FileKey>) {
+        self.rows_to_remove = not_removed;
+        // What of the commits before is on the disk is not known any more.
+        for account in self.files.values_mut() {
+            account.dirty = true;
+        }
+        self.health.commits_fail(&format!("cannot commit offsets: {error}; a restart now would send lines twice"));
+        if self.commit_failing.set(1) == 0 {
             tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
         }
     }
@@ -218,5 +234,63 @@ impl FileAccount {
     /// Nothing more will be settled of it.
     fn is_over(&self) -> bool {
         self.read_until.is_some_and(|end| self.opened.settlement.watermark() >= end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::settlement::Outcome;
+    use crate::span::Span;
+
+    const FILE: FileKey = FileKey(1);
+
+    fn opened() -> Event {
+        Event::Opened(Opened {
+            file: FILE,
+            flow_index: 0,
+            path: Path::new("/var/log/a.log").into(),
+            device: 1,
+            inode: 2,
+            fingerprint: Fingerprint::default(),
+            settlement: Settlement::default(),
+        })
+    }
+
+    fn delivered(start: u64, end: u64) -> Event {
+        Event::Settled(Settled { spans: [Span::new(FILE, start, end)].into_iter().collect(), outcome: Outcome::Delivered })
+    }
+
+    /// Runs a checkpointer over `reported` and returns the watermarks that are then in the store.
+    async fn committed(reported: impl IntoIterator<Item = Event>) -> Vec<u64> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Offsets::open(folder.path()).unwrap());
+        let metrics = Metrics::default();
+        let (commit_failing, metrics) = (metrics.commit_failing(), metrics.flow("access"));
+        let budget = Budget::new(1_000);
+        budget.take(1_000);
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&store), vec![FlowAccount { metrics, budget }], commit_failing, Health::default());
+        // The sender of events lives on to the end.
+        let (events, events_out) = mpsc::channel(16);
+        let (end, ended) = oneshot::channel();
+        for event in reported {
+            events.send(event).await.unwrap();
+        }
+        end.send(()).unwrap();
+        checkpointer.run(events_out, ended).await;
+        store.load().unwrap().into_iter().map(|(_, row)| row.watermark).collect()
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_told_with_all_that_was_reported_though_a_sender_of_events_lives_on() {
+        assert_eq!(committed([opened(), delivered(0, 10), delivered(10, 30)]).await, [30]);
+    }
+
+    #[tokio::test]
+    async fn what_is_settled_of_a_forgotten_life_does_not_bring_its_row_back() {
+        let closed = Event::Closed { file: FILE, read_until: 30, keep: true };
+        assert!(committed([opened(), closed, Event::Forgotten(FILE), delivered(0, 10)]).await.is_empty());
     }
 }

@@ -25,6 +25,11 @@ pub mod exit {
     pub const SIGNAL: u8 = 128;
 }
 
+/// What went wrong and why, from the outside in.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// `12 files`, `1 file`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })

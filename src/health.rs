@@ -1,13 +1,20 @@
-//! Whether each flow can deliver, and if not, why: what `/health` says.
+//! Whether each flow can deliver, whether offsets can be committed, and if not, why: what `/health` says.
 //!
-//! Senders write, the admin address reads.
+//! Senders and the checkpointer write, the admin address reads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// The condition of all flows.
+/// The condition of the agent.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Vec<FlowHealth>>>);
+pub struct Health(Arc<Mutex<Conditions>>);
+
+#[derive(Default)]
+struct Conditions {
+    flows: Vec<FlowHealth>,
+    /// Why offsets cannot be committed, while they cannot.
+    commit: Option<Pause>,
+}
 
 /// The condition of one flow.
 #[derive(Clone, Debug)]
@@ -18,7 +25,7 @@ pub struct FlowHealth {
     pub paused: Option<Pause>,
 }
 
-/// A flow that cannot deliver and tries again from time to time.
+/// Something that cannot be done and is tried again from time to time.
 #[derive(Clone, Debug)]
 pub struct Pause {
     /// What is wrong and what the operator can do.
@@ -37,28 +44,50 @@ pub struct FlowReporter {
 impl Health {
     /// A place for the flow `name`, which is well so far.
     pub fn flow(&self, name: &str) -> FlowReporter {
-        let mut flows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let flows = &mut self.conditions().flows;
         flows.push(FlowHealth { flow: name.to_owned(), paused: None });
         FlowReporter { health: self.clone(), index: flows.len() - 1 }
     }
 
     /// The condition of every flow now.
     pub fn flows(&self) -> Vec<FlowHealth> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.conditions().flows.clone()
+    }
+
+    /// Why offsets cannot be committed, if they cannot now.
+    pub fn commit(&self) -> Option<Pause> {
+        self.conditions().commit.clone()
+    }
+
+    /// Offsets cannot be committed.
+    pub fn commits_fail(&self, reason: &str) {
+        pause(&mut self.conditions().commit, reason);
+    }
+
+    /// Offsets are committed.
+    pub fn commits_work(&self) {
+        self.conditions().commit = None;
+    }
+
+    fn conditions(&self) -> MutexGuard<'_, Conditions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FlowReporter {
-    /// The flow cannot deliver. The moment of the first report since it last could stays.
+    /// The flow cannot deliver.
     pub fn paused(&self, reason: &str) {
-        let mut flows = self.health.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let paused = &mut flows[self.index].paused;
-        let since = paused.as_ref().map_or_else(Instant::now, |pause| pause.since);
-        *paused = Some(Pause { reason: reason.to_owned(), since });
+        pause(&mut self.health.conditions().flows[self.index].paused, reason);
     }
 
     /// The flow delivers.
     pub fn delivering(&self) {
-        self.health.0.lock().unwrap_or_else(PoisonError::into_inner)[self.index].paused = None;
+        self.health.conditions().flows[self.index].paused = None;
     }
+}
+
+/// The moment of the first report since all was well stays.
+fn pause(paused: &mut Option<Pause>, reason: &str) {
+    let since = paused.as_ref().map_or_else(Instant::now, |pause| pause.since);
+    *paused = Some(Pause { reason: reason.to_owned(), since });
 }

@@ -118,6 +118,8 @@ pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// What must fit on the disk before the offset store is opened again after a failure: a segment of sled's.
+pub const STORE_PROBE_BYTES: usize = 512 * KIB;
 /// `drain_timeout` when the configuration says nothing.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Greatest `drain_timeout`: service managers wait for minutes at most.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+pub use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::settlement::{DropReason, Outcome};
@@ -67,6 +67,7 @@ struct Families {
     open_files: Family<ByFlow, Gauge>,
     lag_bytes: Family<ByFlow, Gauge>,
     paused: Family<ByFlow, Gauge>,
+    commit_failing: Gauge,
 }
 
 impl Default for Metrics {
@@ -135,6 +136,7 @@ impl Default for Metrics {
         registry.register("open_files", "files being tailed", f.open_files.clone());
         registry.register("lag_bytes", "bytes of the tailed files not read yet", f.lag_bytes.clone());
         registry.register("paused", "1 while the flow cannot deliver and waits", f.paused.clone());
+        registry.register("commit_failing", "1 while offsets cannot be committed to the disk", f.commit_failing.clone());
         Self { registry, families, flows: Mutex::default() }
     }
 }
@@ -209,6 +211,11 @@ impl Metrics {
         }));
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow.clone());
         flow
+    }
+
+    /// The gauge of offsets that cannot be committed.
+    pub fn commit_failing(&self) -> Gauge {
+        self.families.commit_failing.clone()
     }
 
     /// The flows registered so far.

@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::STORE_CACHE_BYTES;
+use crate::limits::{STORE_CACHE_BYTES, STORE_PROBE_BYTES};
 use crate::span::FileKey;
 
 /// First byte of every value; a store of a later version is refused rather than misread.
@@ -18,13 +19,21 @@ const VALUE_VERSION: u8 = 1;
 const FILES_TREE: &str = "files";
 const LOCK_FILE: &str = "lock";
 const STORE_FOLDER: &str = "offsets";
+const PROBE_FILE: &str = "probe";
 
 /// An open store; nobody else has it open.
 pub struct Offsets {
-    db: sled::Db,
-    files: sled::Tree,
+    state_dir: PathBuf,
+    /// Closed by a commit that fails, until one can be tried again.
+    store: Mutex<Option<Store>>,
     /// Held, not read: the lock ends with the process, however it ends.
     _lock: File,
+}
+
+/// sled, open. After its first error of the disk it fails for ever: only opening it again mends that.
+struct Store {
+    db: sled::Db,
+    files: sled::Tree,
 }
 
 /// What is known of one life of one file.
@@ -74,13 +83,30 @@ impl fmt::Display for OpenError {
                 "state folder {} is in use by another kinetail; give each agent a `state_dir` of its own, or stop the other one",
                 folder.display()
             ),
-            Self::Unreadable(folder, error) => write!(f, "cannot open the offset store in {}: {error}", folder.display()),
-            Self::Malformed(folder, what) => write!(f, "the offset store in {} cannot be read: {what}", folder.display()),
+            Self::Unreadable(folder, _) => write!(
+                f,
+                "cannot open the offset store in {}; see to it that the folder can be written to and its disk has room, \
+                 or set another `state_dir`",
+                folder.display()
+            ),
+            Self::Malformed(folder, what) => write!(
+                f,
+                "the offset store in {} cannot be read: {what}; use the kinetail that wrote it, or move the folder away to \
+                 begin anew, which sends again what was sent",
+                folder.display()
+            ),
         }
     }
 }
 
-impl std::error::Error for OpenError {}
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(_, error) => Some(error),
+            Self::InUse(_) | Self::Malformed(..) => None,
+        }
+    }
+}
 
 impl Offsets {
     /// Opens the store in `state_dir`, which is made if it is not there.
@@ -92,37 +118,78 @@ impl Offsets {
             std::fs::TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
             std::fs::TryLockError::Error(error) => unreadable(error),
         })?;
+        let store = Store::open(state_dir).map_err(unreadable)?;
+        Ok(Self { state_dir: state_dir.to_owned(), store: Mutex::new(Some(store)), _lock: lock })
+    }
+
+    /// Every row.
+    pub fn load(&self) -> Result<Vec<(FileKey, Row)>, OpenError> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = |error| OpenError::Unreadable(self.state_dir.clone(), error);
+        let load = |item: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = item.map_err(|error| unreadable(into_io(error)))?;
+            decode(&key, &value).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
+        };
+        self.opened(&mut store).map_err(unreadable)?.files.iter().map(load).collect()
+    }
+
+    /// Writes `rows` and removes `removed`, all or nothing, and returns when that is on the disk. After a failure
+    /// it is not known what of the commits before is on it.
+    pub fn commit(&self, rows: &[(FileKey, Row)], removed: &[FileKey]) -> io::Result<()> {
+        let mut batch = sled::Batch::default();
+        for key in removed {
+            batch.remove(&key.0.to_be_bytes());
+        }
+        for (key, row) in rows {
+            batch.insert(&key.0.to_be_bytes(), encode(row)?);
+        }
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let committed = self.opened(&mut store)?.commit(batch);
+        if committed.is_err() {
+            // After an error sled closes without touching the disk again; else it would panic if it failed to.
+            *store = None;
+        }
+        committed
+    }
+
+    /// The open store, which is opened again after a failure, once there is a disk to write to: opening sled on one
+    /// that fails may panic.
+    fn opened<'s>(&self, store: &'s mut Option<Store>) -> io::Result<&'s Store> {
+        match store {
+            Some(store) => Ok(store),
+            None => {
+                self.probe()?;
+                Ok(store.insert(Store::open(&self.state_dir)?))
+            }
+        }
+    }
+
+    /// Whether a file can be written and flushed in the state folder.
+    fn probe(&self) -> io::Result<()> {
+        let path = self.state_dir.join(PROBE_FILE);
+        let probed = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; STORE_PROBE_BYTES])?;
+            file.sync_all()
+        });
+        let removed = std::fs::remove_file(&path);
+        probed.and(removed)
+    }
+}
+
+impl Store {
+    fn open(state_dir: &Path) -> io::Result<Self> {
         let db = sled::Config::default()
             .path(state_dir.join(STORE_FOLDER))
             .cache_capacity(STORE_CACHE_BYTES)
             // Every commit is flushed explicitly; sled's own flusher would only add wake-ups.
             .flush_every_ms(None)
             .open()
-            .map_err(|error| unreadable(into_io(error)))?;
-        let files = db.open_tree(FILES_TREE).map_err(|error| unreadable(into_io(error)))?;
-        Ok(Self { db, files, _lock: lock })
+            .map_err(into_io)?;
+        let files = db.open_tree(FILES_TREE).map_err(into_io)?;
+        Ok(Self { db, files })
     }
 
-    /// Every row.
-    pub fn load(&self, state_dir: &Path) -> Result<Vec<(FileKey, Row)>, OpenError> {
-        self.files
-            .iter()
-            .map(|item| {
-                let (key, value) = item.map_err(|error| OpenError::Unreadable(state_dir.to_owned(), into_io(error)))?;
-                decode(&key, &value).map_err(|what| OpenError::Malformed(state_dir.to_owned(), what))
-            })
-            .collect()
-    }
-
-    /// Writes `rows` and removes `gone`, all or nothing, and returns when that is on the disk.
-    pub fn commit(&self, rows: &[(FileKey, Row)], gone: &[FileKey]) -> io::Result<()> {
-        let mut batch = sled::Batch::default();
-        for key in gone {
-            batch.remove(&key.0.to_be_bytes());
-        }
-        for (key, row) in rows {
-            batch.insert(&key.0.to_be_bytes(), encode(row)?);
-        }
+    fn commit(&self, batch: sled::Batch) -> io::Result<()> {
         self.files.apply_batch(batch).map_err(into_io)?;
         self.db.flush().map_err(into_io)?;
         Ok(())
@@ -179,7 +246,7 @@ mod tests {
         store.commit(&[(FileKey(1), row(7))], &[FileKey(2)]).unwrap();
         drop(store);
         let store = Offsets::open(folder.path()).unwrap();
-        assert_eq!(store.load(folder.path()).unwrap(), [(FileKey(1), row(7))]);
+        assert_eq!(store.load().unwrap(), [(FileKey(1), row(7))]);
     }
 
     #[test]
@@ -195,8 +262,8 @@ mod tests {
     fn a_row_of_a_later_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Offsets::open(folder.path()).unwrap();
-        store.files.insert(1u64.to_be_bytes(), vec![9, b'{', b'}']).unwrap();
-        let error = store.load(folder.path()).unwrap_err();
+        store.store.lock().unwrap().as_ref().unwrap().files.insert(1u64.to_be_bytes(), vec![9, b'{', b'}']).unwrap();
+        let error = store.load().unwrap_err();
         assert!(error.to_string().contains("version 9"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use common::{Agent, Ended, Kinesis, Place, lines, skipped, verify};
 
@@ -270,6 +271,40 @@ fn rotations_during_an_outage() {
     kinesis.bring_up();
     agent.wait_settled(byte_count(&sent));
     agent.stop();
+    verify(&sent, &kinesis.received("s"));
+}
+
+/// A disk that takes nothing more is told of at `/health` and in the metrics; delivery goes on, and when the disk
+/// takes something again offsets are committed, so that a restart sends nothing twice.
+#[test]
+fn a_disk_that_is_full_for_a_while() {
+    let (kinesis, place) = stage();
+    let config = place.config();
+    // The limit of file sizes stands in for the disk. Its signal would end the process.
+    let binary = place.command(&[]).get_program().to_owned();
+    let mut command = place.command(&[]);
+    let environment: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
+    command = Command::new("/bin/sh");
+    command.env_clear().envs(environment).current_dir(place.folder());
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" run --config \"$1\""]).arg(binary).arg(&config);
+    let mut sent = lines("before", 100);
+    place.append("a.log", &sent);
+    let agent = place.start(&mut command);
+    agent.wait_settled(byte_count(&sent));
+    agent.limit_file_sizes(Some(0));
+    let during = lines("during", 100);
+    place.append("a.log", &during);
+    sent.extend(during);
+    let health = agent.wait_health(503);
+    assert!(health.contains("cannot commit offsets"), "{health}");
+    assert_eq!(agent.figures().sum("kinetail_commit_failing"), 1);
+    agent.wait_settled(byte_count(&sent));
+    agent.limit_file_sizes(None);
+    agent.wait_health(200);
+    assert_eq!(agent.figures().sum("kinetail_commit_failing"), 0);
+    let Ended { stderr, .. } = agent.stop();
+    assert!(stderr.contains("committed again"), "{stderr}");
+    place.ship_once();
     verify(&sent, &kinesis.received("s"));
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::exit;
+use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
 use crate::config::{Config, LoadError, STATE_DIR_DEFAULT};
@@ -89,7 +89,9 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
     let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kinetail=info"));
     let is_terminal = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(is_terminal).with_target(false).init();
+    // Where the log goes there may be no room left: the subscriber's own complaint would panic.
+    let subscriber = tracing_subscriber::fmt().log_internal_errors(false);
+    subscriber.with_env_filter(filter).with_writer(writer).with_ansi(is_terminal).with_target(false).init();
 }
 
 /// Says what is wrong before there is a log; returns `code`.
@@ -114,20 +116,24 @@ fn load(path: &Path) -> Result<Config, u8> {
 }
 
 async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Access, metrics: Arc<Metrics>) -> u8 {
-    let opened = Offsets::open(state_dir).and_then(|store| Ok((store.load(state_dir)?, store)));
+    let opened = Offsets::open(state_dir).and_then(|store| Ok((store.load()?, store)));
     let (rows, store) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!("{}", with_causes(&error));
             return if matches!(error, OpenError::InUse(_)) { exit::TEMPFAIL } else { exit::IOERR };
         }
     };
+    let store = Arc::new(store);
+    // Every commit is on the disk when it is done. Closing sled would write to the disk once more, and panic if it
+    // cannot; that is left to the end of the process.
+    std::mem::forget(Arc::clone(&store));
     let health = Health::default();
     let answers = serve_admin(config.agent.admin, Arc::clone(&metrics), health.clone());
     let mode = if options.once { Mode::Once } else { Mode::Follow };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
     let setting = Setting {
-        store: Arc::new(store),
+        store,
         rows,
         metrics,
         health,

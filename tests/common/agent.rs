@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::{Kinesis, PATIENCE, wait_until, wait_until_or};
@@ -152,6 +152,12 @@ impl Agent {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// No file of it may grow beyond so many bytes from now on.
+    pub(crate) fn limit_file_sizes(&self, byte_count: Option<u64>) {
+        let limit = Rlimit { current: byte_count, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
+    }
+
     /// Most bytes of memory that it has had so far, as the kernel counts them.
     pub(crate) fn peak_memory(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -270,7 +276,7 @@ impl Figures {
     /// The sum of the samples of `name` among whose labels there is `label`, written `key="value"`.
     #[track_caller]
     pub(crate) fn sum_where(&self, name: &str, label: &str) -> usize {
-        let samples = self.0.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+        let samples = self.0.lines().filter_map(|line| sample(line.strip_prefix(name)?));
         let values: Vec<usize> =
             samples.filter(|(labels, _)| labels.contains(label)).map(|(_, value)| value.parse().unwrap()).collect();
         assert!(!values.is_empty() || !label.is_empty(), "no {name} in\n{}", self.0);
@@ -288,4 +294,12 @@ impl Figures {
 
 fn read_lossy(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()
+}
+
+/// Labels and value of a sample, of which `rest` is what follows its name.
+fn sample(rest: &str) -> Option<(&str, &str)> {
+    match rest.strip_prefix('{') {
+        Some(rest) => rest.split_once("} "),
+        None => Some(("", rest.strip_prefix(' ')?)),
+    }
 }

@@ -208,7 +208,7 @@ impl World {
             opened
         });
         let store = attempts.find_map(Result::ok).unwrap_or_else(|| Offsets::open(&state).unwrap());
-        let rows = store.load(&state).unwrap();
+        let rows = store.load().unwrap();
         (store, rows)
     }
 
