@@ -69,6 +69,7 @@ pub async fn run<D: Destination>(
     mut stop: watch::Receiver<bool>,
     destination_of: impl Fn(&Flow) -> D,
 ) -> io::Result<Ending> {
+    let started_flows = setting.store.started_flows()?;
     let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len().max(1);
     let mut random = fastrand::Rng::with_seed(setting.seed);
     let (events, events_out) = mpsc::channel(EVENTS_WAITING);
@@ -95,6 +96,7 @@ pub async fn run<D: Destination>(
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,
             watch: (setting.reading == Reading::OwnThreads).then(|| Watch::new(&hints)),
             hints,
+            is_first_start: !started_flows.contains(&flow.name),
             rows: setting.rows.iter().filter(|(_, row)| row.flow == flow.name).cloned().collect(),
             flow,
             chunks,

@@ -15,7 +15,7 @@ use crate::budget::Budget;
 use crate::health::Health;
 use crate::limits::COMMIT_INTERVAL;
 use crate::metrics::{FlowMetrics, Gauge};
-use crate::offsets::{Fingerprint, Offsets, Row};
+use crate::offsets::{Changes, Fingerprint, Offsets, Row};
 use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
 
@@ -41,6 +41,11 @@ pub enum Event {
     },
     /// A row of the store belongs to no life that can go on.
     Forgotten(FileKey),
+    /// A flow has opened the files that were there at its first start.
+    Started {
+        /// Index of the flow, in the order of the configuration.
+        flow_index: usize,
+    },
 }
 
 /// A life of a file that begins or goes on.
@@ -76,6 +81,7 @@ pub struct Checkpointer {
     flows: Vec<FlowAccount>,
     files: HashMap<FileKey, FileAccount>,
     rows_to_remove: Vec<FileKey>,
+    started_flows: Vec<String>,
     /// 1 while commits fail.
     commit_failing: Gauge,
     health: Health,
@@ -93,7 +99,15 @@ struct FileAccount {
 impl Checkpointer {
     /// A checkpointer that commits to `store`; `flows` in the order of the configuration.
     pub fn new(store: Arc<Offsets>, flows: Vec<FlowAccount>, commit_failing: Gauge, health: Health) -> Self {
-        Self { store, flows, files: HashMap::new(), rows_to_remove: Vec::new(), commit_failing, health }
+        Self {
+            store,
+            flows,
+            files: HashMap::new(),
+            rows_to_remove: Vec::new(),
+            started_flows: Vec::new(),
+            commit_failing,
+            health,
+        }
     }
 
     /// Works until `end`, then takes what has been reported by then, and commits for the last time. The senders of
@@ -132,6 +146,7 @@ impl Checkpointer {
                     self.rows_to_remove.push(file);
                 }
             }
+            Event::Started { flow_index } => self.started_flows.push(self.flows[flow_index].metrics.name.clone()),
             Event::Forgotten(file) => {
                 // Spans of it may still be in flight: when they are settled its row must not come back.
                 self.change(file, |account| account.keep = false);
@@ -171,22 +186,18 @@ impl Checkpointer {
     }
 
     async fn commit(&mut self) {
-        let rows: Vec<(FileKey, Row)> = self
-            .files
-            .iter()
-            .filter(|(_, account)| account.dirty && account.keep)
-            .map(|(file, account)| (*file, self.row(account)))
-            .collect();
-        let removed = std::mem::take(&mut self.rows_to_remove);
-        if !rows.is_empty() || !removed.is_empty() {
+        let dirty = self.files.iter().filter(|(_, account)| account.dirty && account.keep);
+        let changes = Changes {
+            rows: dirty.map(|(file, account)| (*file, self.row(account))).collect(),
+            removed: std::mem::take(&mut self.rows_to_remove),
+            started_flows: std::mem::take(&mut self.started_flows),
+        };
+        if !changes.is_empty() {
             let store = Arc::clone(&self.store);
-            let written = tokio::task::spawn_blocking(move || {
-                let result = store.commit(&rows, &removed);
-                (result, removed)
-            });
+            let written = tokio::task::spawn_blocking(move || (store.commit(&changes), changes));
             match written.await {
                 Ok((Ok(()), _)) => self.committed(),
-                Ok((Err(error), removed)) => self.not_committed(&error, removed),
+                Ok((Err(error), changes)) => self.not_committed(&error, changes),
                 // The runtime is going down: nothing more can be written.
                 Err(_) => return,
             }
@@ -204,8 +215,9 @@ impl Checkpointer {
         }
     }
 
-    fn not_committed(&mut self, error: &std::io::Error, not_removed: Vec<FileKey>) {
-        self.rows_to_remove = not_removed;
+    fn not_committed(&mut self, error: &std::io::Error, changes: Changes) {
+        self.rows_to_remove = changes.removed;
+        self.started_flows = changes.started_flows;
         // What of the commits before is on the disk is not known any more.
         for account in self.files.values_mut() {
             account.dirty = true;

@@ -3,6 +3,7 @@
 //! A commit is one atomic batch, flushed to the disk before it is reported done. When to commit, and what,
 //! is the checkpointer's decision; which file a row belongs to is the tailer's.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -17,6 +18,7 @@ use crate::span::FileKey;
 /// First byte of every value; a store of a later version is refused rather than misread.
 const VALUE_VERSION: u8 = 1;
 const FILES_TREE: &str = "files";
+const FLOWS_TREE: &str = "flows";
 const LOCK_FILE: &str = "lock";
 const STORE_FOLDER: &str = "offsets";
 const PROBE_FILE: &str = "probe";
@@ -34,6 +36,25 @@ pub struct Offsets {
 struct Store {
     db: sled::Db,
     files: sled::Tree,
+    flows: sled::Tree,
+}
+
+/// What a commit changes.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Rows that are new or have changed.
+    pub rows: Vec<(FileKey, Row)>,
+    /// Rows that go.
+    pub removed: Vec<FileKey>,
+    /// Flows that have looked at their files for the first time.
+    pub started_flows: Vec<String>,
+}
+
+impl Changes {
+    /// True when there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.removed.is_empty() && self.started_flows.is_empty()
+    }
 }
 
 /// What is known of one life of one file.
@@ -133,18 +154,25 @@ impl Offsets {
         self.opened(&mut store).map_err(unreadable)?.files.iter().map(load).collect()
     }
 
-    /// Writes `rows` and removes `removed`, all or nothing, and returns when that is on the disk. After a failure
-    /// it is not known what of the commits before is on it.
-    pub fn commit(&self, rows: &[(FileKey, Row)], removed: &[FileKey]) -> io::Result<()> {
+    /// The flows that have looked at their files before, so that those there now are not there at a first start.
+    pub fn started_flows(&self) -> io::Result<BTreeSet<String>> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.opened(&mut store)?.flows.iter().keys();
+        names.map(|name| Ok(String::from_utf8_lossy(&name.map_err(into_io)?).into_owned())).collect()
+    }
+
+    /// Writes the rows and removes rows, all or nothing, and returns when that is on the disk. After a failure it is
+    /// not known what of the commits before is on it.
+    pub fn commit(&self, changes: &Changes) -> io::Result<()> {
         let mut batch = sled::Batch::default();
-        for key in removed {
+        for key in &changes.removed {
             batch.remove(&key.0.to_be_bytes());
         }
-        for (key, row) in rows {
+        for (key, row) in &changes.rows {
             batch.insert(&key.0.to_be_bytes(), encode(row)?);
         }
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let committed = self.opened(&mut store)?.commit(batch);
+        let committed = self.opened(&mut store)?.commit(batch, &changes.started_flows);
         if committed.is_err() {
             // After an error sled closes without touching the disk again; else it would panic if it failed to.
             *store = None;
@@ -186,11 +214,16 @@ impl Store {
             .open()
             .map_err(into_io)?;
         let files = db.open_tree(FILES_TREE).map_err(into_io)?;
-        Ok(Self { db, files })
+        let flows = db.open_tree(FLOWS_TREE).map_err(into_io)?;
+        Ok(Self { db, files, flows })
     }
 
-    fn commit(&self, batch: sled::Batch) -> io::Result<()> {
+    fn commit(&self, batch: sled::Batch, started_flows: &[String]) -> io::Result<()> {
         self.files.apply_batch(batch).map_err(into_io)?;
+        // After the rows: a flow has not started before its files are known.
+        for flow in started_flows {
+            self.flows.insert(flow, &[VALUE_VERSION]).map_err(into_io)?;
+        }
         self.db.flush().map_err(into_io)?;
         Ok(())
     }
@@ -242,11 +275,15 @@ mod tests {
     fn what_was_committed_is_there_after_opening_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = Offsets::open(folder.path()).unwrap();
-        store.commit(&[(FileKey(1), row(5)), (FileKey(2), row(6))], &[]).unwrap();
-        store.commit(&[(FileKey(1), row(7))], &[FileKey(2)]).unwrap();
+        let started_flows = vec!["access".to_owned()];
+        let rows = vec![(FileKey(1), row(5)), (FileKey(2), row(6))];
+        store.commit(&Changes { rows, started_flows, ..Changes::default() }).unwrap();
+        let (rows, removed) = (vec![(FileKey(1), row(7))], vec![FileKey(2)]);
+        store.commit(&Changes { rows, removed, ..Changes::default() }).unwrap();
         drop(store);
         let store = Offsets::open(folder.path()).unwrap();
         assert_eq!(store.load().unwrap(), [(FileKey(1), row(7))]);
+        assert_eq!(store.started_flows().unwrap(), ["access".to_owned()].into());
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use self::lines::Line;
 use self::problems::{Problems, problem_of};
 use crate::budget::Budget;
 use crate::checkpointer::Event;
-use crate::config::Flow;
+use crate::config::{Flow, StartAt};
 use crate::discovery::{Globs, Hints, Watch};
 use crate::limits::{READ_BYTES, RESCAN_DEBOUNCE, RESCAN_INTERVAL, RESCAN_REST, ROUND_BYTES};
 use crate::metrics::FlowMetrics;
@@ -90,6 +90,8 @@ pub struct Parts {
     pub watch: Option<Watch>,
     /// The rows of this flow in the store.
     pub rows: Vec<(FileKey, Row)>,
+    /// This flow has never looked at its files before.
+    pub is_first_start: bool,
     /// Where chunks go.
     pub chunks: mpsc::Sender<Chunk>,
     /// Where lives of files and dropped bytes are reported.
@@ -113,8 +115,8 @@ pub struct Tailer {
     /// The file that had its turn last: turns go round.
     last_turn: Option<Inode>,
     problems: Problems,
-    /// No file of this flow was ever seen: those there now start at `start_at`.
-    is_first_start: bool,
+    /// Where a file that was never seen starts: those that come after the first look at their beginning.
+    new_files_start_at: StartAt,
     buffer: Vec<u8>,
 }
 
@@ -147,7 +149,7 @@ impl Tailer {
     /// A tailer that has opened nothing yet.
     pub fn new(mut parts: Parts) -> Self {
         let rows = std::mem::take(&mut parts.rows);
-        let is_first_start = rows.is_empty();
+        let new_files_start_at = if parts.is_first_start { parts.flow.start_at } else { StartAt::Beginning };
         Self {
             known: KnownLives::new(rows),
             problems: Problems::new(parts.metrics.clone()),
@@ -156,7 +158,7 @@ impl Tailer {
             by_path: HashMap::new(),
             unread: BTreeSet::new(),
             last_turn: None,
-            is_first_start,
+            new_files_start_at,
             buffer: Vec::new(),
         }
     }
@@ -178,7 +180,7 @@ impl Tailer {
 
     async fn read_once(&mut self) {
         // Everything that is there was asked for, whatever `start_at` says.
-        self.is_first_start = false;
+        self.new_files_start_at = StartAt::Beginning;
         self.rescan().await;
         if self.parts.hints.take().rescan {
             // Something was replaced while it was looked at.

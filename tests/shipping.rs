@@ -74,6 +74,22 @@ fn start_at_end_skips_what_was_there_before() {
     verify(&sent, &kinesis.received("s"));
 }
 
+/// With `start_at = "end"` only what is there at the very first start is skipped: a file that has appeared while the
+/// agent was down is new.
+#[test]
+fn start_at_end_is_for_the_first_start_only() {
+    let (kinesis, place) = stage("start_at = \"end\"");
+    let agent = place.run(&[]);
+    agent.wait_health(200);
+    agent.stop();
+    let new = lines("new", 50);
+    place.append("new.log", &new);
+    let agent = place.run(&[]);
+    agent.wait_settled(new.iter().map(|line| line.len() + 1).sum());
+    agent.stop();
+    verify(&new, &kinesis.received("s"));
+}
+
 /// A last line without a newline waits for the rest of it; `--once` sends it as it is.
 #[test]
 fn an_unfinished_last_line_waits_except_with_once() {

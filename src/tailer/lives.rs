@@ -52,7 +52,10 @@ impl Tailer {
         }
         self.unread.extend(self.files.iter().filter(|(_, tailed)| tailed.is_worth_a_look()).map(|(inode, _)| *inode));
         self.problems.update(problems);
-        self.is_first_start = false;
+        self.new_files_start_at = StartAt::Beginning;
+        if std::mem::take(&mut self.parts.is_first_start) {
+            send(&self.parts.events, Event::Started { flow_index: self.parts.flow_index }).await;
+        }
         self.parts.metrics.open_files.set(i64::try_from(self.files.len()).unwrap_or(i64::MAX));
         self.show_lag();
     }
@@ -99,8 +102,10 @@ impl Tailer {
     }
 
     fn start_of_unknown(&self, handle: &File) -> io::Result<Settlement> {
-        let is_skipped = self.is_first_start && self.parts.flow.start_at == StartAt::End;
-        let start = if is_skipped { file::start_of_last_line(handle, self.parts.flow.line.max_bytes)? } else { 0 };
+        let start = match self.new_files_start_at {
+            StartAt::Beginning => 0,
+            StartAt::End => file::start_of_last_line(handle, self.parts.flow.line.max_bytes)?,
+        };
         Ok(Settlement::new(start, []))
     }
 
