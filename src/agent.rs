@@ -13,7 +13,9 @@ use crate::checkpointer::{Checkpointer, FlowAccount};
 use crate::config::{Config, Flow};
 use crate::discovery::{Globs, Hints, Watch};
 use crate::health::Health;
-use crate::limits::{CHUNKS_WAITING, EVENTS_WAITING, MEMORY_PER_LINE_BYTE, REQUESTS_WAITING, SUMMARY_INTERVAL};
+use crate::limits::{
+    CHUNKS_WAITING, EVENTS_WAITING, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING, SUMMARY_INTERVAL,
+};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Row};
 use crate::packer::{DeliveryTokens, Packer};
@@ -88,9 +90,14 @@ pub async fn run<D: Destination>(
         let (requests, requests_out) = mpsc::channel(REQUESTS_WAITING);
         accounts.push(FlowAccount { metrics: metrics.clone(), budget: budget.clone() });
 
-        let request_bytes = flow.kinesis.request_bytes;
-        let sender = Sender::new(destination_of(&flow), request_bytes, events.clone(), metrics.clone(), health, random.fork());
-        let packer = Packer::new(Arc::clone(&flow), tokens, budget_bytes, requests, events.clone(), metrics.clone());
+        // Several requests in flight hold bytes beside those of lines: with little memory each of them is smaller.
+        let request_bytes = flow.kinesis.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
+        let destination = destination_of(&flow);
+        let random_of_sender = random.fork();
+        let sender =
+            Sender::new(destination, request_bytes, budget_bytes, events.clone(), metrics.clone(), health, random_of_sender);
+        let packer =
+            Packer::new(Arc::clone(&flow), tokens, request_bytes, budget_bytes, requests, events.clone(), metrics.clone());
         tailers.push(Tailer::new(tailer::Parts {
             flow_index,
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,

@@ -79,22 +79,17 @@ impl Aggregate {
         self.user_record_count == 0
     }
 
-    /// How many bytes of files it covers.
-    pub fn spans(&self) -> &Spans {
-        &self.spans
-    }
-
     /// Adds a user record unless the data of the Kinesis record could then be longer than `bytes_max`; then
     /// nothing changes and the answer is false. A record that is the first is always taken.
     pub fn try_push(&mut self, partition_key: &str, data: &[u8], span: Span, bytes_max: usize) -> bool {
         let known_index = self.key_indexes.get(partition_key).copied();
         let index = known_index.unwrap_or(self.key_indexes.len() as u64);
-        let new_key_bytes = if known_index.is_some() { 0 } else { string_field_bytes(partition_key.len()) };
-        let body_bytes = 1 + varint_bytes(index) + 2 + string_field_bytes(data.len());
+        let new_key_byte_count = if known_index.is_some() { 0 } else { field_byte_count(partition_key.len()) };
+        let body_byte_count = 1 + varint_byte_count(index) + 2 + field_byte_count(data.len());
         if !self.is_empty() {
-            let record_bytes = string_field_bytes(body_bytes);
-            let span_bytes = crate::span::SPAN_TAG_BYTES_MAX;
-            if self.byte_count_max() + new_key_bytes + record_bytes + span_bytes > bytes_max {
+            let record_byte_count = field_byte_count(body_byte_count);
+            let span_byte_count = crate::span::SPAN_TAG_BYTES_MAX;
+            if self.byte_count_max() + new_key_byte_count + record_byte_count + span_byte_count > bytes_max {
                 return false;
             }
         }
@@ -105,7 +100,7 @@ impl Aggregate {
         let into = if self.is_empty() {
             &mut self.first
         } else {
-            put_header(&mut self.rest, RECORDS, body_bytes);
+            put_header(&mut self.rest, RECORDS, body_byte_count);
             &mut self.rest
         };
         into.push(RECORD_PARTITION_KEY_INDEX);
@@ -118,14 +113,14 @@ impl Aggregate {
     }
 
     /// No more than this many bytes would the data be, finished now.
-    fn byte_count_max(&self) -> usize {
-        let tag_bytes =
-            string_field_bytes(string_field_bytes(SPANS_TAG.len()) + string_field_bytes(self.spans.tag_byte_count_max()));
-        let first_bytes = string_field_bytes(self.first.len() + tag_bytes);
+    pub fn byte_count_max(&self) -> usize {
+        let tag_byte_count =
+            field_byte_count(field_byte_count(SPANS_TAG.len()) + field_byte_count(self.spans.tag_byte_count_max()));
+        let first_byte_count = field_byte_count(self.first.len() + tag_byte_count);
         MAGIC.len()
             + self.key_table.len()
-            + string_field_bytes(self.explicit_hash_key.len())
-            + first_bytes
+            + field_byte_count(self.explicit_hash_key.len())
+            + first_byte_count
             + self.rest.len()
             + DIGEST_BYTES
     }
@@ -142,8 +137,8 @@ impl Aggregate {
     fn finish_with_tag(mut self, tag: Option<&str>) -> Finished {
         assert!(!self.is_empty(), "an aggregate holds at least one user record");
         if let Some(tag) = tag {
-            let tag_bytes = string_field_bytes(SPANS_TAG.len()) + string_field_bytes(tag.len());
-            put_header(&mut self.first, RECORD_TAGS, tag_bytes);
+            let tag_byte_count = field_byte_count(SPANS_TAG.len()) + field_byte_count(tag.len());
+            put_header(&mut self.first, RECORD_TAGS, tag_byte_count);
             put_bytes_field(&mut self.first, TAG_KEY, SPANS_TAG.as_bytes());
             put_bytes_field(&mut self.first, TAG_VALUE, tag.as_bytes());
         }
@@ -159,14 +154,14 @@ impl Aggregate {
     }
 }
 
-fn varint_bytes(value: u64) -> usize {
+fn varint_byte_count(value: u64) -> usize {
     let bits = (u64::BITS - value.leading_zeros()).max(1);
     bits.div_ceil(7) as usize
 }
 
 /// Bytes of a length-delimited field: header, length, content.
-fn string_field_bytes(length: usize) -> usize {
-    1 + varint_bytes(length as u64) + length
+fn field_byte_count(length: usize) -> usize {
+    1 + varint_byte_count(length as u64) + length
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -40,7 +40,12 @@ pub struct Collector {
 impl Collector {
     /// An empty request of at most `request_bytes`, partition keys included, less the margin of [`REQUEST_MARGIN_BYTES`].
     pub fn new(request_bytes: usize) -> Self {
-        Self { bytes_max: request_bytes - REQUEST_MARGIN_BYTES, entries: Vec::new(), byte_count: 0 }
+        Self::with_room(request_bytes - REQUEST_MARGIN_BYTES)
+    }
+
+    /// An empty request for entries of at most `bytes_max` together.
+    pub fn with_room(bytes_max: usize) -> Self {
+        Self { bytes_max, entries: Vec::new(), byte_count: 0 }
     }
 
     /// Adds `entry`, or gives it back when the request has no room for it. An empty request takes any entry.
@@ -60,9 +65,9 @@ impl Collector {
         std::mem::take(&mut self.entries)
     }
 
-    /// True when there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// How many bytes the entries so far have.
+    pub fn byte_count(&self) -> usize {
+        self.byte_count
     }
 }
 
@@ -88,7 +93,7 @@ mod tests {
             count += 1;
         }
         assert_eq!(collector.take().len(), count);
-        assert!(collector.is_empty());
+        assert!(collector.take().is_empty());
         count
     }
 

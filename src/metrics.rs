@@ -1,9 +1,10 @@
 //! Every counter and gauge: its name, its unit, and the one fact that it counts.
 //!
 //! The other modules increment; nobody but [`Metrics::render`] and tests reads, except for the balance
-//! `bytes read = delivered + in flight + dropped{reason}`, from which the bytes in flight follow.
+//! `bytes read = delivered + in flight + dropped{reason}`, from which the bytes in flight follow. So that every page
+//! balances, the counters of it that are shown are not those that are counted with, but what these were at one moment.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -42,6 +43,8 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     flows: Mutex<Vec<FlowMetrics>>,
+    /// One page at a time, so that what it shows is of one moment.
+    rendering: Mutex<()>,
 }
 
 /// A counter for each flow, and those that are also split by reason.
@@ -137,7 +140,7 @@ impl Default for Metrics {
         registry.register("lag_bytes", "bytes of the tailed files not read yet", f.lag_bytes.clone());
         registry.register("paused", "1 while the flow cannot deliver and waits", f.paused.clone());
         registry.register("commit_failing", "1 while offsets cannot be committed to the disk", f.commit_failing.clone());
-        Self { registry, families, flows: Mutex::default() }
+        Self { registry, families, flows: Mutex::default(), rendering: Mutex::default() }
     }
 }
 
@@ -171,11 +174,19 @@ pub struct FlowCounters {
     pub open_files: Gauge,
     pub lag_bytes: Gauge,
     pub paused: Gauge,
-    in_flight_bytes: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
+    shown: Balance,
     requests: Family<ByOutcome, Counter>,
     failed_records: Family<ByError, Counter>,
     file_problems: Family<ByReason, Counter>,
+}
+
+/// What is read, and what of it is what: as it was shown last.
+struct Balance {
+    read_bytes: Counter,
+    delivered_bytes: Counter,
+    dropped_bytes: Vec<(DropReason, Counter)>,
+    in_flight_bytes: Gauge,
 }
 
 impl Metrics {
@@ -186,9 +197,9 @@ impl Metrics {
         let of = |family: &Family<ByFlow, Counter>| family.get_or_create(&by_flow).clone();
         let flow = FlowMetrics(Arc::new(FlowCounters {
             name: name.to_owned(),
-            read_bytes: of(&f.read_bytes),
+            read_bytes: Counter::default(),
             read_lines: of(&f.read_lines),
-            delivered_bytes: of(&f.delivered_bytes),
+            delivered_bytes: Counter::default(),
             unreachable_bytes: of(&f.unreachable_bytes),
             delivered_user_records: of(&f.delivered_user_records),
             delivered_records: of(&f.delivered_records),
@@ -201,10 +212,15 @@ impl Metrics {
             open_files: f.open_files.get_or_create(&by_flow).clone(),
             lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
             paused: f.paused.get_or_create(&by_flow).clone(),
-            in_flight_bytes: f.in_flight_bytes.get_or_create(&by_flow).clone(),
-            dropped_bytes: DropReason::ALL
-                .map(|reason| (reason, f.dropped_bytes.get_or_create(&by_reason(name, reason.as_str())).clone()))
-                .to_vec(),
+            dropped_bytes: DropReason::ALL.map(|reason| (reason, Counter::default())).to_vec(),
+            shown: Balance {
+                read_bytes: of(&f.read_bytes),
+                delivered_bytes: of(&f.delivered_bytes),
+                dropped_bytes: DropReason::ALL
+                    .map(|reason| (reason, f.dropped_bytes.get_or_create(&by_reason(name, reason.as_str())).clone()))
+                    .to_vec(),
+                in_flight_bytes: f.in_flight_bytes.get_or_create(&by_flow).clone(),
+            },
             requests: f.requests.clone(),
             failed_records: f.failed_records.clone(),
             file_problems: f.file_problems.clone(),
@@ -225,8 +241,9 @@ impl Metrics {
 
     /// Everything, in the text format that Prometheus scrapes (OpenMetrics 1.0).
     pub fn render(&self) -> String {
+        let _one = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         for flow in self.flows() {
-            flow.in_flight_bytes.set(i64::try_from(flow.in_flight()).unwrap_or(i64::MAX));
+            flow.show_balance();
         }
         let mut text = String::new();
         // Writing into a String cannot fail.
@@ -262,6 +279,22 @@ impl FlowCounters {
         self.read_bytes.get().saturating_sub(settled)
     }
 
+    /// Makes what is shown what is counted now.
+    fn show_balance(&self) {
+        let shown = &self.shown;
+        let mut settled = self.delivered_bytes.get();
+        shown.delivered_bytes.inner().store(settled, Ordering::Relaxed);
+        for ((_, counted), (_, shown)) in self.dropped_bytes.iter().zip(&shown.dropped_bytes) {
+            let dropped = counted.get();
+            shown.inner().store(dropped, Ordering::Relaxed);
+            settled += dropped;
+        }
+        // As in `in_flight`: settled was looked at first.
+        let read = self.read_bytes.get().max(settled);
+        shown.read_bytes.inner().store(read, Ordering::Relaxed);
+        shown.in_flight_bytes.set(i64::try_from(read - settled).unwrap_or(i64::MAX));
+    }
+
     /// Counts a request by what became of it: `ok`, `partial`, or the name of the error.
     pub fn request(&self, outcome: &str) {
         let labels = ByOutcome { flow: self.name.clone(), outcome: outcome.to_owned() };
@@ -286,7 +319,39 @@ fn by_reason(flow: &str, reason: &str) -> ByReason {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+
+    #[test]
+    fn every_page_balances_while_others_count() {
+        let metrics = Metrics::default();
+        let flow = metrics.flow("access");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    flow.read_bytes.inc_by(3);
+                    flow.settled(Outcome::Delivered, 1);
+                    flow.settled(Outcome::Dropped(DropReason::Mismatch), 2);
+                }
+            });
+            for _ in 0..500 {
+                let text = metrics.render();
+                let of = |name: &str| {
+                    let values = text.lines().filter(|line| line.starts_with(name)).map(|line| line.rsplit_once(' ').unwrap().1);
+                    values.map(|value| value.parse::<u64>().unwrap()).sum::<u64>()
+                };
+                let settled = of("kinetail_delivered_bytes_total") + of("kinetail_dropped_bytes_total");
+                let read = of("kinetail_read_bytes_total");
+                if read != settled + of("kinetail_in_flight_bytes{") {
+                    is_over.store(true, Ordering::Relaxed);
+                    panic!("{text}");
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
 
     #[test]
     fn the_text_has_the_names_that_dashboards_rely_on_and_the_balance() {

@@ -52,13 +52,16 @@ pub struct Packer {
     flow: Arc<Flow>,
     processor: Processor,
     tokens: DeliveryTokens,
-    /// Where the next aggregate of records with random keys goes.
-    next_hash_key: u128,
+    /// Grows in golden steps: where the aggregate of a flow with random keys goes.
+    hash_key: u128,
+    /// Index in `filling` where the last record without a key of its own went.
+    last_without_key: usize,
     /// Aggregates that are filling: one for random keys, or one for each hash range.
     filling: Vec<Option<Filling>>,
     collector: Collector,
     /// Bytes of files in `filling` and `collector`.
     waiting_byte_count: u64,
+    /// With more of them, or more bytes of the records made of them, all that waits is sent.
     waiting_byte_count_max: u64,
     /// When the oldest line in `filling` and `collector` was read.
     waiting_since: Option<Instant>,
@@ -78,10 +81,11 @@ struct Filling {
 const GOLDEN_STEP: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 impl Packer {
-    /// A packer for `flow`, which may hold back a share of `budget_bytes`.
+    /// A packer for `flow` that makes requests of `request_bytes` and may hold back a share of `budget_bytes`.
     pub fn new(
         flow: Arc<Flow>,
         tokens: DeliveryTokens,
+        request_bytes: usize,
         budget_bytes: usize,
         requests: mpsc::Sender<Vec<Entry>>,
         events: mpsc::Sender<Event>,
@@ -94,8 +98,9 @@ impl Packer {
         let range_count = if flow.kinesis.partition_key == PartitionKey::Random { 1 } else { HASH_RANGES as usize };
         Self {
             processor: Processor::new(flow.parse.as_ref(), key_field),
-            collector: Collector::new(flow.kinesis.request_bytes),
-            next_hash_key: tokens.run_id,
+            collector: Collector::new(request_bytes),
+            hash_key: tokens.run_id,
+            last_without_key: 0,
             tokens,
             filling: (0..range_count).map(|_| None).collect(),
             waiting_byte_count: 0,
@@ -171,12 +176,18 @@ impl Packer {
             self.key = key;
         }
         self.report_dropped(dropped).await;
-        if self.waiting_byte_count >= self.waiting_byte_count_max {
+        if self.waiting_byte_count.max(self.built_byte_count()) >= self.waiting_byte_count_max {
             self.flush().await;
         }
         if self.waiting_byte_count == 0 {
             self.waiting_since = None;
         }
+    }
+
+    /// Bytes of the records in `filling` and `collector`: JSON may be larger than its line.
+    fn built_byte_count(&self) -> u64 {
+        let filling = self.filling.iter().flatten().map(|filling| filling.aggregate.byte_count_max());
+        (self.collector.byte_count() + filling.sum::<usize>()) as u64
     }
 
     async fn push(&mut self, partition_key: Option<&str>, data: &[u8], span: Span) {
@@ -196,14 +207,12 @@ impl Packer {
             .await;
             return;
         }
-        let index = match partition_key {
-            // The index of a range is the beginning of the hash.
-            Some(key) if self.filling.len() > 1 => (hash_of(key) >> (u128::BITS - HASH_RANGES.ilog2())) as usize,
-            // Without a key of its own it joins whichever is filling.
-            _ => self.filling.iter().position(Option::is_some).unwrap_or_default(),
-        };
-        // Twice at most: an aggregate that has just begun takes any record.
+        // An aggregate that has just begun takes any record.
         loop {
+            let index = match partition_key {
+                Some(key) => self.range_of(hash_of(key)),
+                None => self.range_without_key(),
+            };
             let mut filling = match self.filling[index].take() {
                 Some(filling) => filling,
                 None => self.new_filling(index),
@@ -216,13 +225,31 @@ impl Packer {
         }
     }
 
+    /// Index in `filling` of the range in which a hash lies: its first bits.
+    fn range_of(&self, hash: u128) -> usize {
+        if self.filling.len() > 1 { (hash >> (u128::BITS - HASH_RANGES.ilog2())) as usize } else { 0 }
+    }
+
+    /// Index in `filling` for a record without a key of its own, which may go anywhere: where the last one went,
+    /// until that is full or sent. Then to the next range in golden steps, so that all get their share; or, rather
+    /// than begin another aggregate there, to the first after it in which one is filling.
+    fn range_without_key(&mut self) -> usize {
+        if self.filling[self.last_without_key].is_none() {
+            self.hash_key = self.hash_key.wrapping_add(GOLDEN_STEP);
+            let next = self.range_of(self.hash_key);
+            let range_count = self.filling.len();
+            let mut ranges = (0..range_count).map(|step| (next + step) % range_count);
+            self.last_without_key = ranges.find(|index| self.filling[*index].is_some()).unwrap_or(next);
+        }
+        self.last_without_key
+    }
+
     fn new_filling(&mut self, index: usize) -> Filling {
         let hash_key = if self.filling.len() > 1 {
             let range_width_log2 = u128::BITS - HASH_RANGES.ilog2();
             ((index as u128) << range_width_log2) + (1 << (range_width_log2 - 1))
         } else {
-            self.next_hash_key = self.next_hash_key.wrapping_add(GOLDEN_STEP);
-            self.next_hash_key
+            self.hash_key
         };
         Filling { aggregate: Aggregate::new(hash_key), token: self.tokens.draw() }
     }
@@ -302,14 +329,21 @@ fn file_partition_key(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::config::Config;
+    use crate::limits::{REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MIN};
+    use crate::metrics::Metrics;
+    use crate::span::FileKey;
+    use crate::tailer::Line;
 
     #[test]
     fn tokens_of_flows_do_not_meet() {
         let mut flows = [DeliveryTokens::new(0xab, 0, 2), DeliveryTokens::new(0xab, 1, 2)];
         let drawn: Vec<String> = (0..4).map(|turn| flows[turn % 2].draw()).collect();
         assert_eq!(drawn[0], "000000000000000000000000000000ab-0");
-        assert_eq!(drawn.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+        assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 4);
     }
 
     #[test]
@@ -324,12 +358,65 @@ mod tests {
         for shard_count in [4u128, 10, 100] {
             let width = u128::MAX / shard_count;
             let mut hash_key = 12_345u128;
-            let mut reached = std::collections::HashSet::new();
+            let mut reached = HashSet::new();
             for _ in 0..2 * shard_count {
                 hash_key = hash_key.wrapping_add(GOLDEN_STEP);
                 reached.insert(hash_key / width);
             }
             assert!(reached.len() as u128 >= shard_count, "{} of {shard_count}", reached.len());
+        }
+    }
+
+    const BUDGET_BYTES: usize = 1 << 20;
+
+    /// What a packer makes of `lines`, each read by itself, for a flow with `settings` of `[flow.parse]` and
+    /// `[flow.kinesis]`; with a budget of [`BUDGET_BYTES`].
+    async fn requests(settings: &str, request_bytes: usize, lines: &[Vec<u8>]) -> Vec<Vec<Entry>> {
+        let text = format!("[[flow]]\nname = 'f'\nfiles = '/a'\n{settings}\nstream = 's'\n");
+        let config = Config::parse(&text, "test").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let flow = Arc::new(config.flows[0].clone());
+        let (requests, mut requests_out) = mpsc::channel(1_000);
+        let (events, _events_out) = mpsc::channel(1);
+        let (chunks, chunks_out) = mpsc::channel(lines.len());
+        let mut offset = 0;
+        for line in lines {
+            let (text, whole) = (0..line.len(), 0..line.len());
+            let chunk = Chunk {
+                file: FileKey(1),
+                path: Path::new("/a").into(),
+                offset,
+                bytes: line.clone(),
+                lines: vec![Line { text, whole }],
+                read_at: Instant::now(),
+            };
+            offset += line.len() as u64;
+            chunks.send(chunk).await.unwrap();
+        }
+        drop(chunks);
+        let tokens = DeliveryTokens::new(1, 0, 1);
+        let metrics = Metrics::default().flow("f");
+        Packer::new(flow, tokens, request_bytes, BUDGET_BYTES, requests, events, metrics).run(chunks_out).await;
+        std::iter::from_fn(|| requests_out.try_recv().ok()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_without_their_key_are_spread_over_all_ranges() {
+        let settings = "[flow.parse]\nregex = '^(?<key>[^ ]*) (?<rest>.*)$'\n[flow.kinesis]\npartition_key = '${key}'";
+        let lines: Vec<_> = (0..64).map(|_| [b" ".as_slice(), &[b'x'; 40_000]].concat()).collect();
+        let requests = requests(settings, REQUEST_BYTES_DEFAULT, &lines).await;
+        let range = |entry: &Entry| entry.explicit_hash_key.as_ref().unwrap().parse::<u128>().unwrap() >> 124;
+        let ranges: HashSet<u128> = requests.iter().flatten().map(range).collect();
+        assert_eq!(ranges.len(), HASH_RANGES as usize, "{ranges:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_much_larger_than_their_lines_do_not_wait_for_a_full_request() {
+        // In JSON a control character is six bytes.
+        let settings = "[flow.parse]\nregex = '(?s-u)^(?<all>.*)$'\n[flow.kinesis]";
+        let lines = vec![vec![1; 10_000]; 60];
+        for entries in requests(settings, REQUEST_BYTES_MIN, &lines).await {
+            let byte_count: usize = entries.iter().map(Entry::byte_count).sum();
+            assert!(byte_count < BUDGET_BYTES / PACKER_SHARE + 100_000, "{byte_count} bytes in a request");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Requests to the service until every entry is delivered.
 //!
-//! The sender decides how many requests are in flight, what is sent again and when, and when a flow counts as
-//! paused. What an answer means is decided in [`outcome`], how a request is made in [`kinesis`]. Per-record
-//! results are the only interpretation of a response; only failed entries are sent again, the same bytes,
-//! ahead of new ones; nothing expires.
+//! The sender decides how many requests are in flight, how large they are, what is sent again and when, and when a
+//! flow counts as paused. What an answer means is decided in [`outcome`], how a request is made in [`kinesis`].
+//! Per-record results are the only interpretation of a response; only failed entries are sent again, the same
+//! bytes, ahead of new ones; nothing expires. What fails in a large request is sent again in smaller ones, so that
+//! in the end a record that the service refuses stands alone, is kept apart, and holds up no other.
 
+mod condition;
 pub mod kinesis;
 pub mod outcome;
 
@@ -17,11 +19,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::condition::Condition;
 use self::outcome::{Failure, RecordResult, Verdict};
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::health::FlowReporter;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, PAUSE_REMINDER, REQUESTS_IN_FLIGHT};
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT};
 use crate::metrics::FlowMetrics;
 use crate::settlement::{Outcome, Settled};
 use crate::span::Spans;
@@ -35,70 +38,97 @@ pub trait Destination: Send + Sync + 'static {
 /// The task.
 pub struct Sender<D> {
     destination: Arc<D>,
-    request_bytes: usize,
+    /// Most bytes of the entries of one request; less than `room_max` after one that was too large.
+    room: usize,
+    room_max: usize,
+    /// By which part of it `room` grows with each request that is delivered.
+    room_growth: usize,
     events: mpsc::Sender<Event>,
     metrics: FlowMetrics,
-    health: FlowReporter,
+    condition: Condition,
     random: fastrand::Rng,
     in_flight: JoinSet<Answered>,
-    /// Entries that an attempt did not deliver.
-    retry: VecDeque<Entry>,
+    in_flight_record_count: usize,
+    in_flight_byte_count: usize,
+    /// With so many bytes in flight no further request is made.
+    in_flight_byte_count_max: usize,
+    /// Entries to be sent: those that an attempt did not deliver, then new ones.
+    waiting: VecDeque<Entry>,
+    /// Entries that the service refuses by themselves.
+    refused: VecDeque<Entry>,
+    /// When one of them is sent again.
+    refused_retry_at: Instant,
     /// Nothing is sent before.
     wait_until: Option<Instant>,
     /// Attempts in a row that did not deliver all.
     failure_count: u32,
-    pause: Option<Paused>,
+    /// Attempts in a row that delivered nothing.
+    fruitless_count: u32,
 }
 
 /// What was sent, and what became of it.
 struct Answered {
-    entries: Vec<Entry>,
+    sent: Request,
     answer: Result<Vec<RecordResult>, Failure>,
 }
 
-/// The flow cannot deliver.
-struct Paused {
-    since: Instant,
-    told_at: Instant,
-    reason: String,
+struct Request {
+    entries: Vec<Entry>,
+    byte_count: usize,
+    /// It is the retry of an entry that was refused by itself.
+    is_of_refused: bool,
 }
 
-/// Failures in a row after which a flow that cannot reach the service counts as paused.
+/// Failures in a row, and nothing delivered, after which a flow counts as paused.
 const FAILURES_UNTIL_PAUSED: u32 = 3;
 /// With part of a request delivered the flow is not paused: waits double no further than this often.
 const PARTIAL_FAILURES_MAX: u32 = 4;
+/// After a timeout the room of a request grows by this part with each that is delivered: slowly, because a step too
+/// far costs another one, and its records may be there twice.
+const ROOM_GROWTH_AFTER_TIMEOUT: usize = 64;
+/// After a refusal, which costs little, it doubles.
+const ROOM_GROWTH_AFTER_REFUSAL: usize = 1;
 
 impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
     pub fn new(
         destination: D,
         request_bytes: usize,
+        in_flight_byte_count_max: usize,
         events: mpsc::Sender<Event>,
         metrics: FlowMetrics,
         health: FlowReporter,
         random: fastrand::Rng,
     ) -> Self {
+        let room_max = request_bytes - REQUEST_MARGIN_BYTES;
         Self {
             destination: Arc::new(destination),
-            request_bytes,
+            room: room_max,
+            room_max,
+            room_growth: ROOM_GROWTH_AFTER_REFUSAL,
             events,
+            condition: Condition::new(metrics.clone(), health),
             metrics,
-            health,
             random,
             in_flight: JoinSet::new(),
-            retry: VecDeque::new(),
+            in_flight_record_count: 0,
+            in_flight_byte_count: 0,
+            in_flight_byte_count_max,
+            waiting: VecDeque::new(),
+            refused: VecDeque::new(),
+            refused_retry_at: Instant::now(),
             wait_until: None,
             failure_count: 0,
-            pause: None,
+            fruitless_count: 0,
         }
     }
 
     /// Works until the packer has ended and everything is delivered.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Vec<Entry>>) {
         let mut is_ended = false;
-        while !(is_ended && self.retry.is_empty() && self.in_flight.is_empty()) {
-            while self.may_send() && !self.retry.is_empty() {
-                self.send_again();
+        while !(is_ended && self.waiting.is_empty() && self.refused.is_empty() && self.in_flight.is_empty()) {
+            while self.may_send() && !self.waiting.is_empty() {
+                self.send_waiting();
             }
             let may_send = self.may_send();
             tokio::select! {
@@ -109,8 +139,9 @@ impl<D: Destination> Sender<D> {
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 },
                 () = sleep_until(self.wait_until.unwrap_or_else(Instant::now)), if self.wait_until.is_some() => self.wait_until = None,
+                () = sleep_until(self.refused_retry_at), if may_send && !self.refused.is_empty() => self.send_refused(),
                 request = requests.recv(), if may_send && !is_ended => match request {
-                    Some(entries) => self.send(entries),
+                    Some(entries) => self.waiting.extend(entries),
                     None => is_ended = true,
                 },
             }
@@ -119,44 +150,58 @@ impl<D: Destination> Sender<D> {
 
     /// While nothing gets through, one request at a time finds out when it does.
     fn may_send(&self) -> bool {
-        let in_flight_max = if self.pause.is_some() { 1 } else { REQUESTS_IN_FLIGHT };
-        self.wait_until.is_none() && self.in_flight.len() < in_flight_max
+        let in_flight_max = if self.condition.is_paused() { 1 } else { REQUESTS_IN_FLIGHT };
+        let has_room = self.in_flight.is_empty() || self.in_flight_byte_count < self.in_flight_byte_count_max;
+        self.wait_until.is_none() && self.in_flight.len() < in_flight_max && has_room
     }
 
-    fn send(&mut self, entries: Vec<Entry>) {
+    fn send(&mut self, entries: Vec<Entry>, is_of_refused: bool) {
+        let byte_count = entries.iter().map(Entry::byte_count).sum();
+        self.in_flight_record_count += entries.len();
+        self.in_flight_byte_count += byte_count;
         let destination = Arc::clone(&self.destination);
         self.in_flight.spawn(async move {
             let answer = destination.put(&entries).await;
-            Answered { entries, answer }
+            Answered { sent: Request { entries, byte_count, is_of_refused }, answer }
         });
     }
 
-    fn send_again(&mut self) {
-        let mut request = Collector::new(self.request_bytes);
-        while let Some(entry) = self.retry.pop_front() {
+    fn send_waiting(&mut self) {
+        let mut request = Collector::with_room(self.room);
+        while let Some(entry) = self.waiting.pop_front() {
             if let Err(entry) = request.try_push(entry) {
-                self.retry.push_front(entry);
+                self.waiting.push_front(entry);
                 break;
             }
         }
-        self.send(request.take());
+        self.send(request.take(), false);
     }
 
-    async fn answered(&mut self, Answered { entries, answer }: Answered) {
-        match answer {
-            Ok(results) if results.len() == entries.len() => self.by_record(entries, results).await,
-            Ok(results) => {
-                let failure = Failure::wrong_result_count(entries.len(), results.len());
-                self.request_failed(entries, &failure);
-            }
-            Err(failure) => self.request_failed(entries, &failure),
+    fn send_refused(&mut self) {
+        self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
+        if let Some(entry) = self.refused.pop_front() {
+            self.send(vec![entry], true);
         }
     }
 
-    async fn by_record(&mut self, entries: Vec<Entry>, results: Vec<RecordResult>) {
+    async fn answered(&mut self, Answered { sent, answer }: Answered) {
+        self.in_flight_record_count -= sent.entries.len();
+        self.in_flight_byte_count -= sent.byte_count;
+        match answer {
+            Ok(results) if results.len() == sent.entries.len() => self.by_record(sent, results).await,
+            Ok(results) => {
+                let failure = Failure::wrong_result_count(sent.entries.len(), results.len());
+                self.request_failed(sent, &failure);
+            }
+            Err(failure) => self.request_failed(sent, &failure),
+        }
+    }
+
+    async fn by_record(&mut self, sent: Request, results: Vec<RecordResult>) {
         let mut delivered = Spans::default();
-        let mut failed_count = 0;
-        for (entry, result) in entries.into_iter().zip(results) {
+        let mut failed = Vec::new();
+        let mut last_failure = None;
+        for (entry, result) in sent.entries.into_iter().zip(results) {
             match result {
                 RecordResult::Delivered => {
                     self.metrics.delivered_records.inc();
@@ -165,8 +210,9 @@ impl<D: Destination> Sender<D> {
                     delivered.extend(&entry.spans);
                 }
                 RecordResult::Failed { code, message } => {
-                    failed_count += 1;
-                    self.record_failed(entry, &code, &message);
+                    self.record_failed(&code, &message);
+                    last_failure = Some(Failure { verdict: outcome::of_record(&code), code, message });
+                    failed.push(entry);
                 }
             }
         }
@@ -175,30 +221,32 @@ impl<D: Destination> Sender<D> {
             let settled = Settled { spans: delivered, outcome: Outcome::Delivered };
             // The checkpointer ends last; without it there is nobody to tell.
             let _ = self.events.send(Event::Settled(settled)).await;
-            self.delivering();
+            self.delivering(sent.byte_count, sent.is_of_refused);
         }
-        if failed_count == 0 {
+        let Some(failure) = last_failure else {
             self.metrics.request("ok");
             self.failure_count = 0;
-        } else {
-            self.metrics.request("partial");
-            if some_delivered {
-                self.failure_count = self.failure_count.min(PARTIAL_FAILURES_MAX - 1);
-            }
-            self.back_off();
+            return;
+        };
+        self.metrics.request("partial");
+        self.send_again(failed);
+        if some_delivered {
+            self.failure_count = self.failure_count.min(PARTIAL_FAILURES_MAX - 1);
         }
+        self.back_off();
+        self.pause_if_fruitless(&failure);
     }
 
-    fn record_failed(&mut self, entry: Entry, code: &str, message: &str) {
+    fn record_failed(&mut self, code: &str, message: &str) {
         self.metrics.failed_records(code, 1);
         if outcome::of_record(code) == Verdict::Uncertain {
             self.metrics.possibly_doubled_records.inc();
         }
         tracing::debug!(flow = self.metrics.name, code, message, "a record was not delivered, sending it again");
-        self.retry.push_back(entry);
     }
 
-    fn request_failed(&mut self, entries: Vec<Entry>, failure: &Failure) {
+    fn request_failed(&mut self, sent: Request, failure: &Failure) {
+        let Request { entries, byte_count, is_of_refused } = sent;
         self.metrics.request(&failure.code);
         self.metrics.failed_records(&failure.code, entries.len() as u64);
         if failure.verdict == Verdict::Uncertain {
@@ -210,15 +258,36 @@ impl<D: Destination> Sender<D> {
             message = failure.message,
             "a request failed, sending it again"
         );
-        self.retry.extend(entries);
+        let is_refused = failure.verdict == Verdict::Split && entries.len() == 1;
+        if is_refused {
+            self.condition.refused(failure);
+        } else if failure.asks_for_smaller_requests() {
+            self.room = self.room.min(byte_count / 2);
+            let is_refusal = failure.verdict == Verdict::Split;
+            self.room_growth = if is_refusal { ROOM_GROWTH_AFTER_REFUSAL } else { ROOM_GROWTH_AFTER_TIMEOUT };
+        }
+        if is_refused || is_of_refused {
+            self.refused.extend(entries);
+            self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
+        } else {
+            self.send_again(entries);
+        }
+        if is_refused && is_of_refused {
+            // As expected; nothing is to be learned from it about the others.
+            return;
+        }
         self.back_off();
-        let is_pause = match failure.verdict {
-            Verdict::Pause => true,
-            Verdict::Retry | Verdict::Uncertain => self.failure_count >= FAILURES_UNTIL_PAUSED,
-            Verdict::SlowDown => false,
-        };
-        if is_pause {
-            self.paused(failure);
+        if failure.verdict == Verdict::Pause {
+            self.condition.paused(failure);
+        } else {
+            self.pause_if_fruitless(failure);
+        }
+    }
+
+    /// Puts entries in front of those that wait, in their order.
+    fn send_again(&mut self, entries: Vec<Entry>) {
+        for entry in entries.into_iter().rev() {
+            self.waiting.push_front(entry);
         }
     }
 
@@ -229,41 +298,34 @@ impl<D: Destination> Sender<D> {
             return;
         }
         self.failure_count = self.failure_count.saturating_add(1);
+        self.fruitless_count = self.fruitless_count.saturating_add(1);
         let wait = backoff(self.failure_count, self.random.f64());
         self.wait_until = Some(Instant::now() + wait);
     }
 
-    fn paused(&mut self, failure: &Failure) {
-        let now = Instant::now();
-        let reason = failure.to_string();
-        self.health.paused(&reason);
-        self.metrics.paused.set(1);
-        let flow = &self.metrics.name;
-        match &mut self.pause {
-            None => {
-                tracing::error!(
-                    flow,
-                    reason,
-                    "flow is paused: it cannot deliver, and goes on by itself when it can; no line is lost"
-                );
-                self.pause = Some(Paused { since: now, told_at: now, reason });
-            }
-            Some(pause) if pause.reason != reason || now - pause.told_at >= PAUSE_REMINDER => {
-                let seconds = (now - pause.since).as_secs();
-                tracing::error!(flow, reason, seconds, "flow is still paused");
-                pause.told_at = now;
-                pause.reason = reason;
-            }
-            Some(_) => {}
+    fn pause_if_fruitless(&mut self, failure: &Failure) {
+        if self.fruitless_count >= FAILURES_UNTIL_PAUSED {
+            self.condition.paused(failure);
         }
     }
 
-    fn delivering(&mut self) {
-        if let Some(pause) = self.pause.take() {
-            self.health.delivering();
-            self.metrics.paused.set(0);
-            tracing::info!(flow = self.metrics.name, seconds = pause.since.elapsed().as_secs(), "flow delivers again");
+    fn delivering(&mut self, byte_count: usize, is_of_refused: bool) {
+        self.fruitless_count = 0;
+        self.room = self.room.max(byte_count);
+        self.room = (self.room + self.room / self.room_growth).min(self.room_max);
+        self.condition.delivering();
+        if is_of_refused {
+            // What was wrong with the others may be mended too.
+            self.waiting.extend(self.refused.drain(..));
+            self.condition.accepted();
         }
+    }
+}
+
+impl<D> Drop for Sender<D> {
+    /// Ended before its time, it does not learn what becomes of the requests in flight; they will be sent again.
+    fn drop(&mut self) {
+        self.metrics.possibly_doubled_records.inc_by(self.in_flight_record_count as u64);
     }
 }
 
@@ -276,12 +338,129 @@ fn backoff(failure_count: u32, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::health::Health;
+    use crate::limits::{MIB, REQUEST_BYTES_DEFAULT};
+    use crate::metrics::Metrics;
+    use crate::span::{FileKey, Span};
 
     #[test]
     fn waits_double_up_to_the_greatest_and_are_spread() {
         let longest: Vec<_> = [1, 2, 3, 8, 9, 100].map(|count| backoff(count, 1.0).as_millis()).to_vec();
         assert_eq!(longest, [100, 200, 400, 12_800, 20_000, 20_000]);
         assert_eq!(backoff(1, 0.0), BACKOFF_MIN / 2);
+    }
+
+    /// A service that takes requests of so many bytes in time, and refuses those with a poisoned entry.
+    #[derive(Clone, Default)]
+    struct Service(Arc<Mutex<ServiceState>>);
+
+    #[derive(Default)]
+    struct ServiceState {
+        bytes_in_time: usize,
+        poisoned: Option<&'static str>,
+        /// Bytes of each request, and whether it was answered well.
+        requests: Vec<(usize, bool)>,
+        delivered: Vec<String>,
+        answers_never: bool,
+    }
+
+    impl Destination for Service {
+        async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
+            if self.0.lock().unwrap().answers_never {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let mut state = self.0.lock().unwrap();
+            let byte_count = entries.iter().map(Entry::byte_count).sum();
+            let is_poisoned = entries.iter().any(|entry| Some(entry.partition_key.as_str()) == state.poisoned);
+            let failure = |verdict, code: &str| Failure { verdict, code: code.to_owned(), message: "at 12:00:00".to_owned() };
+            let answer = match byte_count > state.bytes_in_time {
+                true => Err(failure(Verdict::Uncertain, Failure::TIMEOUT)),
+                false if is_poisoned => Err(failure(Verdict::Split, "ValidationException")),
+                false => Ok(vec![RecordResult::Delivered; entries.len()]),
+            };
+            state.requests.push((byte_count, answer.is_ok()));
+            if answer.is_ok() {
+                state.delivered.extend(entries.iter().map(|entry| entry.partition_key.clone()));
+            }
+            answer
+        }
+    }
+
+    fn entries(count: u64, bytes: usize) -> Vec<Entry> {
+        let entry = |number| Entry {
+            partition_key: format!("{number:04}"),
+            explicit_hash_key: None,
+            data: vec![0; bytes - 4].into(),
+            spans: [Span::new(FileKey(1), number, number + 1)].into_iter().collect(),
+            user_record_count: 1,
+        };
+        (0..count).map(entry).collect()
+    }
+
+    struct Running {
+        service: Service,
+        metrics: FlowMetrics,
+        health: Health,
+        requests: mpsc::Sender<Vec<Entry>>,
+        events: mpsc::Receiver<Event>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn run(service: ServiceState) -> Running {
+        let service = Service(Arc::new(Mutex::new(service)));
+        let (metrics, health) = (Metrics::default().flow("access"), Health::default());
+        let (events, events_out) = mpsc::channel(10_000);
+        let (requests, requests_out) = mpsc::channel(1);
+        let (reporter, random) = (health.flow("access"), fastrand::Rng::with_seed(1));
+        let (request_bytes, in_flight) = (REQUEST_BYTES_DEFAULT, 4 * REQUEST_BYTES_DEFAULT);
+        let sender = Sender::new(service.clone(), request_bytes, in_flight, events, metrics.clone(), reporter, random);
+        Running { service, metrics, health, requests, events: events_out, task: tokio::spawn(sender.run(requests_out)) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_a_slow_line_requests_become_so_small_that_they_arrive() {
+        let running = run(ServiceState { bytes_in_time: MIB, ..ServiceState::default() });
+        for _ in 0..20 {
+            running.requests.send(entries(50, 100_000)).await.unwrap();
+        }
+        drop(running.requests);
+        running.task.await.unwrap();
+        let state = running.service.0.lock().unwrap();
+        assert_eq!(state.delivered.len(), 1_000);
+        let failed_count = state.requests.iter().filter(|(_, is_well)| !is_well).count();
+        assert!(failed_count < state.requests.len() / 5, "{failed_count} of {} requests failed", state.requests.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_is_refused_holds_up_no_other_and_goes_when_it_is_taken() {
+        let running = run(ServiceState { bytes_in_time: usize::MAX, poisoned: Some("0123"), ..ServiceState::default() });
+        running.requests.send(entries(500, 200)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(running.service.0.lock().unwrap().delivered.len(), 499);
+        let pause = running.health.flows()[0].paused.clone().expect("the flow says so");
+        assert!(pause.reason.starts_with("ValidationException") && pause.reason.contains("the others go on"), "{}", pause.reason);
+        let request_count = running.service.0.lock().unwrap().requests.len();
+        assert!(request_count < 60, "{request_count} requests");
+        running.service.0.lock().unwrap().poisoned = None;
+        drop(running.requests);
+        running.task.await.unwrap();
+        assert_eq!(running.service.0.lock().unwrap().delivered.len(), 500);
+        assert!(running.health.flows()[0].paused.is_none());
+        assert_eq!(running.metrics.possibly_doubled_records.get(), 0);
+        drop(running.events);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_flight_at_an_early_end_counts_as_possibly_doubled() {
+        let running = run(ServiceState { answers_never: true, ..ServiceState::default() });
+        running.requests.send(entries(50, 100)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        running.task.abort();
+        assert!(running.task.await.is_err());
+        assert_eq!(running.metrics.possibly_doubled_records.get(), 50);
     }
 }

@@ -138,7 +138,7 @@ fn failure(error: &SdkError<PutRecordsError>, endpoint: &str) -> Failure {
             return Failure { verdict: outcome::of_request(&code, service.raw().status().as_u16()), code, message };
         }
         SdkError::ResponseError(_) => (Verdict::Uncertain, "ResponseError"),
-        SdkError::TimeoutError(_) => (Verdict::Uncertain, "Timeout"),
+        SdkError::TimeoutError(_) => (Verdict::Uncertain, Failure::TIMEOUT),
         _ if caused_by::<aws_credential_types::provider::error::CredentialsError>(error).is_some() => {
             (Verdict::Pause, "Credentials")
         }

@@ -25,6 +25,8 @@ pub enum Verdict {
     Retry,
     /// Surely not stored, the service asks for less.
     SlowDown,
+    /// Surely not stored, and it may be for the sake of one record: again in smaller requests.
+    Split,
     /// Surely not stored, and it takes a person to change that: again after longer waits, told loudly.
     Pause,
     /// It may have been stored: sent again it may be there twice.
@@ -53,6 +55,15 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// `code` of an attempt that took longer than [`crate::limits::ATTEMPT_TIMEOUT`].
+    pub const TIMEOUT: &str = "Timeout";
+
+    /// The same bytes in one request would fail again: they are more than the service takes, or than the network
+    /// carries in time, or one of the records is at fault.
+    pub fn asks_for_smaller_requests(&self) -> bool {
+        self.verdict == Verdict::Split || self.code == Self::TIMEOUT
+    }
+
     /// An answer that does not have a result for each record; some may have been stored.
     pub fn wrong_result_count(expected: usize, actual: usize) -> Self {
         let message = format!("the answer has {actual} results for {expected} records");
@@ -81,13 +92,15 @@ pub fn of_request(code: &str, status: u16) -> Verdict {
         "ServiceUnavailable" | "ServiceUnavailableException" | "InternalFailure" | "InternalFailureException" => {
             Verdict::Uncertain
         }
-        // The emulator's answer when it holds all that it may.
+        // The stream is being created or updated.
         "ResourceInUseException" => Verdict::Retry,
+        // Too large, or something about one of the records.
+        "InvalidArgumentException" | "ValidationException" | "SerializationException" | "RequestEntityTooLarge" => Verdict::Split,
+        _ if status == 413 => Verdict::Split,
         _ if status >= 500 => Verdict::Uncertain,
         _ if status == 429 => Verdict::SlowDown,
         // ResourceNotFoundException, AccessDeniedException, KMS..., ExpiredTokenException,
-        // UnrecognizedClientException, InvalidSignatureException, InvalidArgumentException, ValidationException:
-        // the service has refused the request as it stands.
+        // UnrecognizedClientException, InvalidSignatureException: the service has refused the request as it stands.
         _ if (400..500).contains(&status) => Verdict::Pause,
         _ => Verdict::Uncertain,
     }
@@ -122,7 +135,14 @@ mod tests {
             ("AccessDeniedException", 400, Verdict::Pause),
             ("ExpiredTokenException", 400, Verdict::Pause),
             ("KMSDisabledException", 400, Verdict::Pause),
-            ("InvalidArgumentException", 400, Verdict::Pause),
+            ("InvalidArgumentException", 400, Verdict::Split),
+            ("ValidationException", 400, Verdict::Split),
+            ("SerializationException", 400, Verdict::Split),
+            ("RequestEntityTooLarge", 413, Verdict::Split),
+            ("Unknown", 413, Verdict::Split),
+            ("ResourceInUseException", 400, Verdict::Retry),
+            ("LimitExceededException", 400, Verdict::SlowDown),
+            ("InvalidSignatureException", 400, Verdict::Pause),
             ("InternalFailure", 500, Verdict::Uncertain),
             ("ServiceUnavailable", 503, Verdict::Uncertain),
             ("", 502, Verdict::Uncertain),

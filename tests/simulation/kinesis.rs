@@ -25,6 +25,8 @@ pub(crate) struct Weather {
     requests: Vec<(RequestFault, f64)>,
     record_throttled: f64,
     record_failed: f64,
+    /// Records that the service refuses, each with the whole of its request, while the weather lasts.
+    record_refused: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +70,13 @@ impl Weather {
             RequestFault::Blackout | RequestFault::Denied => (fault, chance(0.3)),
             _ => (fault, chance(0.5)),
         });
-        Self { latency_ms_max, requests: requests.to_vec(), record_throttled: chance(1.0), record_failed: chance(1.0) }
+        Self {
+            latency_ms_max,
+            requests: requests.to_vec(),
+            record_throttled: chance(1.0),
+            record_failed: chance(1.0),
+            record_refused: chance(0.05),
+        }
     }
 }
 
@@ -287,7 +295,8 @@ impl State {
         base + start.elapsed()
     }
 
-    fn plan(&mut self, count: usize) -> Plan {
+    fn plan(&mut self, entries: &[Entry]) -> Plan {
+        let count = entries.len();
         let mut latency = || Duration::from_millis(self.rng.u64(..=self.weather.latency_ms_max));
         let (before, after) = (latency(), latency());
         let not_stored = vec![false; count];
@@ -298,6 +307,10 @@ impl State {
         }
         if now < self.denied_until {
             return failed(service("AccessDeniedException", 400));
+        }
+        if entries.iter().any(|entry| self.is_refused(entry)) {
+            self.note("record refused");
+            return failed(service("ValidationException", 400));
         }
         let drawn = self.weather.requests.iter().find(|(_, chance)| self.rng.f64() < *chance).map(|(fault, _)| *fault);
         let Some(fault) = drawn else { return self.plan_by_record(before, after, count) };
@@ -329,6 +342,12 @@ impl State {
                 failed(service("AccessDeniedException", 400))
             }
         }
+    }
+
+    /// Always the same of the same record.
+    fn is_refused(&self, entry: &Entry) -> bool {
+        let drawn = hash_of(&entry.partition_key) ^ entry.spans.iter().next().map_or(0, |span| hash_of(&span.start.to_string()));
+        (drawn as f64) < self.weather.record_refused * (u128::MAX as f64)
     }
 
     fn plan_by_record(&mut self, before: Duration, after: Duration, count: usize) -> Plan {
@@ -380,7 +399,7 @@ impl Destination for Connection {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
         let Self(stream) = self;
         stream.receive(entries);
-        let plan = stream.state().plan(entries.len());
+        let plan = stream.state().plan(entries);
         sleep(plan.before).await;
         let indexes = stream.store(entries, &plan.stored);
         sleep(plan.after).await;
