@@ -3,6 +3,7 @@
 #[cfg(feature = "local")]
 mod locally;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
@@ -133,6 +134,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         reading: Reading::OwnThreads,
     };
     let (stop, stopped) = watch::channel(false);
+    let first_signal = Cell::new(TERM);
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -144,8 +146,8 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;
-        ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, *stop.borrow()),
-        signal = signals.stop_then_abort(&stop) => {
+        ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, first_signal.get()),
+        signal = signals.stop_then_abort(&stop, &first_signal) => {
             tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
             exit::SIGNAL + signal
         }
@@ -153,19 +155,26 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
     }
 }
 
-fn exit_code(ended: io::Result<Ending>, mode: Mode, was_stopped: bool) -> u8 {
+/// `signal` is the one that told it to stop, if one did.
+fn exit_code(ended: io::Result<Ending>, mode: Mode, signal: u8) -> u8 {
     match ended {
-        Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
-        Ok(Ending::TimedOut) => {
-            tracing::warn!("kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start");
+        Ok(Ending::Complete) => {
+            tracing::info!("kinetail ends: everything that was there is delivered and committed");
+            return exit::OK;
         }
+        Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
+        Ok(Ending::TimedOut { uncertain_record_count }) => tracing::warn!(
+            uncertain_record_count,
+            "kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start, and \
+             records that were on their way may be there twice"
+        ),
         Err(error) => {
             tracing::error!(%error, "kinetail cannot start");
             return exit::OSERR;
         }
     }
     // A script that asked for everything must learn that it did not get it.
-    if mode == Mode::Once && was_stopped { exit::SIGNAL + TERM } else { exit::OK }
+    if mode == Mode::Once { exit::SIGNAL + signal } else { exit::OK }
 }
 
 /// Answers at `address`, if there is one and it can be had.
@@ -211,9 +220,9 @@ impl Signals {
         }
     }
 
-    /// Tells `stop` at the first signal, and returns the number of the second.
-    async fn stop_then_abort(mut self, stop: &watch::Sender<bool>) -> u8 {
-        self.next().await;
+    /// Tells `stop` at the first signal, whose number goes into `first`, and returns that of the second.
+    async fn stop_then_abort(mut self, stop: &watch::Sender<bool>, first: &Cell<u8>) -> u8 {
+        first.set(self.next().await);
         tracing::info!("stopping: what was read is being delivered; a second signal aborts");
         stop.send_replace(true);
         self.next().await
