@@ -45,14 +45,9 @@ impl Budget {
         self.0.given_back.notify_one();
     }
 
-    /// How much is taken.
-    pub fn taken(&self) -> usize {
+    #[cfg(test)]
+    fn taken(&self) -> usize {
         self.0.taken.load(Ordering::Acquire)
-    }
-
-    /// The bound.
-    pub fn bytes_max(&self) -> usize {
-        self.0.bytes_max
     }
 }
 

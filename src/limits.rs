@@ -83,7 +83,8 @@ pub const PACKER_SHARE: usize = 4;
 pub const CHUNKS_WAITING: usize = 2;
 /// Requests between packer and sender.
 pub const REQUESTS_WAITING: usize = 1;
-/// Reports on the road back. It is emptied as fast as memory goes, so this is only for bursts.
+/// Reports on the road back. They wait there while the checkpointer waits for the disk, and then the road out waits too:
+/// enough for some seconds of chunks dropped, files opened and requests answered.
 pub const EVENTS_WAITING: usize = 1024;
 
 // --- Sending ---

@@ -19,11 +19,11 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
-use crate::config::{Config, LoadError, STATE_DIR_DEFAULT};
+use crate::config::{Config, Flow, STATE_DIR_DEFAULT};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
-use crate::sender::kinesis::{Access, Stream};
+use crate::sender::kinesis::{Access, Service, Stream};
 use crate::tailer::Mode;
 
 /// What the command line says.
@@ -94,15 +94,10 @@ fn complain(text: &str, code: u8) -> u8 {
 
 /// Loads the configuration, or says what is wrong with it; then the exit code.
 fn load(path: &Path) -> Result<Config, u8> {
-    Config::load(path).map_err(|error| match error {
-        LoadError::Mistaken(mistakes) => {
-            // As above.
-            let _ = io::stderr().write_all(mistakes.render(io::stderr().is_terminal()).as_bytes());
-            exit::CONFIG
-        }
-        LoadError::Unreadable { path, source } => {
-            complain(&format!("cannot read the configuration {}: {source}", path.display()), exit::CONFIG)
-        }
+    Config::load(path).map_err(|error| {
+        // As above.
+        let _ = io::stderr().write_all(error.render(io::stderr().is_terminal()).as_bytes());
+        exit::CONFIG
     })
 }
 
@@ -142,7 +137,8 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
             return exit::OSERR;
         }
     };
-    let stream_of = |flow: &crate::config::Flow| Stream::new(flow.kinesis.stream.clone(), access.clone());
+    let service = Arc::new(Service::new(access));
+    let stream_of = |flow: &Flow| Stream::new(flow.kinesis.stream.clone(), Arc::clone(&service));
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;

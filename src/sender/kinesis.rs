@@ -4,6 +4,7 @@
 //! off, so that no attempt is invisible.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -35,24 +36,36 @@ pub struct Access {
     pub credentials: Option<Credentials>,
 }
 
-/// A stream.
-pub struct Stream {
-    name: String,
+/// The service, of which all streams share the client: its credentials and its connections.
+pub struct Service {
     access: Access,
     /// Made at the first attempt at which there is a region, so that one that comes late is enough.
     client: OnceCell<Client>,
 }
 
+/// A stream.
+pub struct Stream {
+    name: String,
+    service: Arc<Service>,
+}
+
+impl Service {
+    /// The service that `access` leads to; nothing is looked up before the first attempt.
+    pub fn new(access: Access) -> Self {
+        Self { access, client: OnceCell::new() }
+    }
+}
+
 impl Stream {
-    /// The stream `name`; nothing is looked up before the first attempt.
-    pub fn new(name: String, access: Access) -> Self {
-        Self { name, access, client: OnceCell::new() }
+    /// The stream `name`.
+    pub fn new(name: String, service: Arc<Service>) -> Self {
+        Self { name, service }
     }
 }
 
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
-        let client = self.client.get_or_try_init(|| connect(&self.access)).await?;
+        let client = self.service.client.get_or_try_init(|| connect(&self.service.access)).await?;
         let mut records = Vec::with_capacity(entries.len());
         for entry in entries {
             let record = PutRecordsRequestEntry::builder()
@@ -69,12 +82,12 @@ impl Destination for Stream {
         }
         match client.put_records().stream_name(&self.name).set_records(Some(records)).send().await {
             Ok(output) => Ok(results(output)),
-            Err(error) => Err(failure(&error, &self.endpoint(client))),
+            Err(error) => Err(failure(&error, &self.service.endpoint(client))),
         }
     }
 }
 
-impl Stream {
+impl Service {
     /// Where `client` looks for the service, for people.
     fn endpoint(&self, client: &Client) -> String {
         match (&self.access.endpoint, client.config().region()) {
