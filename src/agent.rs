@@ -1,7 +1,9 @@
 //! The composition root: every arrow of the drawing is one line, and the order in which everything ends.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,10 +57,15 @@ pub enum Reading {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Everything that was read is settled and committed.
+    /// With [`Mode::Once`]: everything that was there is settled and committed.
+    Complete,
+    /// Told to stop: everything that was read by then is settled and committed.
     Drained,
     /// The drain timeout passed first. What was settled is committed, the rest will be read again.
-    TimedOut,
+    TimedOut {
+        /// Records that were sent, and nobody knows whether they were stored.
+        uncertain_record_count: u64,
+    },
 }
 
 /// Runs all flows until `stop` is true, or, with [`Mode::Once`], until everything is settled.
@@ -78,6 +85,7 @@ pub async fn run<D: Destination>(
     let mut accounts = Vec::new();
     let mut stages = JoinSet::new();
     let mut tailers = Vec::new();
+    let is_cut_short = Arc::new(AtomicBool::new(false));
 
     for (flow_index, flow) in config.flows.iter().enumerate() {
         let flow = Arc::new(flow.clone());
@@ -120,15 +128,27 @@ pub async fn run<D: Destination>(
     let checkpointer = Checkpointer::new(setting.store, accounts, setting.metrics.commit_failing(), setting.health);
     let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
     for tailer in tailers {
+        let (stop, is_cut_short) = (stop.clone(), Arc::clone(&is_cut_short));
+        let tail = async move {
+            tailer.run(setting.mode, stop.clone()).await;
+            is_cut_short.fetch_or(*stop.borrow(), Ordering::Relaxed);
+        };
         match setting.reading {
-            Reading::Here => _ = stages.spawn(tailer.run(setting.mode, stop.clone())),
-            Reading::OwnThreads => on_own_thread(tailer, setting.mode, stop.clone())?,
+            Reading::Here => _ = stages.spawn(tail),
+            Reading::OwnThreads => _ = stages.spawn(on_own_thread(tail)?),
         }
     }
 
     let summary = tokio::spawn(log_summaries(Arc::clone(&setting.metrics)));
-    let ending = drain(&mut stages, &mut stop, config.agent.drain_timeout).await;
+    let is_drained = drain(&mut stages, &mut stop, config.agent.drain_timeout).await;
+    let uncertain_record_count = || setting.metrics.flows().iter().map(|flow| flow.possibly_doubled_records.get()).sum::<u64>();
+    let uncertain_before = uncertain_record_count();
     stages.shutdown().await;
+    let ending = match (is_drained, is_cut_short.load(Ordering::Relaxed)) {
+        (true, false) => Ending::Complete,
+        (true, true) => Ending::Drained,
+        (false, _) => Ending::TimedOut { uncertain_record_count: uncertain_record_count() - uncertain_before },
+    };
     // It is told, because a tailer that hangs in a system call keeps its sender of events open.
     let _ = end.send(());
     if let Err(error) = checkpointer.await {
@@ -138,8 +158,8 @@ pub async fn run<D: Destination>(
     Ok(ending)
 }
 
-/// Waits for the stages to end, each after the one before it; after `stop` not longer than `timeout`.
-async fn drain(stages: &mut JoinSet<()>, stop: &mut watch::Receiver<bool>, timeout: Duration) -> Ending {
+/// Waits for the stages to end, each after the one before it; after `stop` not longer than `timeout`, then false.
+async fn drain(stages: &mut JoinSet<()>, stop: &mut watch::Receiver<bool>, timeout: Duration) -> bool {
     let deadline = async {
         if stop.wait_for(|stop| *stop).await.is_err() {
             std::future::pending::<()>().await;
@@ -157,15 +177,22 @@ async fn drain(stages: &mut JoinSet<()>, stop: &mut watch::Receiver<bool>, timeo
     };
     tokio::select! {
         biased;
-        () = ended => Ending::Drained,
-        () = deadline => Ending::TimedOut,
+        () = ended => true,
+        () = deadline => false,
     }
 }
 
-fn on_own_thread(tailer: Tailer, mode: Mode, stop: watch::Receiver<bool>) -> io::Result<()> {
+/// Runs `tail` on a thread of its own, which ends when the future that is returned does, or later.
+fn on_own_thread(tail: impl Future<Output = ()> + Send + 'static) -> io::Result<impl Future<Output = ()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name("tailer".to_owned()).spawn(move || runtime.block_on(tailer.run(mode, stop)))?;
-    Ok(())
+    let (ended, has_ended) = oneshot::channel();
+    std::thread::Builder::new().name("tailer".to_owned()).spawn(move || {
+        runtime.block_on(tail);
+        // Nobody waits for it after the drain timeout.
+        let _ = ended.send(());
+    })?;
+    // In a thread that panics nothing is sent, which ends it too.
+    Ok(async { _ = has_ended.await })
 }
 
 async fn log_summaries(metrics: Arc<Metrics>) {

@@ -231,6 +231,21 @@ impl Config {
     }
 }
 
+impl LoadError {
+    /// The text for people, on lines of its own.
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            Self::Unreadable { source, .. } => format!("error: {}: {source}\n", one_line(&self.to_string())),
+            Self::Mistaken(mistakes) => mistakes.render(colour),
+        }
+    }
+}
+
+/// Whoever may create a file must not be able to write to the operator's terminal.
+pub fn one_line(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

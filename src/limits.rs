@@ -85,7 +85,8 @@ pub const PACKER_SHARE: usize = 4;
 pub const CHUNKS_WAITING: usize = 2;
 /// Requests between packer and sender.
 pub const REQUESTS_WAITING: usize = 1;
-/// Reports on the road back. It is emptied as fast as memory goes, so this is only for bursts.
+/// Reports on the road back. They wait there while the checkpointer waits for the disk, and then the road out waits too:
+/// enough for some seconds of chunks dropped, files opened and requests answered.
 pub const EVENTS_WAITING: usize = 1024;
 
 // --- Sending ---
@@ -112,6 +113,8 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// A record that the service refuses by itself is sent again so rarely.
 pub const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(20);
+/// Characters of a message of the service or of the SDK that are repeated to the operator.
+pub const MESSAGE_CHARS_MAX: usize = 500;
 /// A flow that cannot deliver says so again this often.
 pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
 

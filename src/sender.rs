@@ -277,7 +277,8 @@ impl<D: Destination> Sender<D> {
             return;
         }
         self.back_off();
-        if failure.verdict == Verdict::Pause {
+        // A timeout is long enough to be told the first time.
+        if failure.verdict == Verdict::Pause || failure.code == Failure::TIMEOUT {
             self.condition.paused(failure);
         } else {
             self.pause_if_fruitless(failure);

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use common::{Kinesis, Place, line, lines, verify, wait_until};
 
 const FLOW: &str = r#"
@@ -109,6 +111,25 @@ fn stopped_during_an_outage_the_next_start_delivers() {
     kinesis.bring_up();
     place.ship_once();
     verify(&[delivered, held_up].concat(), &kinesis.received("s"));
+}
+
+/// `--once` that is told to stop before all is shipped says so by its exit code.
+#[test]
+fn once_that_is_interrupted_says_by_which_signal() {
+    let mut kinesis = Kinesis::with_stream("s", 2);
+    let place = Place::new();
+    place.configure_agent(&kinesis, "drain_timeout = \"200 ms\"", FLOW);
+    kinesis.take_down();
+    let sent = lines("a", 300);
+    place.append("a.log", &sent);
+    let agent = place.run(&["--once"]);
+    agent.wait_health(503);
+    agent.signal(Signal::INT);
+    assert_eq!(agent.wait().code, Some(128 + 2));
+
+    kinesis.bring_up();
+    place.ship_once();
+    verify(&sent, &kinesis.received("s"));
 }
 
 /// A second signal ends the agent at once, whatever it still had to deliver; the next one delivers it.

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::{counted, exit, human_bytes};
-use crate::config::{Config, Flow, LoadError};
+use crate::config::{Config, Flow, one_line};
 use crate::discovery::{Found, Globs, Problem, Scan};
 
 /// Paths listed of one kind; the others are counted.
@@ -25,12 +25,8 @@ pub fn main(config_path: &Path) -> u8 {
 pub fn check(config_path: &Path, out: &mut impl Write, colour: bool) -> io::Result<u8> {
     let config = match Config::load(config_path) {
         Ok(config) => config,
-        Err(LoadError::Mistaken(mistakes)) => {
-            out.write_all(mistakes.render(colour).as_bytes())?;
-            return Ok(exit::CONFIG);
-        }
-        Err(LoadError::Unreadable { path, source }) => {
-            writeln!(out, "error: cannot read the configuration {}: {source}", shown(&path))?;
+        Err(error) => {
+            out.write_all(error.render(colour).as_bytes())?;
             return Ok(exit::CONFIG);
         }
     };
@@ -83,9 +79,8 @@ fn list(out: &mut impl Write, lines: impl ExactSizeIterator<Item = String>) -> i
     Ok(())
 }
 
-/// The path on one line: whoever may create a file must not be able to write to the operator's terminal.
 fn shown(path: &Path) -> String {
-    path.to_string_lossy().replace(char::is_control, "\u{fffd}")
+    one_line(&path.to_string_lossy())
 }
 
 #[cfg(test)]

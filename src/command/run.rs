@@ -2,7 +2,9 @@
 
 #[cfg(feature = "local")]
 mod locally;
+mod signals;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
@@ -10,19 +12,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
-use crate::config::{Config, LoadError, STATE_DIR_DEFAULT};
+use crate::config::{Config, Flow, STATE_DIR_DEFAULT};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
-use crate::sender::kinesis::{Access, Stream};
+use crate::sender::kinesis::{Access, Service, Stream};
 use crate::tailer::Mode;
 
 /// What the command line says.
@@ -87,7 +89,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what matters to an operator.
 fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
-    let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kinetail=info"));
+    let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("error,kinetail=info"));
     let is_terminal = io::stderr().is_terminal();
     // Where the log goes there may be no room left: the subscriber's own complaint would panic.
     let subscriber = tracing_subscriber::fmt().log_internal_errors(false);
@@ -103,15 +105,10 @@ fn complain(text: &str, code: u8) -> u8 {
 
 /// Loads the configuration, or says what is wrong with it; then the exit code.
 fn load(path: &Path) -> Result<Config, u8> {
-    Config::load(path).map_err(|error| match error {
-        LoadError::Mistaken(mistakes) => {
-            // As above.
-            let _ = io::stderr().write_all(mistakes.render(io::stderr().is_terminal()).as_bytes());
-            exit::CONFIG
-        }
-        LoadError::Unreadable { path, source } => {
-            complain(&format!("cannot read the configuration {}: {source}", path.display()), exit::CONFIG)
-        }
+    Config::load(path).map_err(|error| {
+        // As above.
+        let _ = io::stderr().write_all(error.render(io::stderr().is_terminal()).as_bytes());
+        exit::CONFIG
     })
 }
 
@@ -143,6 +140,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         reading: Reading::OwnThreads,
     };
     let (stop, stopped) = watch::channel(false);
+    let first_signal = Cell::new(TERM);
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -150,12 +148,13 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
             return exit::OSERR;
         }
     };
-    let stream_of = |flow: &crate::config::Flow| Stream::new(flow.kinesis.stream.clone(), access.clone());
+    let service = Arc::new(Service::new(access));
+    let stream_of = |flow: &Flow| Stream::new(flow.kinesis.stream.clone(), Arc::clone(&service));
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;
-        ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, *stop.borrow()),
-        signal = signals.stop_then_abort(&stop) => {
+        ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, first_signal.get()),
+        signal = signals.stop_then_abort(&stop, &first_signal) => {
             tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
             exit::SIGNAL + signal
         }
@@ -163,19 +162,26 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
     }
 }
 
-fn exit_code(ended: io::Result<Ending>, mode: Mode, was_stopped: bool) -> u8 {
+/// `signal` is the one that told it to stop, if one did.
+fn exit_code(ended: io::Result<Ending>, mode: Mode, signal: u8) -> u8 {
     match ended {
-        Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
-        Ok(Ending::TimedOut) => {
-            tracing::warn!("kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start");
+        Ok(Ending::Complete) => {
+            tracing::info!("kinetail ends: everything that was there is delivered and committed");
+            return exit::OK;
         }
+        Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
+        Ok(Ending::TimedOut { uncertain_record_count }) => tracing::warn!(
+            uncertain_record_count,
+            "kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start, and \
+             records that were on their way may be there twice"
+        ),
         Err(error) => {
             tracing::error!(%error, "kinetail cannot start");
             return exit::OSERR;
         }
     }
     // A script that asked for everything must learn that it did not get it.
-    if mode == Mode::Once && was_stopped { exit::SIGNAL + TERM } else { exit::OK }
+    if mode == Mode::Once { exit::SIGNAL + signal } else { exit::OK }
 }
 
 /// Answers at `address`, if there is one and it can be had.
@@ -199,33 +205,4 @@ fn random_bytes<const COUNT: usize>() -> [u8; COUNT] {
         fastrand::fill(&mut bytes);
     }
     bytes
-}
-
-const INT: u8 = 2;
-const TERM: u8 = 15;
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => INT,
-            _ = self.terminate.recv() => TERM,
-        }
-    }
-
-    /// Tells `stop` at the first signal, and returns the number of the second.
-    async fn stop_then_abort(mut self, stop: &watch::Sender<bool>) -> u8 {
-        self.next().await;
-        tracing::info!("stopping: what was read is being delivered; a second signal aborts");
-        stop.send_replace(true);
-        self.next().await
-    }
 }

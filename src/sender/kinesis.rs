@@ -4,6 +4,7 @@
 //! off, so that no attempt is invisible.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -22,7 +23,7 @@ use tokio::sync::OnceCell;
 use super::Destination;
 use super::outcome::{self, Failure, RecordResult, Verdict};
 use crate::collector::Entry;
-use crate::limits::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT};
+use crate::limits::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT, MESSAGE_CHARS_MAX};
 
 /// Where the service is, and as whom to speak to it.
 #[derive(Clone, Debug, Default)]
@@ -35,24 +36,36 @@ pub struct Access {
     pub credentials: Option<Credentials>,
 }
 
-/// A stream.
-pub struct Stream {
-    name: String,
+/// The service, of which all streams share the client: its credentials and its connections.
+pub struct Service {
     access: Access,
     /// Made at the first attempt at which there is a region, so that one that comes late is enough.
     client: OnceCell<Client>,
 }
 
+/// A stream.
+pub struct Stream {
+    name: String,
+    service: Arc<Service>,
+}
+
+impl Service {
+    /// The service that `access` leads to; nothing is looked up before the first attempt.
+    pub fn new(access: Access) -> Self {
+        Self { access, client: OnceCell::new() }
+    }
+}
+
 impl Stream {
-    /// The stream `name`; nothing is looked up before the first attempt.
-    pub fn new(name: String, access: Access) -> Self {
-        Self { name, access, client: OnceCell::new() }
+    /// The stream `name`.
+    pub fn new(name: String, service: Arc<Service>) -> Self {
+        Self { name, service }
     }
 }
 
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
-        let client = self.client.get_or_try_init(|| connect(&self.access)).await?;
+        let client = self.service.client.get_or_try_init(|| connect(&self.service.access)).await?;
         let mut records = Vec::with_capacity(entries.len());
         for entry in entries {
             let record = PutRecordsRequestEntry::builder()
@@ -69,12 +82,12 @@ impl Destination for Stream {
         }
         match client.put_records().stream_name(&self.name).set_records(Some(records)).send().await {
             Ok(output) => Ok(results(output)),
-            Err(error) => Err(failure(&error, &self.endpoint(client))),
+            Err(error) => Err(failure(&error, &self.service.endpoint(client))),
         }
     }
 }
 
-impl Stream {
+impl Service {
     /// Where `client` looks for the service, for people.
     fn endpoint(&self, client: &Client) -> String {
         match (&self.access.endpoint, client.config().region()) {
@@ -133,11 +146,12 @@ fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
 fn failure(error: &SdkError<PutRecordsError>, endpoint: &str) -> Failure {
     let (verdict, code) = match error {
         SdkError::ServiceError(service) => {
-            let code = service.err().code().unwrap_or("Unknown").to_owned();
-            let message = service.err().message().unwrap_or("no message").to_owned();
-            return Failure { verdict: outcome::of_request(&code, service.raw().status().as_u16()), code, message };
+            let status = service.raw().status().as_u16();
+            let Some(code) = service.err().code() else { return not_of_the_service(status, endpoint) };
+            let message = shortened(service.err().message().unwrap_or("no message"));
+            return Failure { verdict: outcome::of_request(code, status), code: code.to_owned(), message };
         }
-        SdkError::ResponseError(_) => (Verdict::Uncertain, "ResponseError"),
+        SdkError::ResponseError(response) => return not_of_the_service(response.raw().status().as_u16(), endpoint),
         SdkError::TimeoutError(_) => (Verdict::Uncertain, Failure::TIMEOUT),
         _ if caused_by::<aws_credential_types::provider::error::CredentialsError>(error).is_some() => {
             (Verdict::Pause, "Credentials")
@@ -147,7 +161,22 @@ fn failure(error: &SdkError<PutRecordsError>, endpoint: &str) -> Failure {
         // Not even made into a request.
         _ => (Verdict::Pause, "Client"),
     };
-    Failure { verdict, code: code.to_owned(), message: format!("{endpoint}: {}", causes(error)) }
+    Failure { verdict, code: code.to_owned(), message: format!("{endpoint}: {}", shortened(&causes(error))) }
+}
+
+/// An answer without an error of the service in it, or without anything that can be read.
+fn not_of_the_service(status: u16, endpoint: &str) -> Failure {
+    let code = format!("Http{status}");
+    let message = format!("{endpoint}: HTTP status {status}, and not an answer of Kinesis; is there a proxy in between?");
+    Failure { verdict: outcome::of_request(&code, status), code, message }
+}
+
+/// What comes from outside goes into log and health at a bounded length.
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{} …", &message[..end]),
+        None => message.to_owned(),
+    }
 }
 
 /// What went wrong and why, from the outside in; the SDK's own way of saying it is for its developers.

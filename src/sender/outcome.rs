@@ -92,7 +92,7 @@ pub fn of_request(code: &str, status: u16) -> Verdict {
         "ServiceUnavailable" | "ServiceUnavailableException" | "InternalFailure" | "InternalFailureException" => {
             Verdict::Uncertain
         }
-        // The stream is being created or updated.
+        // The stream is not active yet.
         "ResourceInUseException" => Verdict::Retry,
         // Too large, or something about one of the records.
         "InvalidArgumentException" | "ValidationException" | "SerializationException" | "RequestEntityTooLarge" => Verdict::Split,

@@ -244,7 +244,7 @@ impl World {
         let ended = loop {
             if mode == Mode::Once {
                 let ended = timeout(Duration::from_secs(3_600), &mut agent).await.expect("all is delivered within an hour");
-                assert_eq!(ended.unwrap(), Ending::Drained);
+                assert_eq!(ended.unwrap(), Ending::Complete);
                 break Ended::Drained;
             }
             self.now = begun_at + begun.elapsed();
@@ -269,7 +269,10 @@ impl World {
                     stop.send_replace(true);
                     let longest = config.agent.drain_timeout + Duration::from_millis(10);
                     let ended = timeout(longest, &mut agent).await.expect("the agent ends when the drain timeout is over");
-                    break if ended.unwrap() == Ending::Drained { Ended::Drained } else { Ended::TimedOut };
+                    break match ended.unwrap() {
+                        Ending::Complete | Ending::Drained => Ended::Drained,
+                        Ending::TimedOut { .. } => Ended::TimedOut,
+                    };
                 }
                 Action::Abort => {
                     self.now = begun_at + begun.elapsed();

@@ -1,13 +1,12 @@
 //! `kinetail run --local`: the same agent, shipping into a Kinesis in its own process.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{Options, complain, exit, log_to, ship};
+use super::{Options, complain, exit, log_to, ship, with_causes};
 use crate::config::Config;
 use crate::limits::REQUEST_BYTES_DEFAULT;
 use crate::local::{Local, REGION, Route, Screen, credentials};
@@ -31,8 +30,7 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
     let local = match Local::start(routes, Arc::clone(&metrics), screen).await {
         Ok(local) => local,
         Err(error) => {
-            let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-            return complain(&format!("{error}{cause}"), exit::OSERR);
+            return complain(&with_causes(&error), exit::OSERR);
         }
     };
     let access =
