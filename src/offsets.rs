@@ -17,6 +17,8 @@ use crate::span::FileKey;
 
 /// First byte of every value; a store of a later version is refused rather than misread.
 const VALUE_VERSION: u8 = 1;
+/// What sled calls its file.
+const SLED_FILE: &str = "db";
 const FILES_TREE: &str = "files";
 const FLOWS_TREE: &str = "flows";
 const LOCK_FILE: &str = "lock";
@@ -34,6 +36,9 @@ pub struct Offsets {
 
 /// sled, open. After its first error of the disk it fails for ever: only opening it again mends that.
 struct Store {
+    /// Sled's own file, to flush it: on Linux sled itself only asks for the pages to be written, not for the disk's
+    /// cache to be flushed nor for the file's length to be kept.
+    log: File,
     db: sled::Db,
     files: sled::Tree,
     flows: sled::Tree,
@@ -215,7 +220,8 @@ impl Store {
             .map_err(into_io)?;
         let files = db.open_tree(FILES_TREE).map_err(into_io)?;
         let flows = db.open_tree(FLOWS_TREE).map_err(into_io)?;
-        Ok(Self { db, files, flows })
+        let log = File::open(state_dir.join(STORE_FOLDER).join(SLED_FILE))?;
+        Ok(Self { log, db, files, flows })
     }
 
     fn commit(&self, batch: sled::Batch, started_flows: &[String]) -> io::Result<()> {
@@ -225,7 +231,7 @@ impl Store {
             self.flows.insert(flow, &[VALUE_VERSION]).map_err(into_io)?;
         }
         self.db.flush().map_err(into_io)?;
-        Ok(())
+        self.log.sync_data()
     }
 }
 

@@ -192,7 +192,7 @@ impl Tailer {
         }
         loop {
             match self.next_turn().await {
-                Turn::Nothing => break,
+                Turn::Nothing => return self.problems.conclude(),
                 Turn::Blocked => self.room().await,
                 Turn::Read | Turn::AtEnd => tokio::task::yield_now().await,
             }

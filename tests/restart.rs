@@ -145,9 +145,9 @@ fn a_second_signal_aborts() {
     agent.wait_health(503);
     agent.terminate();
     agent.wait_for_log("signal");
-    agent.terminate();
-    let ended = agent.wait();
-    assert_ne!(ended.code, Some(0), "it claims to have delivered:\n{}", ended.stderr);
+    let ended = agent.abort();
+    assert_eq!(ended.code, Some(128 + 15), "{}", ended.stderr);
+    assert!(ended.stderr.contains("aborted"), "it did not drain:\n{}", ended.stderr);
 
     kinesis.bring_up();
     place.ship_once();

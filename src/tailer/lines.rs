@@ -68,14 +68,16 @@ impl Splitter {
         while pieces.consumed < bytes.len() && pieces.lines.len() < PIECE_LINES_MAX {
             let start = pieces.consumed;
             let rest = &bytes[start..];
-            let newline = memchr::memchr(b'\n', rest);
             if self.discarding {
+                let newline = memchr::memchr(b'\n', rest);
                 let length = newline.map_or(rest.len(), |at| at + 1);
                 self.discarding = newline.is_none();
                 push_too_long(&mut pieces, start..start + length);
                 continue;
             }
-            let (text_length, whole_length) = match newline {
+            // No further than needed: many pieces of one long line would each search all of it.
+            let decisive = &rest[..rest.len().min(self.undecided_bytes_max() + 1)];
+            let (text_length, whole_length) = match memchr::memchr(b'\n', decisive) {
                 Some(at) => (self.text_length(&rest[..at]), at + 1),
                 None if rest.len() > self.undecided_bytes_max() || end => (rest.len(), rest.len()),
                 None => break,

@@ -30,6 +30,14 @@ impl Problems {
         }
     }
 
+    /// Everything else was read.
+    pub(super) fn conclude(&self) {
+        let count = self.told.len();
+        if count > 0 {
+            tracing::warn!(flow = self.metrics.name, count, "paths that match could not be read; they are named above");
+        }
+    }
+
     /// Tells a problem in any case, and counts it.
     pub(super) fn tell(&self, problem: &Problem) {
         self.metrics.file_problem(problem.reason);

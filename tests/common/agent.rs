@@ -166,10 +166,20 @@ impl Agent {
     }
 
     /// Waits until it ends by itself.
-    pub(crate) fn wait(mut self) -> Ended {
+    pub(crate) fn wait(self) -> Ended {
+        self.wait_and(|_| {})
+    }
+
+    /// Tells it to stop, as somebody who has lost patience, until it does.
+    pub(crate) fn abort(self) -> Ended {
+        self.wait_and(|child| kill_process(child, Signal::TERM).unwrap())
+    }
+
+    fn wait_and(mut self, nudge: impl Fn(Pid)) -> Ended {
         let mut status = None;
         let (child, stderr) = (&mut self.child, &self.stderr);
         let ended = || {
+            nudge(Pid::from_child(child));
             status = child.try_wait().unwrap();
             status.is_some()
         };
