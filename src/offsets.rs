@@ -22,6 +22,8 @@ const SLED_FILE: &str = "db";
 const FILES_TREE: &str = "files";
 const FLOWS_TREE: &str = "flows";
 const LOCK_FILE: &str = "lock";
+/// There since the first commit: sled takes a file that it cannot make sense of for a new one.
+const MARK_FILE: &str = "written";
 const STORE_FOLDER: &str = "offsets";
 const PROBE_FILE: &str = "probe";
 
@@ -145,6 +147,10 @@ impl Offsets {
             std::fs::TryLockError::Error(error) => unreadable(error),
         })?;
         let store = Store::open(state_dir).map_err(unreadable)?;
+        if state_dir.join(MARK_FILE).exists() && store.flows.is_empty() && store.files.is_empty() {
+            let what = "there is nothing in it, though it was written before".to_owned();
+            return Err(OpenError::Malformed(state_dir.to_owned(), what));
+        }
         Ok(Self { state_dir: state_dir.to_owned(), store: Mutex::new(Some(store)), _lock: lock })
     }
 
@@ -177,12 +183,17 @@ impl Offsets {
             batch.insert(&key.0.to_be_bytes(), encode(row)?);
         }
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let committed = self.opened(&mut store)?.commit(batch, &changes.started_flows);
+        let committed = self.opened(&mut store)?.commit(batch, &changes.started_flows).and_then(|()| self.mark());
         if committed.is_err() {
             // After an error sled closes without touching the disk again; else it would panic if it failed to.
             *store = None;
         }
         committed
+    }
+
+    fn mark(&self) -> io::Result<()> {
+        let path = self.state_dir.join(MARK_FILE);
+        if path.exists() { Ok(()) } else { File::create(path)?.sync_all() }
     }
 
     /// The open store, which is opened again after a failure, once there is a disk to write to: opening sled on one
@@ -299,6 +310,18 @@ mod tests {
         let Err(error) = Offsets::open(folder.path()) else { panic!("opened twice") };
         assert!(matches!(error, OpenError::InUse(_)));
         assert!(error.to_string().contains("in use by another kinetail"), "{error}");
+    }
+
+    /// Sled opens a damaged file as an empty one; to go on with that would send everything again, or skip lines.
+    #[test]
+    fn a_store_that_has_lost_everything_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Offsets::open(folder.path()).unwrap();
+        store.commit(&Changes { rows: vec![(FileKey(1), row(5))], ..Changes::default() }).unwrap();
+        drop(store);
+        std::fs::remove_dir_all(folder.path().join(STORE_FOLDER)).unwrap();
+        let Err(error) = Offsets::open(folder.path()) else { panic!("opened") };
+        assert!(error.to_string().contains("nothing in it, though it was written before"), "{error}");
     }
 
     #[test]
