@@ -1,5 +1,6 @@
 //! The composition root: every arrow of the drawing is one line, and the order in which everything ends.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::config::{Config, Flow};
 use crate::discovery::{Globs, Hints, Watch};
 use crate::health::Health;
 use crate::limits::{
-    CHUNKS_WAITING, EVENTS_WAITING, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING, SUMMARY_INTERVAL,
+    CHUNKS_WAITING, EVENTS_WAITING, LAST_COMMIT_TIMEOUT, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
+    SUMMARY_INTERVAL,
 };
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Row};
@@ -31,6 +33,8 @@ pub struct Setting {
     pub store: Arc<Offsets>,
     /// The rows that were in it.
     pub rows: Vec<(FileKey, Row)>,
+    /// The flows that have started before.
+    pub started_flows: BTreeSet<String>,
     /// What counts.
     pub metrics: Arc<Metrics>,
     /// What tells whether flows deliver.
@@ -66,6 +70,8 @@ pub enum Ending {
         /// Records that were sent, and nobody knows whether they were stored.
         uncertain_record_count: u64,
     },
+    /// The last offsets could not be written: what was delivered since the last commit will be sent again.
+    NotCommitted,
 }
 
 /// Runs all flows until `stop` is true, or, with [`Mode::Once`], until everything is settled.
@@ -78,7 +84,6 @@ pub async fn run<D: Destination>(
     mut stop: watch::Receiver<bool>,
     destination_of: impl Fn(&Flow) -> D,
 ) -> io::Result<Ending> {
-    let started_flows = setting.store.started_flows()?;
     let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len().max(1);
     let mut random = fastrand::Rng::with_seed(setting.seed);
     let (events, events_out) = mpsc::channel(EVENTS_WAITING);
@@ -111,7 +116,7 @@ pub async fn run<D: Destination>(
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,
             watch: (setting.reading == Reading::OwnThreads).then(|| Watch::new(&hints)),
             hints,
-            is_first_start: !started_flows.contains(&flow.name),
+            is_first_start: !setting.started_flows.contains(&flow.name),
             rows: setting.rows.iter().filter(|(_, row)| row.flow == flow.name).cloned().collect(),
             flow,
             chunks,
@@ -151,11 +156,9 @@ pub async fn run<D: Destination>(
     };
     // It is told, because a tailer that hangs in a system call keeps its sender of events open.
     let _ = end.send(());
-    if let Err(error) = checkpointer.await {
-        tracing::error!(%error, "the last offsets were not committed");
-    }
+    let is_committed = tokio::time::timeout(LAST_COMMIT_TIMEOUT, checkpointer).await;
     summary.abort();
-    Ok(ending)
+    Ok(if matches!(is_committed, Ok(Ok(true))) { ending } else { Ending::NotCommitted })
 }
 
 /// Waits for the stages to end, each after the one before it; after `stop` not longer than `timeout`, then false.

@@ -111,8 +111,9 @@ impl Checkpointer {
     }
 
     /// Works until `end`, then takes what has been reported by then, and commits for the last time. The senders of
-    /// `events` may live on: a tailer that hangs in a system call keeps its own.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut end: oneshot::Receiver<()>) {
+    /// `events` may live on: a tailer that hangs in a system call keeps its own. Returns whether everything that is
+    /// settled is on the disk.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut end: oneshot::Receiver<()>) -> bool {
         let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -129,6 +130,7 @@ impl Checkpointer {
             self.take(event);
         }
         self.commit().await;
+        self.commit_failing.get() == 0
     }
 
     fn take(&mut self, event: Event) {

@@ -122,6 +122,8 @@ pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
 
 /// How often settled offsets are committed and flushed to the disk.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an ending waits for the last commit; a disk that hangs longer costs lines sent twice.
+pub const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// What must fit on the disk before the offset store is opened again after a failure: a segment of sled's.

@@ -146,11 +146,10 @@ impl Offsets {
             std::fs::TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
             std::fs::TryLockError::Error(error) => unreadable(error),
         })?;
-        let store = Store::open(state_dir).map_err(unreadable)?;
-        if state_dir.join(MARK_FILE).exists() && store.flows.is_empty() && store.files.is_empty() {
-            let what = "there is nothing in it, though it was written before".to_owned();
-            return Err(OpenError::Malformed(state_dir.to_owned(), what));
-        }
+        let store = Store::open(state_dir).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => OpenError::Malformed(state_dir.to_owned(), error.to_string()),
+            _ => unreadable(error),
+        })?;
         Ok(Self { state_dir: state_dir.to_owned(), store: Mutex::new(Some(store)), _lock: lock })
     }
 
@@ -166,10 +165,12 @@ impl Offsets {
     }
 
     /// The flows that have looked at their files before, so that those there now are not there at a first start.
-    pub fn started_flows(&self) -> io::Result<BTreeSet<String>> {
+    pub fn started_flows(&self) -> Result<BTreeSet<String>, OpenError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = self.opened(&mut store)?.flows.iter().keys();
-        names.map(|name| Ok(String::from_utf8_lossy(&name.map_err(into_io)?).into_owned())).collect()
+        let unreadable = |error| OpenError::Unreadable(self.state_dir.clone(), error);
+        let names = self.opened(&mut store).map_err(unreadable)?.flows.iter().keys();
+        let name = |name: sled::Result<sled::IVec>| Ok(String::from_utf8_lossy(&name?).into_owned());
+        names.map(name).collect::<sled::Result<_>>().map_err(|error| unreadable(into_io(error)))
     }
 
     /// Writes the rows and removes rows, all or nothing, and returns when that is on the disk. After a failure it is
@@ -232,6 +233,10 @@ impl Store {
         let files = db.open_tree(FILES_TREE).map_err(into_io)?;
         let flows = db.open_tree(FLOWS_TREE).map_err(into_io)?;
         let log = File::open(state_dir.join(STORE_FOLDER).join(SLED_FILE))?;
+        if state_dir.join(MARK_FILE).exists() && flows.is_empty() && files.is_empty() {
+            let what = "there is nothing in it, though it was written before";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         Ok(Self { log, db, files, flows })
     }
 
@@ -288,6 +293,18 @@ mod tests {
         }
     }
 
+    /// Opens a store that was just closed: within one process sled's threads may hold its file for a moment longer.
+    fn opened_again(folder: &Path) -> Offsets {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            match Offsets::open(folder) {
+                Ok(store) => return store,
+                Err(error) => assert!(std::time::Instant::now() < deadline, "{error}: {:?}", std::error::Error::source(&error)),
+            }
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn what_was_committed_is_there_after_opening_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -298,7 +315,7 @@ mod tests {
         let (rows, removed) = (vec![(FileKey(1), row(7))], vec![FileKey(2)]);
         store.commit(&Changes { rows, removed, ..Changes::default() }).unwrap();
         drop(store);
-        let store = Offsets::open(folder.path()).unwrap();
+        let store = opened_again(folder.path());
         assert_eq!(store.load().unwrap(), [(FileKey(1), row(7))]);
         assert_eq!(store.started_flows().unwrap(), ["access".to_owned()].into());
     }

@@ -174,7 +174,7 @@ impl Packer {
             .await;
             return;
         }
-        if let Some(full) = self.aggregates.push(partition_key, data, span, &mut self.tokens) {
+        for full in self.aggregates.push(partition_key, data, span, &mut self.tokens) {
             self.collect(full).await;
         }
     }

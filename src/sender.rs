@@ -24,7 +24,9 @@ use self::outcome::{Failure, RecordResult, Verdict};
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::health::FlowReporter;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT};
+use crate::limits::{
+    BACKOFF_MAX, BACKOFF_MIN, KIB, REFUSED_RETRY_INTERVAL, REQUEST_BYTES_DEFAULT, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT,
+};
 use crate::metrics::FlowMetrics;
 use crate::settlement::{Outcome, Settled};
 use crate::span::Spans;
@@ -38,11 +40,9 @@ pub trait Destination: Send + Sync + 'static {
 /// The task.
 pub struct Sender<D> {
     destination: Arc<D>,
-    /// Most bytes of the entries of one request; less than `room_max` after one that was too large.
+    /// Most bytes of the entries of one request; less than `room_max` after one that was not answered in time.
     room: usize,
     room_max: usize,
-    /// By which part of it `room` grows with each request that is delivered.
-    room_growth: usize,
     events: mpsc::Sender<Event>,
     metrics: FlowMetrics,
     condition: Condition,
@@ -54,6 +54,8 @@ pub struct Sender<D> {
     in_flight_byte_count_max: usize,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
     waiting: VecDeque<Entry>,
+    /// Halves of requests that were refused, to be sent as they are, ahead of what is in `waiting`.
+    halves: VecDeque<Vec<Entry>>,
     /// Entries that the service refuses by themselves.
     refused: VecDeque<Entry>,
     /// When one of them is sent again.
@@ -83,11 +85,9 @@ struct Request {
 const FAILURES_UNTIL_PAUSED: u32 = 3;
 /// With part of a request delivered the flow is not paused: waits double no further than this often.
 const PARTIAL_FAILURES_MAX: u32 = 4;
-/// After a timeout the room of a request grows by this part with each that is delivered: slowly, because a step too
-/// far costs another one, and its records may be there twice.
-const ROOM_GROWTH_AFTER_TIMEOUT: usize = 64;
-/// After a refusal, which costs little, it doubles.
-const ROOM_GROWTH_AFTER_REFUSAL: usize = 1;
+/// After a timeout the room of a request grows by this part of it with each that is delivered: slowly, because a
+/// step too far costs another one, and its records may be there twice.
+const ROOM_GROWTH: usize = 64;
 
 impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
@@ -105,7 +105,6 @@ impl<D: Destination> Sender<D> {
             destination: Arc::new(destination),
             room: room_max,
             room_max,
-            room_growth: ROOM_GROWTH_AFTER_REFUSAL,
             events,
             condition: Condition::new(metrics.clone(), health),
             metrics,
@@ -115,6 +114,7 @@ impl<D: Destination> Sender<D> {
             in_flight_byte_count: 0,
             in_flight_byte_count_max,
             waiting: VecDeque::new(),
+            halves: VecDeque::new(),
             refused: VecDeque::new(),
             refused_retry_at: Instant::now(),
             wait_until: None,
@@ -126,9 +126,9 @@ impl<D: Destination> Sender<D> {
     /// Works until the packer has ended and everything is delivered.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Vec<Entry>>) {
         let mut is_ended = false;
-        while !(is_ended && self.waiting.is_empty() && self.refused.is_empty() && self.in_flight.is_empty()) {
-            while self.may_send() && !self.waiting.is_empty() {
-                self.send_waiting();
+        while !(is_ended && self.has_nothing_to_send() && self.refused.is_empty() && self.in_flight.is_empty()) {
+            while self.may_send() && !self.has_nothing_to_send() {
+                self.send_next();
             }
             let may_send = self.may_send();
             tokio::select! {
@@ -166,7 +166,14 @@ impl<D: Destination> Sender<D> {
         });
     }
 
-    fn send_waiting(&mut self) {
+    fn has_nothing_to_send(&self) -> bool {
+        self.halves.is_empty() && self.waiting.is_empty()
+    }
+
+    fn send_next(&mut self) {
+        if let Some(half) = self.halves.pop_front() {
+            return self.send(half, false);
+        }
         let mut request = Collector::with_room(self.room);
         while let Some(entry) = self.waiting.pop_front() {
             if let Err(entry) = request.try_push(entry) {
@@ -185,7 +192,7 @@ impl<D: Destination> Sender<D> {
     }
 
     async fn answered(&mut self, Answered { sent, answer }: Answered) {
-        self.in_flight_record_count -= sent.entries.len();
+        let record_count = sent.entries.len();
         self.in_flight_byte_count -= sent.byte_count;
         match answer {
             Ok(results) if results.len() == sent.entries.len() => self.by_record(sent, results).await,
@@ -195,6 +202,8 @@ impl<D: Destination> Sender<D> {
             }
             Err(failure) => self.request_failed(sent, &failure),
         }
+        // What was delivered is reported by now.
+        self.in_flight_record_count -= record_count;
     }
 
     async fn by_record(&mut self, sent: Request, results: Vec<RecordResult>) {
@@ -229,7 +238,11 @@ impl<D: Destination> Sender<D> {
             return;
         };
         self.metrics.request("partial");
-        self.send_again(failed);
+        if sent.is_of_refused {
+            self.keep_apart(failed);
+        } else {
+            self.send_again(failed);
+        }
         if some_delivered {
             self.failure_count = self.failure_count.min(PARTIAL_FAILURES_MAX - 1);
         }
@@ -246,7 +259,7 @@ impl<D: Destination> Sender<D> {
     }
 
     fn request_failed(&mut self, sent: Request, failure: &Failure) {
-        let Request { entries, byte_count, is_of_refused } = sent;
+        let Request { mut entries, byte_count, is_of_refused } = sent;
         self.metrics.request(&failure.code);
         self.metrics.failed_records(&failure.code, entries.len() as u64);
         if failure.verdict == Verdict::Uncertain {
@@ -258,23 +271,29 @@ impl<D: Destination> Sender<D> {
             message = failure.message,
             "a request failed, sending it again"
         );
-        let is_refused = failure.verdict == Verdict::Split && entries.len() == 1;
-        if is_refused {
-            self.condition.refused(failure);
-        } else if failure.asks_for_smaller_requests() {
-            self.room = self.room.min(byte_count / 2);
-            let is_refusal = failure.verdict == Verdict::Split;
-            self.room_growth = if is_refusal { ROOM_GROWTH_AFTER_REFUSAL } else { ROOM_GROWTH_AFTER_TIMEOUT };
-        }
-        if is_refused || is_of_refused {
-            self.refused.extend(entries);
-            self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
-        } else {
-            self.send_again(entries);
-        }
-        if is_refused && is_of_refused {
-            // As expected; nothing is to be learned from it about the others.
-            return;
+        let is_single = entries.len() == 1;
+        match failure.verdict {
+            Verdict::Split if is_single => {
+                self.condition.refused(failure);
+                self.keep_apart(entries);
+                if is_of_refused {
+                    // As expected; nothing is to be learned from it about the others.
+                    return;
+                }
+            }
+            Verdict::Split => {
+                self.respect_the_region(byte_count);
+                let second = entries.split_off(entries.len() / 2);
+                self.halves.push_front(second);
+                self.halves.push_front(entries);
+            }
+            _ if is_of_refused => self.keep_apart(entries),
+            _ => {
+                if failure.code == Failure::TIMEOUT && !is_single {
+                    self.room = self.room.min(byte_count / 2);
+                }
+                self.send_again(entries);
+            }
         }
         self.back_off();
         // A timeout is long enough to be told the first time.
@@ -283,6 +302,22 @@ impl<D: Destination> Sender<D> {
         } else {
             self.pause_if_fruitless(failure);
         }
+    }
+
+    /// A request above the limit that every region has was refused: this one may have no other.
+    fn respect_the_region(&mut self, byte_count: usize) {
+        if byte_count > REQUEST_BYTES_DEFAULT {
+            self.room_max = REQUEST_BYTES_DEFAULT - REQUEST_MARGIN_BYTES;
+            self.room = self.room.min(self.room_max);
+        }
+    }
+
+    /// Entries that are refused by themselves are tried again rarely, one at a time.
+    fn keep_apart(&mut self, entries: Vec<Entry>) {
+        if self.refused.is_empty() {
+            self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
+        }
+        self.refused.extend(entries);
     }
 
     /// Puts entries in front of those that wait, in their order.
@@ -312,8 +347,8 @@ impl<D: Destination> Sender<D> {
 
     fn delivering(&mut self, byte_count: usize, is_of_refused: bool) {
         self.fruitless_count = 0;
-        self.room = self.room.max(byte_count);
-        self.room = (self.room + self.room / self.room_growth).min(self.room_max);
+        let room = self.room.max(byte_count);
+        self.room = (room + (room / ROOM_GROWTH).max(KIB)).min(self.room_max);
         self.condition.delivering();
         if is_of_refused {
             // What was wrong with the others may be mended too.
@@ -343,7 +378,7 @@ mod tests {
 
     use super::*;
     use crate::health::Health;
-    use crate::limits::{MIB, REQUEST_BYTES_DEFAULT};
+    use crate::limits::MIB;
     use crate::metrics::Metrics;
     use crate::span::{FileKey, Span};
 
@@ -453,6 +488,22 @@ mod tests {
         assert!(running.health.flows()[0].paused.is_none());
         assert_eq!(running.metrics.possibly_doubled_records.get(), 0);
         drop(running.events);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_record_gets_alone_while_the_flow_is_busy() {
+        let running = run(ServiceState { bytes_in_time: usize::MAX, poisoned: Some("0123"), ..ServiceState::default() });
+        running.requests.send(entries(500, 200)).await.unwrap();
+        for _ in 0..200 {
+            let mut others = entries(500, 200);
+            others.remove(123);
+            running.requests.send(others).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let state = running.service.0.lock().unwrap();
+        assert_eq!(state.delivered.len(), 499 * 201);
+        let failed_count = state.requests.iter().filter(|(_, is_well)| !is_well).count();
+        assert!(failed_count < 20, "{failed_count} requests failed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,6 +75,11 @@ impl Settlement {
         self.watermark
     }
 
+    /// The end of the last byte that is settled.
+    pub fn end(&self) -> u64 {
+        self.above.last_key_value().map_or(self.watermark, |(_, end)| *end)
+    }
+
     /// The settled ranges above the watermark, in order, as (start, end).
     pub fn above(&self) -> impl ExactSizeIterator<Item = (u64, u64)> + '_ {
         self.above.iter().map(|(start, end)| (*start, *end))

@@ -277,17 +277,23 @@ impl Tailer {
             if !self.parts.budget.has_room_for(READ_BYTES) {
                 return Ok(Turn::Blocked);
             }
-            let is_let_go = tailed.gone_since.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
-            let look = tailed.file.look(&mut self.buffer, tailed.finish.is_some() || is_let_go)?;
+            let byte_count_before = tailed.file.byte_count();
+            let mut look = tailed.file.look(&mut self.buffer, tailed.finish.is_some())?;
             if std::mem::take(&mut tailed.is_failing) {
                 tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file can be read again");
+            }
+            let has_grown = matches!(look, Look::Piece(..)) || tailed.file.byte_count() > byte_count_before;
+            if has_grown && tailed.gone_since.is_some() {
+                tailed.gone_since = Some(Instant::now());
+            }
+            let is_let_go = tailed.gone_since.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
+            if is_let_go && matches!(look, Look::Waiting) {
+                // Its unfinished last line will not be finished.
+                look = tailed.file.look(&mut self.buffer, true)?;
             }
             match look {
                 Look::Piece(offset, pieces) => {
                     read_byte_count += pieces.consumed;
-                    if !is_let_go && tailed.gone_since.is_some() {
-                        tailed.gone_since = Some(Instant::now());
-                    }
                     if !pieces.too_long.is_empty() && !std::mem::replace(&mut tailed.has_told_too_long, true) {
                         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
                         let rule = self.parts.flow.line;
@@ -323,7 +329,7 @@ impl Tailer {
     fn read_failed(&mut self, inode: Inode, error: &io::Error) {
         let Some(tailed) = self.files.get_mut(&inode) else { return };
         if !std::mem::replace(&mut tailed.is_failing, true) {
-            self.problems.tell(&problem_of(&tailed.file.path, error));
+            self.problems.add(problem_of(&tailed.file.path, error));
         }
     }
 

@@ -113,8 +113,8 @@ fn load(path: &Path) -> Result<Config, u8> {
 }
 
 async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Access, metrics: Arc<Metrics>) -> u8 {
-    let opened = Offsets::open(state_dir).and_then(|store| Ok((store.load()?, store)));
-    let (rows, store) = match opened {
+    let opened = Offsets::open(state_dir).and_then(|store| Ok((store.load()?, store.started_flows()?, store)));
+    let (rows, started_flows, store) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!("{}", with_causes(&error));
@@ -132,6 +132,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
     let setting = Setting {
         store,
         rows,
+        started_flows,
         metrics,
         health,
         mode,
@@ -166,7 +167,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
 fn exit_code(ended: io::Result<Ending>, mode: Mode, signal: u8) -> u8 {
     match ended {
         Ok(Ending::Complete) => {
-            tracing::info!("kinetail ends: everything that was there is delivered and committed");
+            tracing::info!("kinetail ends: everything that could be read is delivered and committed");
             return exit::OK;
         }
         Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
@@ -175,6 +176,12 @@ fn exit_code(ended: io::Result<Ending>, mode: Mode, signal: u8) -> u8 {
             "kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start, and \
              records that were on their way may be there twice"
         ),
+        Ok(Ending::NotCommitted) => {
+            tracing::error!(
+                "kinetail ends: the last offsets were not committed; what was delivered since is sent again at the next start"
+            );
+            return exit::IOERR;
+        }
         Err(error) => {
             tracing::error!(%error, "kinetail cannot start");
             return exit::OSERR;

@@ -34,16 +34,17 @@ impl Aggregates {
         Self { filling: (0..range_count).map(|_| None).collect(), hash_key, last_without_key: 0 }
     }
 
-    /// Adds a record. Returns an aggregate in which there was no room for it, to be sent.
+    /// Adds a record. Returns the aggregates in which there was no room for it, to be sent: for a record that may go
+    /// anywhere there may be several.
     pub(super) fn push(
         &mut self,
         partition_key: Option<&str>,
         data: &[u8],
         span: Span,
         tokens: &mut DeliveryTokens,
-    ) -> Option<Entry> {
-        let mut full = None;
-        // Twice at most: an aggregate that has just begun takes any record.
+    ) -> Vec<Entry> {
+        let mut full = Vec::new();
+        // An aggregate that has just begun takes any record.
         loop {
             let index = match partition_key {
                 Some(key) => self.range_of(hash_of(key)),
@@ -57,7 +58,7 @@ impl Aggregates {
                 self.filling[index] = Some(filling);
                 return full;
             }
-            full = Some(filling.finish());
+            full.push(filling.finish());
         }
     }
 
@@ -123,6 +124,23 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::span::FileKey;
+
+    /// A record without a key of its own that fits none of those that are filling leaves none of them behind.
+    #[test]
+    fn every_aggregate_that_is_full_is_given_back() {
+        let mut tokens = DeliveryTokens::new(1, 0, 1);
+        let mut aggregates = Aggregates::new(&PartitionKey::File, 1);
+        let span = |start| Span::new(FileKey(1), start, start + 1);
+        let almost_full = vec![b'x'; AGGREGATE_BYTES_TARGET - 1_000];
+        for number in 0..100 {
+            let given_back = aggregates.push(Some(&format!("key {number}")), &almost_full, span(number), &mut tokens);
+            assert!(given_back.len() <= 1);
+        }
+        let filling_count = aggregates.filling.iter().flatten().count();
+        let given_back = aggregates.push(None, &almost_full, span(100), &mut tokens);
+        assert_eq!(given_back.len() + aggregates.filling.iter().flatten().count(), filling_count + 1);
+    }
 
     #[test]
     fn golden_steps_reach_every_one_of_some_shards_soon() {

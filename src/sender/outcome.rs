@@ -58,12 +58,6 @@ impl Failure {
     /// `code` of an attempt that took longer than [`crate::limits::ATTEMPT_TIMEOUT`].
     pub const TIMEOUT: &str = "Timeout";
 
-    /// The same bytes in one request would fail again: they are more than the service takes, or than the network
-    /// carries in time, or one of the records is at fault.
-    pub fn asks_for_smaller_requests(&self) -> bool {
-        self.verdict == Verdict::Split || self.code == Self::TIMEOUT
-    }
-
     /// An answer that does not have a result for each record; some may have been stored.
     pub fn wrong_result_count(expected: usize, actual: usize) -> Self {
         let message = format!("the answer has {actual} results for {expected} records");

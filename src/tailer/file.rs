@@ -52,7 +52,7 @@ pub(super) struct TailedFile {
     settled_before: Settlement,
     /// Size when last looked at.
     byte_count: u64,
-    /// Greatest size seen in this life.
+    /// Greatest size seen by a look in this life.
     byte_count_max: u64,
 }
 
@@ -118,6 +118,7 @@ impl TailedFile {
     /// The file was truncated: a new life begins at its first byte. Returns what ended.
     pub(super) fn begin_again(&mut self, key: FileKey) -> io::Result<Ended> {
         let fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
+        let byte_count = self.handle.metadata()?.len();
         let unreachable_byte_count = self.byte_count_max.saturating_sub(self.position);
         let ended = Ended { key: self.key, read_until: self.position, unreachable_byte_count };
         self.key = key;
@@ -125,7 +126,8 @@ impl TailedFile {
         self.settled_before = Settlement::default();
         self.position = 0;
         self.scanned = 0;
-        self.byte_count_max = self.byte_count;
+        self.byte_count = byte_count;
+        self.byte_count_max = byte_count;
         self.splitter.resume_behind(b"");
         Ok(ended)
     }
@@ -140,16 +142,16 @@ impl TailedFile {
         self.byte_count
     }
 
-    /// Somebody else has looked.
+    /// A rescan has seen this size; whether of the same content, the next look tells.
     pub(super) fn saw(&mut self, byte_count: u64) {
         self.byte_count = byte_count;
-        self.byte_count_max = self.byte_count_max.max(byte_count);
     }
 
     /// The next piece, at most [`READ_BYTES`] unless a line is longer, read into `buffer`. With `finish` an
     /// unfinished last line is a line, when nothing else is left.
     pub(super) fn look(&mut self, buffer: &mut Vec<u8>, finish: bool) -> io::Result<Look> {
-        self.saw(self.handle.metadata()?.len());
+        self.byte_count = self.handle.metadata()?.len();
+        self.byte_count_max = self.byte_count_max.max(self.byte_count);
         if self.byte_count < self.position {
             return Ok(Look::Truncated);
         }

@@ -1,5 +1,6 @@
 //! Lives of files that could go on: those of the store, and those let go since.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -58,36 +59,30 @@ impl KnownLives {
     pub(super) fn claim(&self, inode: Inode, path: &Path, handle: &File) -> io::Result<Claim> {
         let mut claim = Claim::default();
         let byte_count = handle.metadata()?.len();
-        let mut candidates: Vec<&KnownLife> = self.of(inode, path).collect();
-        candidates.sort_by_key(|life| std::cmp::Reverse(life.fingerprint.byte_count));
+        let path = path.to_string_lossy();
+        let lives = self.0.get(&inode.inode).map_or(&[][..], Vec::as_slice);
+        // Device numbers may change with a reboot: then inode, path and a beginning that says something must do.
+        let may_go_on = |life: &&KnownLife| life.device == inode.device || life.path == path && life.fingerprint.byte_count > 0;
+        let mut candidates: Vec<&KnownLife> = lives.iter().filter(may_go_on).collect();
+        candidates.sort_by_key(|life| (Reverse(life.fingerprint.byte_count), life.path != path));
         for life in candidates {
             let beginning = fingerprint(handle, life.fingerprint.byte_count as usize)?;
-            let goes_on = beginning == life.fingerprint && life.settlement.watermark() <= byte_count;
+            let goes_on = beginning == life.fingerprint && life.settlement.end() <= byte_count;
             if goes_on && claim.life.is_none() {
                 claim.life = Some((life.key, life.settlement.clone()));
-            } else {
+            } else if life.path == path || !Path::new(&life.path).exists() {
                 claim.forgotten.push(life.key);
             }
         }
         Ok(claim)
     }
 
-    /// The lives that a claim has decided about are no longer there to claim.
-    pub(super) fn remove(&mut self, inode: Inode, path: &Path) {
-        let decided: Vec<FileKey> = self.of(inode, path).map(|life| life.key).collect();
+    /// What a claim has decided about is no longer there to claim.
+    pub(super) fn remove(&mut self, inode: Inode, decided: &Claim) {
+        let claimed = decided.life.as_ref().map(|(key, _)| *key);
         if let Some(lives) = self.0.get_mut(&inode.inode) {
-            lives.retain(|life| !decided.contains(&life.key));
+            lives.retain(|life| Some(life.key) != claimed && !decided.forgotten.contains(&life.key));
         }
-    }
-
-    /// Device numbers may change with a reboot: then inode, path and a beginning that says something must do.
-    fn of(&self, inode: Inode, path: &Path) -> impl Iterator<Item = &KnownLife> {
-        let lives = self.0.get(&inode.inode).map_or(&[][..], Vec::as_slice);
-        let is_known_device = lives.iter().any(|life| life.device == inode.device);
-        let path = path.to_string_lossy().into_owned();
-        lives.iter().filter(move |life| {
-            life.device == inode.device || !is_known_device && life.path == path && life.fingerprint.byte_count > 0
-        })
     }
 }
 
@@ -131,6 +126,9 @@ mod tests {
     fn after_a_reboot_that_renumbers_devices_the_path_must_do() {
         check("abcdef", |four| vec![life(1, 9, "/a.log", four, 3)], Some(1), &[]);
         check("abcdef", |four| vec![life(1, 9, "/b.log", four, 3)], None, &[]);
-        check("abcdef", |four| vec![life(1, 9, "/a.log", four, 3), life(2, 1, "/a.log", four, 4)], Some(2), &[]);
+        // Two disks have changed numbers, and another file had this inode on the other.
+        let here = env!("CARGO_MANIFEST_DIR");
+        let other = |four: Fingerprint| Fingerprint { hash: four.hash ^ 1, ..four };
+        check("abcdef", |four| vec![life(1, 9, "/a.log", four, 3), life(2, 1, here, other(four), 4)], Some(1), &[]);
     }
 }

@@ -81,14 +81,14 @@ impl Tailer {
         let path: Arc<Path> = Arc::from(found.path.as_path());
         let fingerprint = file::fingerprint(&handle, FINGERPRINT_BYTES)?;
         let claim = self.known.claim(inode, &path, &handle)?;
-        let (key, settlement) = match claim.life {
+        let (key, settlement) = match claim.life.clone() {
             Some(life) => life,
             None => (self.new_key(), self.start_of_unknown(&handle)?),
         };
         let position = settlement.watermark();
         let file = TailedFile::resume(key, Arc::clone(&path), handle, fingerprint, self.parts.flow.line, settlement.clone())?;
         // From here on nothing fails: what was known is used up.
-        self.known.remove(inode, &path);
+        self.known.remove(inode, &claim);
         for key in claim.forgotten {
             send(&self.parts.events, Event::Forgotten(key)).await;
         }

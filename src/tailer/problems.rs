@@ -38,8 +38,13 @@ impl Problems {
         }
     }
 
-    /// Tells a problem in any case, and counts it.
-    pub(super) fn tell(&self, problem: &Problem) {
+    /// A file that was open cannot be read any more.
+    pub(super) fn add(&mut self, problem: Problem) {
+        self.tell(&problem);
+        self.told.insert(problem);
+    }
+
+    fn tell(&self, problem: &Problem) {
         self.metrics.file_problem(problem.reason);
         let Problem { path, reason, message } = problem;
         tracing::warn!(flow = self.metrics.name, path = %path.display(), reason, message, "cannot tail this path");

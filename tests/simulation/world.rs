@@ -222,7 +222,9 @@ impl World {
         let store = Arc::new(store);
         let released = Arc::downgrade(&store);
         let health = Health::default();
+        let started_flows = store.started_flows().unwrap();
         let setting = Setting {
+            started_flows,
             store,
             rows,
             metrics: Arc::clone(&metrics),
@@ -272,6 +274,7 @@ impl World {
                     break match ended.unwrap() {
                         Ending::Complete | Ending::Drained => Ended::Drained,
                         Ending::TimedOut { .. } => Ended::TimedOut,
+                        Ending::NotCommitted => panic!("the last offsets were not committed"),
                     };
                 }
                 Action::Abort => {
