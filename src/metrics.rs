@@ -138,7 +138,11 @@ impl Default for Metrics {
         );
         registry.register("open_files", "files being tailed", f.open_files.clone());
         registry.register("lag_bytes", "bytes of the tailed files not read yet", f.lag_bytes.clone());
-        registry.register("paused", "1 while the flow cannot deliver and waits", f.paused.clone());
+        registry.register(
+            "paused",
+            "1 while the flow, or a record that the service refuses, cannot be delivered and waits",
+            f.paused.clone(),
+        );
         registry.register("commit_failing", "1 while offsets cannot be committed to the disk", f.commit_failing.clone());
         Self { registry, families, flows: Mutex::default(), rendering: Mutex::default() }
     }

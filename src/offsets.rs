@@ -120,7 +120,7 @@ impl fmt::Display for OpenError {
             Self::Malformed(folder, what) => write!(
                 f,
                 "the offset store in {} cannot be read: {what}; use the kinetail that wrote it, or move the folder away to \
-                 begin anew, which sends again what was sent",
+                 begin anew, as at a first start",
                 folder.display()
             ),
         }
