@@ -393,3 +393,6 @@ async fn send(events: &mpsc::Sender<Event>, event: Event) {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::health::Health;
+use crate::limits::MIB;
+use crate::metrics::Metrics;
+use crate::span::{FileKey, Span};
+
+#[test]
+fn waits_double_up_to_the_greatest_and_are_spread() {
+    let longest: Vec<_> = [1, 2, 3, 8, 9, 100].map(|count| backoff(count, 1.0).as_millis()).to_vec();
+    assert_eq!(longest, [100, 200, 400, 12_800, 20_000, 20_000]);
+    assert_eq!(backoff(1, 0.0), BACKOFF_MIN / 2);
+}
+
+/// A service that takes requests of so many bytes in time, and refuses those with a poisoned entry.
+#[derive(Clone, Default)]
+struct Service(Arc<Mutex<ServiceState>>);
+
+#[derive(Default)]
+struct ServiceState {
+    bytes_in_time: usize,
+    poisoned: Option<&'static str>,
+    /// Bytes of each request, and whether it was answered well.
+    requests: Vec<(usize, bool)>,
+    delivered: Vec<String>,
+    answers_never: bool,
+}
+
+impl Destination for Service {
+    async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
+        if self.0.lock().unwrap().answers_never {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut state = self.0.lock().unwrap();
+        let byte_count = entries.iter().map(Entry::byte_count).sum();
+        let is_poisoned = entries.iter().any(|entry| Some(entry.partition_key.as_str()) == state.poisoned);
+        let failure = |verdict, code: &str| Failure { verdict, code: code.to_owned(), message: "at 12:00:00".to_owned() };
+        let answer = match byte_count > state.bytes_in_time {
+            true => Err(failure(Verdict::Uncertain, Failure::TIMEOUT)),
+            false if is_poisoned => Err(failure(Verdict::Split, "ValidationException")),
+            false => Ok(vec![RecordResult::Delivered; entries.len()]),
+        };
+        state.requests.push((byte_count, answer.is_ok()));
+        if answer.is_ok() {
+            state.delivered.extend(entries.iter().map(|entry| entry.partition_key.clone()));
+        }
+        answer
+    }
+}
+
+fn entries(count: u64, bytes: usize) -> Vec<Entry> {
+    let entry = |number| Entry {
+        partition_key: format!("{number:04}"),
+        explicit_hash_key: None,
+        data: vec![0; bytes - 4].into(),
+        spans: [Span::new(FileKey(1), number, number + 1)].into_iter().collect(),
+        user_record_count: 1,
+    };
+    (0..count).map(entry).collect()
+}
+
+struct Running {
+    service: Service,
+    metrics: FlowMetrics,
+    health: Health,
+    requests: mpsc::Sender<Vec<Entry>>,
+    events: mpsc::Receiver<Event>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn run(service: ServiceState) -> Running {
+    let service = Service(Arc::new(Mutex::new(service)));
+    let (metrics, health) = (Metrics::default().flow("access"), Health::default());
+    let (events, events_out) = mpsc::channel(10_000);
+    let (requests, requests_out) = mpsc::channel(1);
+    let (reporter, random) = (health.flow("access"), fastrand::Rng::with_seed(1));
+    let (request_bytes, in_flight) = (REQUEST_BYTES_DEFAULT, 4 * REQUEST_BYTES_DEFAULT);
+    let sender = Sender::new(service.clone(), request_bytes, in_flight, events, metrics.clone(), reporter, random);
+    Running { service, metrics, health, requests, events: events_out, task: tokio::spawn(sender.run(requests_out)) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_slow_line_requests_become_so_small_that_they_arrive() {
+    let running = run(ServiceState { bytes_in_time: MIB, ..ServiceState::default() });
+    for _ in 0..20 {
+        running.requests.send(entries(50, 100_000)).await.unwrap();
+    }
+    drop(running.requests);
+    running.task.await.unwrap();
+    let state = running.service.0.lock().unwrap();
+    assert_eq!(state.delivered.len(), 1_000);
+    let failed_count = state.requests.iter().filter(|(_, is_well)| !is_well).count();
+    assert!(failed_count < state.requests.len() / 5, "{failed_count} of {} requests failed", state.requests.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_refused_holds_up_no_other_and_goes_when_it_is_taken() {
+    let running = run(ServiceState { bytes_in_time: usize::MAX, poisoned: Some("0123"), ..ServiceState::default() });
+    running.requests.send(entries(500, 200)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(running.service.0.lock().unwrap().delivered.len(), 499);
+    let pause = running.health.flows()[0].paused.clone().expect("the flow says so");
+    assert!(pause.reason.starts_with("ValidationException") && pause.reason.contains("the others go on"), "{}", pause.reason);
+    let request_count = running.service.0.lock().unwrap().requests.len();
+    assert!(request_count < 60, "{request_count} requests");
+    running.service.0.lock().unwrap().poisoned = None;
+    drop(running.requests);
+    running.task.await.unwrap();
+    assert_eq!(running.service.0.lock().unwrap().delivered.len(), 500);
+    assert!(running.health.flows()[0].paused.is_none());
+    assert_eq!(running.metrics.possibly_doubled_records.get(), 0);
+    drop(running.events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_gets_alone_while_the_flow_is_busy() {
+    let running = run(ServiceState { bytes_in_time: usize::MAX, poisoned: Some("0123"), ..ServiceState::default() });
+    running.requests.send(entries(500, 200)).await.unwrap();
+    for _ in 0..200 {
+        let mut others = entries(500, 200);
+        others.remove(123);
+        running.requests.send(others).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let state = running.service.0.lock().unwrap();
+    assert_eq!(state.delivered.len(), 499 * 201);
+    let failed_count = state.requests.iter().filter(|(_, is_well)| !is_well).count();
+    assert!(failed_count < 20, "{failed_count} requests failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_at_an_early_end_counts_as_possibly_doubled() {
+    let running = run(ServiceState { answers_never: true, ..ServiceState::default() });
+    running.requests.send(entries(50, 100)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.task.abort();
+    assert!(running.task.await.is_err());
+    assert_eq!(running.metrics.possibly_doubled_records.get(), 50);
+}
