@@ -2,6 +2,7 @@
 //! but the time until a change is noticed.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -125,14 +126,30 @@ impl Watch {
     }
 
     fn degraded(&mut self, error: &notify::Error, sysctl: &'static str) {
-        if matches!(error.kind, ErrorKind::PathNotFound) {
+        let is_told_by_the_scan = match &error.kind {
+            ErrorKind::PathNotFound => true,
+            ErrorKind::Io(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied),
+            _ => false,
+        };
+        if is_told_by_the_scan || std::mem::replace(&mut self.is_degraded, true) {
             return;
         }
-        if !std::mem::replace(&mut self.is_degraded, true) {
-            tracing::warn!(%error, sysctl, "cannot watch every folder; changes there are noticed at the next rescan instead");
+        let is_limit = match &error.kind {
+            ErrorKind::MaxFilesWatch => true,
+            // Of the instances of inotify there are too many.
+            ErrorKind::Io(error) => error.raw_os_error() == Some(TOO_MANY_FILES),
+            _ => false,
+        };
+        if is_limit {
+            tracing::warn!(%error, sysctl, "cannot watch every folder, raise this sysctl; changes are noticed at the next rescan until then");
+        } else {
+            tracing::warn!(%error, "cannot watch every folder; changes there are noticed at the next rescan instead");
         }
     }
 }
+
+/// `EMFILE`, for which the standard library has no stable name.
+const TOO_MANY_FILES: i32 = 24;
 
 #[cfg(test)]
 mod tests {
