@@ -77,7 +77,7 @@ pub enum Ending {
 /// Runs all flows until `stop` is true, or, with [`Mode::Once`], until everything is settled.
 ///
 /// # Errors
-/// A thread could not be started.
+/// A thread could not be started, or a pattern that was checked with the configuration is none after all.
 pub async fn run<D: Destination>(
     config: &Config,
     setting: Setting,
