@@ -114,7 +114,7 @@ pub async fn run<D: Destination>(
         tailers.push(Tailer::new(tailer::Parts {
             flow_index,
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,
-            watch: (setting.reading == Reading::OwnThreads).then(|| Watch::new(&hints)),
+            watch: (setting.reading == Reading::OwnThreads && !flow.poll).then(|| Watch::new(&hints)),
             hints,
             is_first_start: !setting.started_flows.contains(&flow.name),
             rows: setting.rows.iter().filter(|(_, row)| row.flow == flow.name).cloned().collect(),
@@ -122,6 +122,7 @@ pub async fn run<D: Destination>(
             chunks,
             events: events.clone(),
             budget,
+            open_files_max: config.agent.max_open_files / config.flows.len().max(1),
             metrics,
             random: random.fork(),
         }));

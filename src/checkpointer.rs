@@ -4,18 +4,19 @@
 //! gives budget back, and once a second commits every watermark that moved as one batch. It waits for
 //! nothing but the disk, so that the road back never waits for the road out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::budget::Budget;
 use crate::health::Health;
-use crate::limits::COMMIT_INTERVAL;
+use crate::limits::{COMMIT_INTERVAL, MARKS_WAITING};
 use crate::metrics::{FlowMetrics, Gauge};
-use crate::offsets::{Changes, Fingerprint, Offsets, Row};
+use crate::offsets::{Changes, Fingerprint, Identity, Mark, Offsets, Row};
 use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
 
@@ -24,10 +25,26 @@ use crate::span::FileKey;
 pub enum Event {
     /// A tailer has begun a life of a file; comes before everything else about that life.
     Opened(Opened),
-    /// The beginning of a file that was short has grown.
-    Identified(FileKey, Fingerprint),
-    /// A file that is tailed was seen under another name.
-    Renamed(FileKey, Arc<Path>),
+    /// A file that is tailed was looked at.
+    Seen {
+        /// The life.
+        file: FileKey,
+        /// How its content begins; of a short file more is known now.
+        fingerprint: Fingerprint,
+        /// Bytes before the first that was not read.
+        mark: Mark,
+        /// Its size in bytes.
+        byte_count: u64,
+    },
+    /// A file that is tailed was seen under another name, or another has taken its name.
+    Moved {
+        /// The life.
+        file: FileKey,
+        /// Its path now.
+        path: Arc<Path>,
+        /// Nobody is expected to write to it any more.
+        is_superseded: bool,
+    },
     /// Spans need no more care.
     Settled(Settled),
     /// No more will be read of this life than `read_until`.
@@ -36,8 +53,8 @@ pub enum Event {
         file: FileKey,
         /// First byte not read.
         read_until: u64,
-        /// Keep its row: the file may come back.
-        keep: bool,
+        /// What becomes of its row.
+        remains: Remains,
     },
     /// A row of the store belongs to no life that can go on.
     Forgotten(FileKey),
@@ -46,6 +63,17 @@ pub enum Event {
         /// Index of the flow, in the order of the configuration.
         flow_index: usize,
     },
+}
+
+/// What is kept of a life that is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// All that is known: its file is somewhere else, and may come back.
+    Place,
+    /// What its content was: the file is deleted or was rewritten, but there may be a copy.
+    Content,
+    /// Nothing.
+    Nothing,
 }
 
 /// A life of a file that begins or goes on.
@@ -57,12 +85,8 @@ pub struct Opened {
     pub flow_index: usize,
     /// Where it was found.
     pub path: Arc<Path>,
-    /// `st_dev`.
-    pub device: u64,
-    /// `st_ino`.
-    pub inode: u64,
-    /// Its beginning.
-    pub fingerprint: Fingerprint,
+    /// By what it is known again.
+    pub identity: Identity,
     /// What of it is settled.
     pub settlement: Settlement,
 }
@@ -93,7 +117,11 @@ struct FileAccount {
     dirty: bool,
     /// No more will be read than this.
     read_until: Option<u64>,
-    keep: bool,
+    /// Those before the watermark but the last are of no use any more.
+    marks: VecDeque<Mark>,
+    /// Since when its file is gone, in seconds since 1970.
+    gone_at: Option<u64>,
+    has_row: bool,
 }
 
 impl Checkpointer {
@@ -136,22 +164,26 @@ impl Checkpointer {
     fn take(&mut self, event: Event) {
         match event {
             Event::Opened(opened) => self.open(opened),
-            Event::Identified(file, fingerprint) => self.change(file, |account| account.opened.fingerprint = fingerprint),
-            Event::Renamed(file, path) => self.change(file, |account| account.opened.path = path),
+            Event::Seen { file, fingerprint, mark, byte_count } => self.change(file, |account| {
+                let identity = &mut account.opened.identity;
+                (identity.fingerprint, identity.byte_count) = (fingerprint, byte_count);
+                account.add_mark(mark);
+            }),
+            Event::Moved { file, path, is_superseded } => self.change(file, |account| {
+                account.opened.path = path;
+                account.opened.identity.is_superseded = is_superseded;
+            }),
             Event::Settled(settled) => self.settle(&settled),
-            Event::Closed { file, read_until, keep } => {
-                self.change(file, |account| {
-                    account.read_until = Some(read_until);
-                    account.keep = keep;
-                });
-                if !keep {
+            Event::Closed { file, read_until, remains } => {
+                self.change(file, |account| account.close(read_until, remains));
+                if remains == Remains::Nothing {
                     self.rows_to_remove.push(file);
                 }
             }
             Event::Started { flow_index } => self.started_flows.push(self.flows[flow_index].metrics.name.clone()),
             Event::Forgotten(file) => {
                 // Spans of it may still be in flight: when they are settled its row must not come back.
-                self.change(file, |account| account.keep = false);
+                self.change(file, |account| account.has_row = false);
                 self.rows_to_remove.push(file);
             }
         }
@@ -162,7 +194,14 @@ impl Checkpointer {
     fn open(&mut self, opened: Opened) {
         let settlement = self.files.remove(&opened.file).map(|account| account.opened.settlement);
         let settlement = settlement.unwrap_or_else(|| opened.settlement.clone());
-        let account = FileAccount { opened: Opened { settlement, ..opened }, dirty: true, read_until: None, keep: true };
+        let account = FileAccount {
+            marks: VecDeque::from([opened.identity.mark]),
+            opened: Opened { settlement, ..opened },
+            dirty: true,
+            read_until: None,
+            gone_at: None,
+            has_row: true,
+        };
         self.files.insert(account.opened.file, account);
     }
 
@@ -188,9 +227,9 @@ impl Checkpointer {
     }
 
     async fn commit(&mut self) {
-        let dirty = self.files.iter().filter(|(_, account)| account.dirty && account.keep);
+        let dirty = self.files.iter_mut().filter(|(_, account)| account.dirty && account.has_row);
         let changes = Changes {
-            rows: dirty.map(|(file, account)| (*file, self.row(account))).collect(),
+            rows: dirty.map(|(file, account)| (*file, account.row(&self.flows[account.opened.flow_index]))).collect(),
             removed: std::mem::take(&mut self.rows_to_remove),
             started_flows: std::mem::take(&mut self.started_flows),
         };
@@ -229,25 +268,51 @@ impl Checkpointer {
             tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
         }
     }
-
-    fn row(&self, account: &FileAccount) -> Row {
-        let opened = &account.opened;
-        Row {
-            flow: self.flows[opened.flow_index].metrics.name.clone(),
-            path: opened.path.to_string_lossy().into_owned(),
-            device: opened.device,
-            inode: opened.inode,
-            fingerprint: opened.fingerprint,
-            watermark: opened.settlement.watermark(),
-            settled_above: opened.settlement.above().collect(),
-        }
-    }
 }
 
 impl FileAccount {
+    fn add_mark(&mut self, mark: Mark) {
+        if self.marks.len() >= MARKS_WAITING {
+            // The one that is reached first and the one that is reached last say most.
+            self.marks.pop_back();
+        }
+        self.marks.push_back(mark);
+    }
+
+    fn close(&mut self, read_until: u64, remains: Remains) {
+        self.read_until = Some(read_until);
+        self.has_row = remains != Remains::Nothing;
+        self.gone_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
+        if remains == Remains::Content {
+            self.opened.identity.place = None;
+        }
+    }
+
     /// Nothing more will be settled of it.
     fn is_over(&self) -> bool {
         self.read_until.is_some_and(|end| self.opened.settlement.watermark() >= end)
+    }
+
+    /// The last mark that the watermark has reached.
+    fn mark(&mut self) -> Mark {
+        let watermark = self.opened.settlement.watermark();
+        while self.marks.get(1).is_some_and(|next| next.end <= watermark) {
+            self.marks.pop_front();
+        }
+        self.marks.front().copied().filter(|mark| mark.end <= watermark).unwrap_or_default()
+    }
+
+    fn row(&mut self, flow: &FlowAccount) -> Row {
+        let mark = self.mark();
+        let opened = &self.opened;
+        Row {
+            flow: flow.metrics.name.clone(),
+            path: opened.path.to_string_lossy().into_owned(),
+            identity: Identity { mark, ..opened.identity },
+            gone_at: self.gone_at,
+            watermark: opened.settlement.watermark(),
+            settled_above: opened.settlement.above().collect(),
+        }
     }
 }
 
@@ -265,9 +330,7 @@ mod tests {
             file: FILE,
             flow_index: 0,
             path: Path::new("/var/log/a.log").into(),
-            device: 1,
-            inode: 2,
-            fingerprint: Fingerprint::default(),
+            identity: Identity::default(),
             settlement: Settlement::default(),
         })
     }
@@ -304,7 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_settled_of_a_forgotten_life_does_not_bring_its_row_back() {
-        let closed = Event::Closed { file: FILE, read_until: 30, keep: true };
+        let closed = Event::Closed { file: FILE, read_until: 30, remains: Remains::Place };
         assert!(committed([opened(), closed, Event::Forgotten(FILE), delivered(0, 10)]).await.is_empty());
     }
 }

@@ -55,6 +55,8 @@ pub struct Agent {
     pub admin: Option<SocketAddr>,
     /// How long an ending waits for what was read to be delivered.
     pub drain_timeout: Duration,
+    /// Files that are kept open at once, by all flows together; at least [`crate::limits::OPEN_FILES_MIN`] a flow.
+    pub max_open_files: usize,
 }
 
 /// `[aws]`: where and as whom.
@@ -77,6 +79,14 @@ pub struct Flow {
     pub exclude: Vec<String>,
     /// Where a file never seen starts.
     pub start_at: StartAt,
+    /// A file never seen that was not written to for so long begins at its end.
+    pub ignore_older: Option<Duration>,
+    /// What happens to compressed files never seen.
+    pub compressed: Compressed,
+    /// How often the globs are expanded again and all files are looked at.
+    pub rescan: Duration,
+    /// Nothing but that tells of changes: no notifications are asked for.
+    pub poll: bool,
     /// `[flow.line]`
     pub line: LineRules,
     /// `[flow.parse]`; without it lines go as they are.
@@ -93,6 +103,15 @@ pub enum StartAt {
     Beginning,
     /// At its end: only what is appended from now on.
     End,
+}
+
+/// `compressed`: what happens to a file compressed by gzip of which the content was never seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compressed {
+    /// It is not read (default).
+    Ignore,
+    /// It is read, decompressed.
+    Read,
 }
 
 /// `[flow.line]`: how bytes become lines.

@@ -6,5 +6,5 @@ mod walk;
 mod watch;
 
 pub use pattern::PatternMistake;
-pub use scan::{Found, Globs, Problem, Scan};
+pub use scan::{Found, Globs, Problem, Scan, siblings};
 pub use watch::{Hints, Watch};

@@ -54,8 +54,32 @@ pub const PIECE_LINES_MAX: usize = 8192;
 pub const ROUND_BYTES: usize = MIB;
 /// Bytes of the beginning of a file that tell it from another with the same inode.
 pub const FINGERPRINT_BYTES: usize = KIB;
-/// How often all globs are expanded again, whether or not a notification came.
-pub const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// Bytes before a position that tell whether the file still has the content of which that is the position.
+pub const MARK_BYTES: usize = 256;
+/// Marks of one file that wait for the watermark to reach them. Beyond, fewer of them are kept.
+pub const MARKS_WAITING: usize = 64;
+/// Lives of a flow that are kept though their files are gone: one may come back, or as a copy, or compressed.
+pub const GONE_LIVES_MAX: usize = 1000;
+/// How long these are kept.
+pub const FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// A file that no glob matches any more, or whose name another file has taken, is taken to be complete when nothing was
+/// added to it for so long. Programs keep their log open for a while after it was rotated.
+pub const COMPLETE_AFTER: Duration = Duration::from_secs(30);
+/// A file shorter than [`FINGERPRINT_BYTES`] that has the same content as another may be a copy that is about to replace it.
+/// After so long it is not.
+pub const SHORT_COPY_WAIT: Duration = Duration::from_secs(60);
+/// `rescan` when the configuration says nothing: how often all globs are expanded again, whether or not a notification came.
+pub const RESCAN_DEFAULT: Duration = Duration::from_secs(10);
+/// Least `rescan`.
+pub const RESCAN_MIN: Duration = Duration::from_millis(100);
+/// Greatest `rescan`.
+pub const RESCAN_MAX: Duration = Duration::from_secs(60 * 60);
+/// `max_open_files` when the configuration says nothing.
+pub const OPEN_FILES_DEFAULT: usize = 1024;
+/// Least `max_open_files`, and the least share of a flow in it.
+pub const OPEN_FILES_MIN: usize = 16;
+/// Greatest `max_open_files`: `fs.nr_open` of Linux when nobody has raised it.
+pub const OPEN_FILES_MAX: usize = 1 << 20;
 /// How long notifications are gathered before the globs are expanded again.
 pub const RESCAN_DEBOUNCE: Duration = Duration::from_millis(100);
 /// Where folders never come to rest, a rescan is followed by so many times as long without one: at most 5 % of
@@ -150,5 +174,6 @@ const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
 const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80);
 const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
 const _: () = assert!(READ_BYTES <= ROUND_BYTES);
-const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES);
+const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES && MARK_BYTES <= READ_BYTES);
+const _: () = assert!(OPEN_FILES_MIN <= OPEN_FILES_DEFAULT && OPEN_FILES_DEFAULT <= OPEN_FILES_MAX);
 const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);

@@ -67,7 +67,10 @@ struct Families {
     partition_key_missing: Family<ByFlow, Counter>,
     replaced_characters_lines: Family<ByFlow, Counter>,
     file_problems: Family<ByReason, Counter>,
+    skipped_bytes: Family<ByReason, Counter>,
+    skipped_files: Family<ByReason, Gauge>,
     open_files: Family<ByFlow, Gauge>,
+    tailed_files: Family<ByFlow, Gauge>,
     lag_bytes: Family<ByFlow, Gauge>,
     paused: Family<ByFlow, Gauge>,
     commit_failing: Gauge,
@@ -136,7 +139,14 @@ impl Default for Metrics {
             "files that could not be read, by reason, once for each time they became so",
             f.file_problems.clone(),
         );
-        registry.register("open_files", "files being tailed", f.open_files.clone());
+        registry.register(
+            "skipped_bytes",
+            "bytes of files passed over because reading begins behind them, by reason",
+            f.skipped_bytes.clone(),
+        );
+        registry.register("skipped_files", "files that match and are not read, by reason", f.skipped_files.clone());
+        registry.register("open_files", "tailed files that are open now", f.open_files.clone());
+        registry.register("tailed_files", "files that are tailed, open or not", f.tailed_files.clone());
         registry.register("lag_bytes", "bytes of the tailed files not read yet", f.lag_bytes.clone());
         registry.register(
             "paused",
@@ -176,6 +186,7 @@ pub struct FlowCounters {
     pub partition_key_missing_lines: Counter,
     pub replaced_characters_lines: Counter,
     pub open_files: Gauge,
+    pub tailed_files: Gauge,
     pub lag_bytes: Gauge,
     pub paused: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
@@ -183,6 +194,8 @@ pub struct FlowCounters {
     requests: Family<ByOutcome, Counter>,
     failed_records: Family<ByError, Counter>,
     file_problems: Family<ByReason, Counter>,
+    skipped_bytes: Family<ByReason, Counter>,
+    skipped_files: Family<ByReason, Gauge>,
 }
 
 /// What is read, and what of it is what: as it was shown last.
@@ -214,6 +227,7 @@ impl Metrics {
             partition_key_missing_lines: of(&f.partition_key_missing),
             replaced_characters_lines: of(&f.replaced_characters_lines),
             open_files: f.open_files.get_or_create(&by_flow).clone(),
+            tailed_files: f.tailed_files.get_or_create(&by_flow).clone(),
             lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
             paused: f.paused.get_or_create(&by_flow).clone(),
             dropped_bytes: DropReason::ALL.map(|reason| (reason, Counter::default())).to_vec(),
@@ -228,6 +242,8 @@ impl Metrics {
             requests: f.requests.clone(),
             failed_records: f.failed_records.clone(),
             file_problems: f.file_problems.clone(),
+            skipped_bytes: f.skipped_bytes.clone(),
+            skipped_files: f.skipped_files.clone(),
         }));
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow.clone());
         flow
@@ -309,6 +325,16 @@ impl FlowCounters {
     pub fn failed_records(&self, error: &str, count: u64) {
         let labels = ByError { flow: self.name.clone(), error: error.to_owned() };
         self.failed_records.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Counts bytes of a file behind which reading begins: `start_at`, `ignore_older`.
+    pub fn skipped_bytes(&self, reason: &str, byte_count: u64) {
+        self.skipped_bytes.get_or_create(&by_reason(&self.name, reason)).inc_by(byte_count);
+    }
+
+    /// So many files that match are not read: `copy`, `compressed`.
+    pub fn skipped_files(&self, reason: &str, count: i64) {
+        self.skipped_files.get_or_create(&by_reason(&self.name, reason)).set(count);
     }
 
     /// Counts a file that cannot be read.

@@ -3,6 +3,8 @@
 //! A commit is one atomic batch, flushed to the disk before it is reported done. When to commit, and what,
 //! is the checkpointer's decision; which file a row belongs to is the tailer's.
 
+mod row;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
@@ -10,8 +12,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
+pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
 use crate::limits::{STORE_CACHE_BYTES, STORE_PROBE_BYTES};
 use crate::span::FileKey;
 
@@ -62,34 +63,6 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.removed.is_empty() && self.started_flows.is_empty()
     }
-}
-
-/// What is known of one life of one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
-    /// Name of the flow that tails it.
-    pub flow: String,
-    /// Where it was last seen; for people, the identity decides.
-    pub path: String,
-    /// `st_dev`.
-    pub device: u64,
-    /// `st_ino`.
-    pub inode: u64,
-    /// Hash of its beginning.
-    pub fingerprint: Fingerprint,
-    /// First byte not settled.
-    pub watermark: u64,
-    /// Settled ranges above the watermark, (start, end).
-    pub settled_above: Vec<(u64, u64)>,
-}
-
-/// The first `byte_count` bytes of a file, hashed. One of 0 bytes fits any file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// At most [`crate::limits::FINGERPRINT_BYTES`].
-    pub byte_count: u32,
-    /// The first 8 bytes of their MD5.
-    pub hash: u64,
 }
 
 /// Why a store cannot be used.
@@ -285,9 +258,14 @@ mod tests {
         Row {
             flow: "access".to_owned(),
             path: "/var/log/access.log".to_owned(),
-            device: 1,
-            inode: 2,
-            fingerprint: Fingerprint { byte_count: 3, hash: 4 },
+            identity: Identity {
+                place: Some(Place { device: 1, inode: 2, created: Some(3) }),
+                fingerprint: Fingerprint { byte_count: 3, hash: 4 },
+                mark: Mark { end: 4, byte_count: 4, hash: 5 },
+                byte_count: 30,
+                is_superseded: false,
+            },
+            gone_at: None,
             watermark,
             settled_above: vec![(watermark + 10, watermark + 20)],
         }

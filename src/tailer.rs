@@ -5,23 +5,28 @@
 //! a rescan finds whatever no hint told of. What is settled it learns once, when a file is opened; from then on
 //! it only reads forward. What becomes of a line is not its business.
 
+mod claims;
 mod file;
+mod gzip;
+mod identity;
 mod known;
 mod lines;
 mod lives;
 mod problems;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use self::file::{Beginning, Inode, Look, TailedFile};
+use self::claims::Standing;
+use self::file::{Content, Inode, Look, TailedFile};
 use self::known::KnownLives;
 pub use self::lines::Line;
 use self::problems::{Problems, problem_of};
@@ -29,14 +34,11 @@ use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::{Flow, StartAt};
 use crate::discovery::{Globs, Hints, Watch};
-use crate::limits::{READ_BYTES, RESCAN_DEBOUNCE, RESCAN_INTERVAL, RESCAN_REST, ROUND_BYTES};
+use crate::limits::{COMPLETE_AFTER, READ_BYTES, RESCAN_DEBOUNCE, RESCAN_REST, ROUND_BYTES};
 use crate::metrics::FlowMetrics;
-use crate::offsets::Row;
+use crate::offsets::{Fingerprint, Mark, Row};
 use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{FileKey, Span};
-
-/// A file that no glob matches any more is let go when nothing was added to it for so long.
-const LET_GO_AFTER: Duration = Duration::from_secs(30);
 
 /// Some lines of one file, in order.
 #[derive(Debug)]
@@ -98,6 +100,8 @@ pub struct Parts {
     pub events: mpsc::Sender<Event>,
     /// What may be read and not settled.
     pub budget: Budget,
+    /// Files that may be open at once.
+    pub open_files_max: usize,
     /// Counts what is read.
     pub metrics: FlowMetrics,
     /// Draws file keys.
@@ -108,28 +112,45 @@ pub struct Parts {
 pub struct Tailer {
     parts: Parts,
     known: KnownLives,
+    /// Rows of lives that were gone for too long.
+    forgotten: Vec<FileKey>,
     files: BTreeMap<Inode, Tailed>,
     by_path: HashMap<PathBuf, Inode>,
     /// Files in which there may be something to read.
     unread: BTreeSet<Inode>,
     /// The file that had its turn last: turns go round.
     last_turn: Option<Inode>,
+    /// Files that are open, or a few more: it is counted anew at each rescan.
+    open_count: usize,
     problems: Problems,
     /// Where a file that was never seen starts: those that come after the first look at their beginning.
     new_files_start_at: StartAt,
+    /// The globs were not expanded yet.
+    is_first_scan: bool,
+    /// Only what is there at the beginning is read.
+    is_once: bool,
     buffer: Vec<u8>,
 }
 
 struct Tailed {
     file: TailedFile,
+    standing: Standing,
     /// With [`Mode::Once`]: where it ended at the beginning.
     finish: Option<u64>,
     /// The last attempt to read it failed, and that was told.
     is_failing: bool,
     /// That it has a line which is too long was told.
     has_told_too_long: bool,
-    /// No glob matches it any more; since when nothing was added to it.
-    gone_since: Option<Instant>,
+    /// No glob matches it any more.
+    is_gone: bool,
+    /// The name that it had before, until it is known whether another file has taken that.
+    renamed_from: Option<Arc<Path>>,
+    /// Another file has.
+    is_superseded: bool,
+    /// Since when nothing was added to a file that is gone or superseded.
+    quiet_since: Option<Instant>,
+    /// When it was read last.
+    last_read: Instant,
 }
 
 /// How a file's turn ended, or that none had one.
@@ -150,15 +171,20 @@ impl Tailer {
     pub fn new(mut parts: Parts) -> Self {
         let rows = std::mem::take(&mut parts.rows);
         let new_files_start_at = if parts.is_first_start { parts.flow.start_at } else { StartAt::Beginning };
+        let (known, forgotten) = KnownLives::new(rows, since_1970());
         Self {
-            known: KnownLives::new(rows),
+            known,
+            forgotten,
             problems: Problems::new(parts.metrics.clone()),
             parts,
             files: BTreeMap::new(),
             by_path: HashMap::new(),
             unread: BTreeSet::new(),
             last_turn: None,
+            open_count: 0,
             new_files_start_at,
+            is_first_scan: true,
+            is_once: false,
             buffer: Vec::new(),
         }
     }
@@ -181,6 +207,7 @@ impl Tailer {
     async fn read_once(&mut self) {
         // Everything that is there was asked for, whatever `start_at` says.
         self.new_files_start_at = StartAt::Beginning;
+        self.is_once = true;
         self.rescan().await;
         if self.parts.hints.take().rescan {
             // Something was replaced while it was looked at.
@@ -192,7 +219,10 @@ impl Tailer {
         }
         loop {
             match self.next_turn().await {
-                Turn::Nothing => return self.problems.conclude(),
+                Turn::Nothing => {
+                    self.give_up_all().await;
+                    return self.problems.conclude();
+                }
                 Turn::Blocked => self.room().await,
                 Turn::Read | Turn::AtEnd => tokio::task::yield_now().await,
             }
@@ -208,7 +238,7 @@ impl Tailer {
                 let begun = Instant::now();
                 self.rescan().await;
                 rescan_took = begun.elapsed();
-                rescan_at = Instant::now() + RESCAN_INTERVAL;
+                rescan_at = Instant::now() + self.parts.flow.rescan;
             }
             let noticed = hints.take();
             self.unread.extend(noticed.written.iter().filter_map(|path| inode_at(path, &self.by_path, &self.files)));
@@ -218,7 +248,7 @@ impl Tailer {
             match self.next_turn().await {
                 Turn::Read | Turn::AtEnd => tokio::task::yield_now().await,
                 Turn::Nothing => {
-                    self.show_lag();
+                    self.show_figures();
                     tokio::select! {
                         biased;
                         () = hints.noticed() => {}
@@ -227,7 +257,7 @@ impl Tailer {
                 }
                 // However long an outage is, new files are opened, so that they can be read when they are gone.
                 Turn::Blocked => {
-                    self.show_lag();
+                    self.show_figures();
                     tokio::select! {
                         biased;
                         () = self.room() => {}
@@ -257,22 +287,19 @@ impl Tailer {
     }
 
     async fn turn(&mut self, inode: Inode) -> io::Result<Turn> {
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Turn::AtEnd) };
-        match tailed.file.beginning()? {
-            Beginning::Same => {}
-            Beginning::Grown(fingerprint) => send(&self.parts.events, Event::Identified(tailed.file.key, fingerprint)).await,
-            Beginning::Different => self.begin_new_life(inode).await?,
+        if !self.is_ready(inode).await? {
+            return Ok(Turn::AtEnd);
         }
         let mut read_byte_count = 0;
         while read_byte_count < ROUND_BYTES {
             let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Turn::AtEnd) };
-            if tailed.finish.is_some_and(|end| tailed.file.position() >= end) {
+            if tailed.finish.is_some_and(|end| tailed.file.position() >= end) && !tailed.file.is_compressed() {
                 return Ok(Turn::AtEnd);
             }
             // The places come first, so that nothing waits between reading and sending: an ending cannot come in
             // between and leave bytes counted and never settled.
             let events = self.parts.events.clone();
-            let Ok(event_place) = events.reserve().await else { return Ok(Turn::AtEnd) };
+            let Ok(event_places) = events.reserve_many(PIECE_EVENTS).await else { return Ok(Turn::AtEnd) };
             let Ok(chunk_place) = self.parts.chunks.try_reserve() else { return Ok(Turn::Blocked) };
             if !self.parts.budget.has_room_for(READ_BYTES) {
                 return Ok(Turn::Blocked);
@@ -283,38 +310,74 @@ impl Tailer {
                 tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file can be read again");
             }
             let has_grown = matches!(look, Look::Piece(..)) || tailed.file.byte_count() > byte_count_before;
-            if has_grown && tailed.gone_since.is_some() {
-                tailed.gone_since = Some(Instant::now());
+            if has_grown && tailed.quiet_since.is_some() {
+                tailed.quiet_since = Some(Instant::now());
             }
-            let is_let_go = tailed.gone_since.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
-            if is_let_go && matches!(look, Look::Waiting) {
+            let is_complete = tailed.quiet_since.is_some_and(|since| since.elapsed() >= COMPLETE_AFTER);
+            if is_complete && matches!(look, Look::Waiting) {
                 // Its unfinished last line will not be finished.
                 look = tailed.file.look(&mut self.buffer, true)?;
             }
             match look {
                 Look::Piece(offset, pieces) => {
                     read_byte_count += pieces.consumed;
+                    tailed.last_read = Instant::now();
                     if !pieces.too_long.is_empty() && !std::mem::replace(&mut tailed.has_told_too_long, true) {
                         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
                         let rule = self.parts.flow.line;
                         tracing::warn!(flow, %path, max_bytes = rule.max_bytes, too_long = ?rule.too_long, "a line is too long, the first in this file");
                     }
                     let piece = Piece { file: &tailed.file, offset, bytes: &self.buffer[..pieces.consumed], pieces };
-                    piece.hand_on(&self.parts, chunk_place, event_place);
+                    piece.hand_on(&self.parts, chunk_place, event_places);
                 }
-                Look::Waiting if is_let_go => {
-                    drop((chunk_place, event_place));
-                    self.let_go(inode).await;
+                Look::Waiting => {
+                    drop((chunk_place, event_places));
+                    if is_complete && tailed.is_gone {
+                        self.let_go(inode).await;
+                    } else if tailed.file.is_compressed() && tailed.file.is_at_end() {
+                        tailed.file.close();
+                    }
                     return Ok(Turn::AtEnd);
                 }
-                Look::Waiting => return Ok(Turn::AtEnd),
-                Look::Truncated => {
-                    drop((chunk_place, event_place));
-                    self.begin_new_life(inode).await?;
+                Look::Different => {
+                    drop((chunk_place, event_places));
+                    self.end_life(inode).await?;
+                    let is_ready = self.try_establish(inode).await?;
+                    return Ok(if is_ready { Turn::Read } else { Turn::AtEnd });
                 }
             }
         }
         Ok(Turn::Read)
+    }
+
+    /// Opens a file if it is closed, and sees to it that it is known whose life is in it. False when it is not to be read.
+    async fn is_ready(&mut self, inode: Inode) -> io::Result<bool> {
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        if tailed.standing != Standing::Established {
+            return self.try_establish(inode).await;
+        }
+        if !tailed.file.is_open() {
+            if tailed.file.is_compressed() && tailed.file.is_at_end() {
+                return Ok(false);
+            }
+            if !tailed.file.open()? {
+                // It was renamed or deleted.
+                self.parts.hints.rescan();
+                return Ok(false);
+            }
+            self.opened_one();
+        }
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        let before = tailed.seen();
+        if tailed.file.content()? == Content::Different {
+            self.end_life(inode).await?;
+            return self.try_establish(inode).await;
+        }
+        let now = tailed.seen();
+        if now != before {
+            send(&self.parts.events, now.event(tailed.file.key)).await;
+        }
+        Ok(true)
     }
 
     /// Waits until what is read would find a place.
@@ -333,24 +396,79 @@ impl Tailer {
         }
     }
 
-    fn show_lag(&self) {
-        let lag: u64 = self.files.values().map(Tailed::lag).sum();
-        self.parts.metrics.lag_bytes.set(i64::try_from(lag).unwrap_or(i64::MAX));
+    fn show_figures(&self) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let metrics = &self.parts.metrics;
+        metrics.lag_bytes.set(gauge(self.files.values().map(Tailed::lag).sum()));
+        metrics.open_files.set(gauge(self.files.values().filter(|tailed| tailed.file.is_open()).count() as u64));
+        metrics
+            .tailed_files
+            .set(gauge(self.files.values().filter(|tailed| tailed.standing == Standing::Established).count() as u64));
+        let of = |is_meant: fn(&Standing) -> bool| {
+            gauge(self.files.values().filter(|tailed| is_meant(&tailed.standing)).count() as u64)
+        };
+        metrics.skipped_files("copy", of(|standing| matches!(standing, Standing::Copy(_))));
+        metrics.skipped_files("compressed", of(|standing| *standing == Standing::Ignored));
+    }
+
+    /// The time, in seconds since 1970.
+    fn now(&self) -> u64 {
+        since_1970().as_secs()
+    }
+}
+
+/// Events that go with a piece: what was dropped of it, and that it was read.
+const PIECE_EVENTS: usize = 2;
+
+/// What the checkpointer learns of a file that is looked at.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    fingerprint: Fingerprint,
+    mark: Mark,
+    byte_count: u64,
+}
+
+impl Seen {
+    fn event(self, file: FileKey) -> Event {
+        let Self { fingerprint, mark, byte_count } = self;
+        Event::Seen { file, fingerprint, mark, byte_count }
     }
 }
 
 impl Tailed {
     fn new(file: TailedFile) -> Self {
-        Self { file, finish: None, is_failing: false, has_told_too_long: false, gone_since: None }
+        Self {
+            file,
+            standing: Standing::New,
+            finish: None,
+            is_failing: false,
+            has_told_too_long: false,
+            is_gone: false,
+            renamed_from: None,
+            is_superseded: false,
+            quiet_since: None,
+            last_read: Instant::now(),
+        }
     }
 
     /// It has grown, or was truncated, or may be let go.
     fn is_worth_a_look(&self) -> bool {
-        self.file.byte_count() != self.file.position() || self.gone_since.is_some()
+        match self.standing {
+            Standing::Established => self.file.is_worth_a_look() || self.is_gone,
+            Standing::New | Standing::Copy(_) => self.file.byte_count() > 0,
+            Standing::Ignored => false,
+        }
     }
 
     fn lag(&self) -> u64 {
-        self.file.byte_count().saturating_sub(self.file.position())
+        match self.standing {
+            Standing::Established | Standing::New => self.file.byte_count().saturating_sub(self.file.position()),
+            Standing::Copy(_) | Standing::Ignored => 0,
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        self.file.seen()
     }
 }
 
@@ -364,19 +482,25 @@ struct Piece<'a> {
 
 impl Piece<'_> {
     /// Sends it on its way. Waits for nothing.
-    fn hand_on(self, parts: &Parts, chunk_place: mpsc::Permit<'_, Chunk>, event_place: mpsc::Permit<'_, Event>) {
-        let Self { file: &TailedFile { key: file, ref path, .. }, offset, bytes, pieces } = self;
+    fn hand_on(self, parts: &Parts, chunk_place: mpsc::Permit<'_, Chunk>, mut event_places: mpsc::PermitIterator<'_, Event>) {
+        let Self { file: &TailedFile { key: file, ref path, .. }, offset, bytes, ref pieces } = self;
+        let mut report = |event| {
+            if let Some(place) = event_places.next() {
+                place.send(event);
+            }
+        };
         parts.budget.take(bytes.len());
         parts.metrics.read_bytes.inc_by(bytes.len() as u64);
         parts.metrics.read_lines.inc_by(pieces.lines.len() as u64);
         if !pieces.too_long.is_empty() {
             let span_of = |range: &Range<usize>| Span::new(file, offset + range.start as u64, offset + range.end as u64);
             let spans = pieces.too_long.iter().map(span_of).collect();
-            event_place.send(Event::Settled(Settled { spans, outcome: Outcome::Dropped(DropReason::TooLong) }));
+            report(Event::Settled(Settled { spans, outcome: Outcome::Dropped(DropReason::TooLong) }));
         }
+        report(self.file.seen().event(file));
         if !pieces.lines.is_empty() {
             let (path, bytes) = (Arc::clone(path), bytes.to_vec());
-            chunk_place.send(Chunk { file, path, offset, bytes, lines: pieces.lines, read_at: Instant::now() });
+            chunk_place.send(Chunk { file, path, offset, bytes, lines: self.pieces.lines, read_at: Instant::now() });
         }
     }
 }
@@ -392,6 +516,10 @@ async fn send(events: &mpsc::Sender<Event>, event: Event) {
     if events.send(event).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,10 +6,21 @@ use std::time::Duration;
 
 use super::reader::{Placed, Table};
 use super::{ADMIN_DEFAULT, Agent};
-use crate::limits::{DRAIN_TIMEOUT_DEFAULT, DRAIN_TIMEOUT_MAX, MEMORY_DEFAULT, MEMORY_MAX, MEMORY_PER_FLOW_MIN};
+use crate::limits::{
+    DRAIN_TIMEOUT_DEFAULT, DRAIN_TIMEOUT_MAX, MEMORY_DEFAULT, MEMORY_MAX, MEMORY_PER_FLOW_MIN, OPEN_FILES_DEFAULT,
+    OPEN_FILES_MAX, OPEN_FILES_MIN,
+};
 
-/// Reads `[agent]`, and where `memory_max` is written: whether it suffices depends on the number of flows.
-pub(super) fn read(table: &mut Table<'_>) -> (Agent, Option<Placed<usize>>) {
+/// `[agent]`, and where what depends on the number of flows is written.
+pub(super) struct Written {
+    pub(super) agent: Agent,
+    pub(super) memory_max: Option<Placed<usize>>,
+    pub(super) max_open_files: Option<Placed<usize>>,
+}
+
+/// Reads `[agent]`.
+pub(super) fn read(table: &mut Table<'_>) -> Written {
+    let max_open_files = table.count("max_open_files", OPEN_FILES_MIN..=OPEN_FILES_MAX);
     let memory_max = table.size("memory_max", MEMORY_PER_FLOW_MIN..=MEMORY_MAX);
     let agent = Agent {
         state_dir: state_dir(table),
@@ -18,8 +29,9 @@ pub(super) fn read(table: &mut Table<'_>) -> (Agent, Option<Placed<usize>>) {
         drain_timeout: table
             .duration("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX)
             .map_or(DRAIN_TIMEOUT_DEFAULT, |written| written.value),
+        max_open_files: max_open_files.as_ref().map_or(OPEN_FILES_DEFAULT, |written| written.value),
     };
-    (agent, memory_max)
+    Written { agent, memory_max, max_open_files }
 }
 
 fn state_dir(table: &mut Table<'_>) -> Option<PathBuf> {

@@ -1,12 +1,16 @@
 //! `[[flow]]` and `[flow.line]`: which files, and how bytes become lines.
 
+use std::time::Duration;
+
 use super::reader::{Placed, Table};
-use super::{Flow, LineRules, StartAt, TooLong, kinesis, parse};
+use super::{Compressed, Flow, LineRules, StartAt, TooLong, kinesis, parse};
 use crate::discovery::{Globs, PatternMistake};
-use crate::limits::LINE_BYTES_MAX;
+use crate::limits::{LINE_BYTES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
 
 /// Longest name of a flow: it is part of every offset's key and of every metric.
 const NAME_CHARS_MAX: usize = 128;
+/// Greatest `ignore_older`: ten years.
+const IGNORE_OLDER_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// One `[[flow]]`, before it is known whether its name is unique.
 pub(super) struct Written {
@@ -22,6 +26,10 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let files = patterns(table, "files", source);
     let exclude = patterns(table, "exclude", source);
     let start_at = table.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]);
+    let ignore_older = table.duration("ignore_older", Duration::from_secs(1)..=IGNORE_OLDER_MAX).map(|written| written.value);
+    let compressed = table.choice("compressed", &[("ignore", Compressed::Ignore), ("read", Compressed::Read)]);
+    let rescan = table.duration("rescan", RESCAN_MIN..=RESCAN_MAX).map_or(RESCAN_DEFAULT, |written| written.value);
+    let poll = table.boolean("poll").unwrap_or(false);
     let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
     let is_parsed = table.has("parse");
     let line = table.section("line", |table| line(table, is_parsed));
@@ -33,6 +41,10 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         files,
         exclude,
         start_at: start_at.unwrap_or(StartAt::Beginning),
+        ignore_older,
+        compressed: compressed.unwrap_or(Compressed::Ignore),
+        rescan,
+        poll,
         line,
         parse,
         kinesis,

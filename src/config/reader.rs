@@ -237,6 +237,22 @@ impl<'a> Table<'a> {
         self.measure(key, "a duration with a unit", bounds, "s", parse_duration, |duration| duration_written(*duration))
     }
 
+    /// A whole number within bounds.
+    pub(super) fn count(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<Placed<usize>> {
+        let value = self.ask(key)?;
+        let place = value.span();
+        let DeValue::Integer(number) = value.get_ref() else {
+            self.wrong_kind(key, "a whole number", value, &format!("write for example {}", bounds.start()));
+            return None;
+        };
+        let count = usize::from_str_radix(number.as_str(), number.radix()).ok().filter(|count| bounds.contains(count));
+        if count.is_none() {
+            let help = format!("from {} to {}", bounds.start(), bounds.end());
+            self.mistake(&place, format!("`{key}` is out of range: {}", number.as_str()), help);
+        }
+        count.map(|value| Placed { value, place })
+    }
+
     fn measure<T: PartialOrd>(
         &mut self,
         key: &'static str,

@@ -162,7 +162,7 @@ error: `max_delay` must be a duration with a unit
 14 | max_delay = \"1 m\"
    |             ^^^^^
    |
-   = help: did you mean \"1 min\"? units are ms, s, min or h
+   = help: did you mean \"1 min\"? units are ms, s, min, h or d
 
 error: agent.toml: 6 mistakes
 ";

@@ -4,11 +4,11 @@ use super::mistakes::line_of;
 use super::reader::{Placed, Table};
 use super::units::size_written;
 use super::{Config, agent, aws, flow};
-use crate::limits::MEMORY_PER_FLOW_MIN;
+use crate::limits::{MEMORY_PER_FLOW_MIN, OPEN_FILES_MIN};
 
 /// Reads the whole file; none when a flow could not be understood.
 pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Config> {
-    let (mut agent, memory_max) = table.section("agent", agent::read);
+    let agent::Written { mut agent, memory_max, max_open_files } = table.section("agent", agent::read);
     let aws = table.section("aws", aws::read);
     table.require("flow", "write [[flow]], and below it name, files and [flow.kinesis]");
     let flows = table.sections("flow", |table| flow::read(table, source));
@@ -24,6 +24,15 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Config> {
         }
         Some(_) => {}
         None => agent.memory_max = agent.memory_max.max(memory_needed),
+    }
+    let open_files_needed = flows.len() * OPEN_FILES_MIN;
+    match max_open_files {
+        Some(Placed { value, place }) if value < open_files_needed => {
+            let message = format!("`max_open_files` of {value} does not suffice for {} flows", flows.len());
+            table.mistake(&place, message, format!("write max_open_files = {open_files_needed}, or more"));
+        }
+        Some(_) => {}
+        None => agent.max_open_files = agent.max_open_files.max(open_files_needed),
     }
     Some(Config { agent, aws, flows: flows.into_iter().map(|written| written.flow).collect::<Option<_>>()? })
 }

@@ -10,7 +10,7 @@ use super::mistakes::nearest;
 const SIZES: [(&str, u64); 7] =
     [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 /// Units of time in milliseconds, from the smallest.
-const TIMES: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000)];
+const TIMES: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Reads `64 MiB`; the error says what to write.
 pub(super) fn parse_size(text: &str) -> Result<usize, String> {
@@ -20,7 +20,7 @@ pub(super) fn parse_size(text: &str) -> Result<usize, String> {
 
 /// Reads `500 ms`; the error says what to write.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse(text, &TIMES, "500 ms", "ms, s, min or h").map(Duration::from_millis)
+    parse(text, &TIMES, "500 ms", "ms, s, min, h or d").map(Duration::from_millis)
 }
 
 /// The size in the largest unit that divides it, as [`parse_size`] reads it.
@@ -102,8 +102,8 @@ mod tests {
         assert_eq!(parse_duration("5 min"), Ok(Duration::from_secs(300)));
         assert_eq!(parse_duration("1 h"), Ok(Duration::from_secs(3600)));
         let help = |text| parse_duration(text).unwrap_err();
-        assert_eq!(help("5 m"), "did you mean \"5 min\"? units are ms, s, min or h");
-        assert_eq!(help("5 seconds"), "did you mean \"5 s\"? units are ms, s, min or h");
+        assert_eq!(help("5 m"), "did you mean \"5 min\"? units are ms, s, min, h or d");
+        assert_eq!(help("5 seconds"), "did you mean \"5 s\"? units are ms, s, min, h or d");
         assert_eq!(help("soon"), "write a whole number and a unit, for example \"500 ms\"");
     }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::pattern::{Exclusion, FilePattern, PatternMistake};
 use super::walk::{Match, walk};
@@ -39,6 +40,35 @@ pub struct Found {
     pub inode: u64,
     /// `st_size`, bytes.
     pub byte_count: u64,
+    /// When the file was made, in nanoseconds since 1970 (`stx_btime`), where the file system knows that.
+    pub created: Option<u64>,
+    /// When it was last written to.
+    pub modified: SystemTime,
+}
+
+impl Found {
+    fn new(path: PathBuf, metadata: &fs::Metadata) -> Self {
+        let since_1970 = metadata.created().ok().and_then(|created| created.duration_since(SystemTime::UNIX_EPOCH).ok());
+        Self {
+            path,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            byte_count: metadata.len(),
+            created: since_1970.and_then(|since| u64::try_from(since.as_nanos()).ok()),
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
+}
+
+/// All regular files in the folder of `path`, whatever the globs say; none when it cannot be listed. Symbolic links are
+/// not followed.
+pub fn siblings(path: &Path) -> Vec<Found> {
+    let Some(entries) = path.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return Vec::new() };
+    let found = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        Some(Found::new(entry.path(), &metadata))
+    };
+    entries.filter_map(Result::ok).filter_map(found).collect()
 }
 
 /// A path that cannot be tailed.
@@ -74,9 +104,8 @@ impl Globs {
         for (path, found) in matches {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_file() => {
-                    let (device, inode, byte_count) = (metadata.dev(), metadata.ino(), metadata.len());
-                    if seen.insert((device, inode)) {
-                        files.push(Found { path, device, inode, byte_count });
+                    if seen.insert((metadata.dev(), metadata.ino())) {
+                        files.push(Found::new(path, &metadata));
                     }
                 }
                 Ok(metadata) if metadata.is_dir() && !found.is_meant => {}

@@ -3,18 +3,21 @@
 //! This module decides where in the file to read and how much; which file has its turn, and when the file's
 //! life ends, is the tailer's decision.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use md5::{Digest, Md5};
-
+use super::Seen;
+use super::known::KnownLife;
 use super::lines::{Pieces, Splitter};
+use super::source::{Size, Source, fingerprint_of, mark_of, place_of};
 use crate::config::LineRules;
-use crate::limits::{FINGERPRINT_BYTES, READ_BYTES};
-use crate::offsets::Fingerprint;
+use crate::discovery::Found;
+use crate::limits::{FINGERPRINT_BYTES, MARK_BYTES, READ_BYTES};
+use crate::offsets::{Fingerprint, Identity, Mark, Place};
 use crate::settlement::Settlement;
 use crate::span::FileKey;
 
@@ -34,15 +37,22 @@ impl Inode {
     }
 }
 
-/// One life of one file while it is open.
+/// One life of one file while it is tailed.
 pub(super) struct TailedFile {
     /// Its key.
     pub key: FileKey,
     /// Where it was last seen.
     pub path: Arc<Path>,
-    /// Its beginning.
-    pub fingerprint: Fingerprint,
-    handle: File,
+    /// The file that it is in.
+    pub place: Place,
+    rules: LineRules,
+    /// How its content begins, as far as it was looked at.
+    fingerprint: Fingerprint,
+    /// What was before some position up to which it was read.
+    mark: Mark,
+    /// None while the file is closed.
+    source: Option<Source>,
+    is_compressed: bool,
     splitter: Splitter,
     /// First byte not handed on: the beginning of a line, or of the rest of one that is too long.
     position: u64,
@@ -50,31 +60,27 @@ pub(super) struct TailedFile {
     scanned: u64,
     /// What was settled before this life was opened.
     settled_before: Settlement,
-    /// Size when last looked at.
+    /// Size of the content when last looked at.
     byte_count: u64,
-    /// Greatest size seen by a look in this life.
+    /// Greatest size seen in this life.
     byte_count_max: u64,
+    /// Size of the file when last seen, which is another than that of the content if it is compressed.
+    file_byte_count: u64,
+    /// When the file was last written to, as far as it was seen.
+    modified: Option<SystemTime>,
+    /// It was written to since it was last looked at.
+    is_written_to: bool,
+    /// The size of the compressed file at which its content had no end yet.
+    unended_at: Option<u64>,
 }
 
-/// How a file begins now.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// As it did.
+/// Whether a file still has the content that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// It has, and more of its beginning may be known now.
     Same,
-    /// As it did, and more of it is known.
-    Grown(Fingerprint),
-    /// Otherwise: its content is not that of this life.
+    /// It was truncated, or written anew.
     Different,
-}
-
-/// The end of a life by truncation.
-pub(super) struct Ended {
-    /// The life.
-    pub(super) key: FileKey,
-    /// First byte not read.
-    pub(super) read_until: u64,
-    /// Bytes from there that were seen and are gone.
-    pub(super) unreachable_byte_count: u64,
 }
 
 /// What a look at a file gave.
@@ -83,53 +89,93 @@ pub(super) enum Look {
     Piece(u64, Pieces),
     /// Nothing that can be handed on now: at its end, or in an unfinished line.
     Waiting,
-    /// It is shorter than what was read of it.
-    Truncated,
+    /// It has not the content any more that it had.
+    Different,
 }
 
 impl TailedFile {
-    /// A life of the file behind `handle` of which `settled_before` is settled.
-    pub(super) fn resume(
-        key: FileKey,
-        path: Arc<Path>,
-        handle: File,
-        fingerprint: Fingerprint,
-        rules: LineRules,
-        settled_before: Settlement,
-    ) -> io::Result<Self> {
-        let position = settled_before.watermark();
-        let byte_count = handle.metadata()?.len();
+    /// The file behind `source`, of which nothing is known.
+    pub(super) fn new(key: FileKey, path: Arc<Path>, source: Source, rules: LineRules) -> io::Result<Self> {
+        let metadata = source.metadata()?;
         let mut file = Self {
             key,
             path,
-            fingerprint,
-            handle,
+            place: place_of(&metadata),
+            rules,
+            fingerprint: Fingerprint::default(),
+            mark: Mark::default(),
+            is_compressed: source.is_compressed(),
+            source: Some(source),
             splitter: Splitter::new(rules),
-            position,
-            scanned: position,
-            settled_before,
-            byte_count,
-            byte_count_max: byte_count,
+            position: 0,
+            scanned: 0,
+            settled_before: Settlement::default(),
+            byte_count: 0,
+            byte_count_max: 0,
+            file_byte_count: metadata.len(),
+            modified: metadata.modified().ok(),
+            is_written_to: false,
+            unended_at: None,
         };
-        file.go_to(position)?;
+        file.look_at_size()?;
         Ok(file)
     }
 
-    /// The file was truncated: a new life begins at its first byte. Returns what ended.
-    pub(super) fn begin_again(&mut self, key: FileKey) -> io::Result<Ended> {
-        let fingerprint = fingerprint(&self.handle, FINGERPRINT_BYTES)?;
-        let byte_count = self.handle.metadata()?.len();
-        let unreachable_byte_count = self.byte_count_max.saturating_sub(self.position);
-        let ended = Ended { key: self.key, read_until: self.position, unreachable_byte_count };
+    /// The same file, as one of which nothing is known.
+    pub(super) fn anew(&mut self) -> io::Result<Self> {
+        let source = self.source.take().ok_or(io::ErrorKind::NotFound)?.anew()?;
+        Self::new(self.key, Arc::clone(&self.path), source, self.rules)
+    }
+
+    /// Of a file in which nothing was read yet: whether it is compressed, and its size.
+    pub(super) fn find_out_kind(&mut self) -> io::Result<()> {
+        if let Some(source) = self.source.take() {
+            let source = self.source.insert(source.anew()?);
+            self.is_compressed = source.is_compressed();
+            self.file_byte_count = source.metadata()?.len();
+        }
+        self.look_at_size().map(drop)
+    }
+
+    /// In this file the life `known` goes on.
+    pub(super) fn resume(&mut self, known: &KnownLife) -> io::Result<()> {
+        self.begin(known.key, known.settlement.clone(), known.identity)
+    }
+
+    /// In this file a life begins of which everything before `start` is passed over.
+    pub(super) fn begin_at(&mut self, key: FileKey, start: u64) -> io::Result<()> {
+        self.begin(key, Settlement::new(start, []), Identity::default())
+    }
+
+    fn begin(&mut self, key: FileKey, settled_before: Settlement, identity: Identity) -> io::Result<()> {
+        self.splitter = Splitter::new(self.rules);
+        let position = settled_before.watermark();
         self.key = key;
-        self.fingerprint = fingerprint;
-        self.settled_before = Settlement::default();
-        self.position = 0;
-        self.scanned = 0;
-        self.byte_count = byte_count;
-        self.byte_count_max = byte_count;
-        self.splitter.resume_behind(b"");
-        Ok(ended)
+        (self.position, self.scanned) = (position, position);
+        (self.fingerprint, self.mark) = (identity.fingerprint, identity.mark);
+        self.settled_before = settled_before;
+        // What was to be read in the file before, and is not in this one, is known to the tailer.
+        self.byte_count_max = 0;
+        if self.is_compressed && self.has_ended_at(position)? {
+            // Without decompressing it.
+            (self.byte_count, self.source) = (position, None);
+            return Ok(());
+        }
+        self.look_at_size()?;
+        if position > 0 {
+            self.go_to(position)?;
+            if !self.is_compressed {
+                self.mark = self.opened()?.mark(position)?;
+            }
+        }
+        self.content().map(drop)
+    }
+
+    fn has_ended_at(&self, position: u64) -> io::Result<bool> {
+        match &self.source {
+            Some(source) => Ok(position > 0 && self.settled_before.above().len() == 0 && source.may_have_byte_count(position)?),
+            None => Ok(true),
+        }
     }
 
     /// First byte not handed on.
@@ -137,40 +183,207 @@ impl TailedFile {
         self.position
     }
 
-    /// Size when last looked at.
+    /// Size of the content when last looked at.
     pub(super) fn byte_count(&self) -> u64 {
         self.byte_count
     }
 
-    /// A rescan has seen this size; whether of the same content, the next look tells.
-    pub(super) fn saw(&mut self, byte_count: u64) {
-        self.byte_count = byte_count;
+    /// Bytes that were seen and not handed on.
+    pub(super) fn unread_byte_count(&self) -> u64 {
+        self.byte_count_max.saturating_sub(self.position)
+    }
+
+    /// How its content begins.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// What the checkpointer learns when it was looked at.
+    pub(super) fn seen(&self) -> Seen {
+        Seen { fingerprint: self.fingerprint, mark: self.mark, byte_count: self.byte_count_max }
+    }
+
+    /// Whether all of it was handed on, as far as is known.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.byte_count_max == self.position && self.byte_count == self.position
+    }
+
+    /// By what it is known again.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            place: Some(self.place),
+            fingerprint: self.fingerprint,
+            mark: self.mark,
+            byte_count: self.byte_count_max,
+            is_superseded: false,
+        }
+    }
+
+    /// Whether it is compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.is_compressed
+    }
+
+    /// Size of the file when last seen, which is another than that of the content if it is compressed.
+    pub(super) fn file_byte_count(&self) -> u64 {
+        self.file_byte_count
+    }
+
+    /// Closes a compressed file, which is of interest again when it has changed.
+    pub(super) fn put_aside(&mut self) {
+        self.source = None;
+        self.unended_at = Some(self.file_byte_count);
+    }
+
+    /// Whether it has changed since it was put aside, or was found to have no end.
+    pub(super) fn has_changed(&self) -> bool {
+        self.unended_at != Some(self.file_byte_count)
+    }
+
+    /// Whether all of its content is in `other`, too, as far as the beginnings, and the ends of what is in both, tell.
+    pub(super) fn is_beginning_of(&mut self, other: &mut Self) -> io::Result<bool> {
+        if other.is_compressed {
+            // Nobody reads it again for that: what is known of its life must do.
+            let known = KnownLife {
+                key: other.key,
+                path: other.path.to_path_buf(),
+                identity: other.identity(),
+                settlement: Settlement::new(other.position, []),
+                gone_at: None,
+                is_lost: false,
+            };
+            return known.is_content_of(self.opened()?);
+        }
+        let (byte_count, other_byte_count) = (self.opened()?.byte_count_told()?, other.opened()?.byte_count_told()?);
+        let beginning = self.opened()?.beginning(FINGERPRINT_BYTES as u32)?;
+        let length = u32::try_from(beginning.len()).unwrap_or(u32::MAX);
+        if byte_count > other_byte_count || other.opened()?.beginning(length)? != beginning {
+            return Ok(false);
+        }
+        if self.is_compressed && other.opened()?.may_have_byte_count_modulo(byte_count)? {
+            return Ok(true);
+        }
+        let last = self.opened()?.mark(byte_count)?;
+        other.opened()?.has(last)
+    }
+
+    /// Whether it is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Closes it; what was read of it is kept.
+    pub(super) fn close(&mut self) {
+        self.source = None;
+    }
+
+    /// Opens it again if it is closed. False when it is not at its path any more.
+    pub(super) fn open(&mut self) -> io::Result<bool> {
+        if self.source.is_some() {
+            return Ok(true);
+        }
+        let source = match Source::open(&self.path) {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let place = place_of(&source.metadata()?);
+        let is_here = (place.device, place.inode, place.created) == (self.place.device, self.place.inode, self.place.created);
+        if is_here {
+            self.is_compressed = source.is_compressed();
+            self.source = Some(source);
+        }
+        Ok(is_here)
+    }
+
+    /// The open file.
+    pub(super) fn opened(&mut self) -> io::Result<&mut Source> {
+        self.source.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// No name leads to it any more, as far as the open file tells.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
+    }
+
+    /// A rescan has seen the file; whether it has the same content, the next look tells.
+    pub(super) fn saw(&mut self, found: &Found) {
+        if !self.is_compressed {
+            self.byte_count = found.byte_count;
+        }
+        self.file_byte_count = found.byte_count;
+        self.is_written_to |= self.modified.replace(found.modified) != Some(found.modified);
+    }
+
+    fn look_at_size(&mut self) -> io::Result<Size> {
+        let size = self.opened()?.size()?;
+        match size {
+            Size::Growing(byte_count) | Size::Final(byte_count) => self.byte_count = byte_count,
+            Size::Unknown => {
+                let told = self.opened()?.byte_count_told()?;
+                self.byte_count = told.max(self.position);
+                return Ok(size);
+            }
+        }
+        self.byte_count_max = self.byte_count_max.max(self.byte_count);
+        Ok(size)
+    }
+
+    /// Whether there may be something to read.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        if self.is_compressed {
+            self.source.is_some() && self.has_changed()
+        } else {
+            self.byte_count != self.position || self.is_written_to
+        }
     }
 
     /// The next piece, at most [`READ_BYTES`] unless a line is longer, read into `buffer`. With `finish` an
     /// unfinished last line is a line, when nothing else is left.
     pub(super) fn look(&mut self, buffer: &mut Vec<u8>, finish: bool) -> io::Result<Look> {
-        self.byte_count = self.handle.metadata()?.len();
-        self.byte_count_max = self.byte_count_max.max(self.byte_count);
-        if self.byte_count < self.position {
-            return Ok(Look::Truncated);
+        match self.next_piece(buffer, finish) {
+            Err(error) if self.is_compressed && error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.unended_at = Some(self.file_byte_count);
+                Ok(Look::Waiting)
+            }
+            look => look,
+        }
+    }
+
+    fn next_piece(&mut self, buffer: &mut Vec<u8>, finish: bool) -> io::Result<Look> {
+        let size = self.look_at_size()?;
+        if size != Size::Unknown && self.byte_count < self.position {
+            return Ok(Look::Different);
         }
         self.skip_settled()?;
-        if self.byte_count < self.scanned {
+        if size != Size::Unknown && self.byte_count < self.scanned {
             self.scanned = self.position;
         }
+        let content_end = if size == Size::Unknown { u64::MAX } else { self.byte_count };
         let next_settled = self.settled_before.above().map(|(start, _)| start).find(|start| *start > self.position);
-        let end = next_settled.map_or(self.byte_count, |start| start.min(self.byte_count));
-        let is_finishing = finish || next_settled == Some(end);
-        if !is_finishing && self.nothing_new_ends_a_line(buffer, end)? {
+        let end = next_settled.map_or(content_end, |start| start.min(content_end));
+        let is_finishing = finish || next_settled == Some(end) || matches!(size, Size::Final(_));
+        if !is_finishing && size != Size::Unknown && self.nothing_new_ends_a_line(buffer, end)? {
             return Ok(Look::Waiting);
         }
         let mut length = READ_BYTES as u64;
         loop {
             let read_until = end.min(self.position + length);
-            read_at(&self.handle, buffer, self.position, read_until)?;
+            let position = self.position;
+            self.opened()?.read_at(buffer, position, read_until)?;
+            // Behind the reading: what was read is that of this life only if what is before it still is.
+            if !self.is_compressed {
+                let mark = self.mark;
+                if !self.opened()?.has(mark)? {
+                    return Ok(Look::Different);
+                }
+            }
             // Truncated meanwhile, or a file that yields less than its size: the next look sees what is there.
             let is_short = self.position + (buffer.len() as u64) < read_until;
+            if is_short && size == Size::Unknown {
+                // Now its end is known.
+                return self.next_piece(buffer, finish);
+            }
             let is_all = read_until == end;
             let mut pieces = self.splitter.split(buffer, false);
             if pieces.consumed == 0 && is_all && is_finishing && !is_short {
@@ -180,6 +393,8 @@ impl TailedFile {
                 let start = self.position;
                 self.position += pieces.consumed as u64;
                 self.scanned = self.scanned.max(self.position);
+                self.set_mark(&buffer[..pieces.consumed])?;
+                self.byte_count_max = self.byte_count_max.max(self.position);
                 return Ok(Look::Piece(start, pieces));
             }
             if is_all || is_short {
@@ -190,21 +405,38 @@ impl TailedFile {
         }
     }
 
-    /// Whether the file still begins as it did: one that was truncated, and has grown again since the last look,
-    /// is told by that. Of a short file more of the beginning may be known now.
-    pub(super) fn beginning(&mut self) -> io::Result<Beginning> {
-        let known = self.fingerprint;
-        let mut bytes = Vec::new();
-        read_at(&self.handle, &mut bytes, 0, FINGERPRINT_BYTES as u64)?;
-        let is_same = bytes.get(..known.byte_count as usize).is_some_and(|bytes| hash(bytes) == known);
-        if !is_same {
-            return Ok(Beginning::Different);
+    /// Whether the file still has the content that it had: one that was truncated, and has grown again since the last
+    /// look, is told by its beginning, and by what is before the position. Of a short file more of the beginning may be
+    /// known now.
+    pub(super) fn content(&mut self) -> io::Result<Content> {
+        let (known, mark, is_compressed) = (self.fingerprint, self.mark, self.is_compressed);
+        self.is_written_to = false;
+        if is_compressed && known.byte_count > 0 {
+            // Nobody adds to it, and to look at its beginning again is to begin anew.
+            return Ok(Content::Same);
         }
-        if bytes.len() == known.byte_count as usize {
-            return Ok(Beginning::Same);
+        let source = self.opened()?;
+        let beginning = source.beginning(FINGERPRINT_BYTES as u32)?;
+        let has_beginning =
+            beginning.get(..known.byte_count as usize).is_some_and(|known_part| fingerprint_of(known_part) == known);
+        if !has_beginning || !(is_compressed || source.has(mark)?) {
+            return Ok(Content::Different);
         }
-        self.fingerprint = hash(&bytes);
-        Ok(Beginning::Grown(self.fingerprint))
+        if beginning.len() > known.byte_count as usize {
+            self.fingerprint = fingerprint_of(&beginning);
+        }
+        Ok(Content::Same)
+    }
+
+    /// `read` are the last bytes before the position.
+    fn set_mark(&mut self, read: &[u8]) -> io::Result<()> {
+        let position = self.position;
+        if read.len() >= MARK_BYTES {
+            self.mark = mark_of(read, position);
+        } else if !self.is_compressed {
+            self.mark = self.opened()?.mark(position)?;
+        }
+        Ok(())
     }
 
     /// Looks only at bytes not looked at before, so that a long line written in small pieces costs no more
@@ -214,7 +446,8 @@ impl TailedFile {
             && self.scanned > self.position
             && end - self.position <= self.splitter.undecided_bytes_max() as u64
         {
-            read_at(&self.handle, buffer, self.scanned, end.min(self.scanned + READ_BYTES as u64))?;
+            let scanned = self.scanned;
+            self.opened()?.read_at(buffer, scanned, end.min(scanned + READ_BYTES as u64))?;
             if buffer.is_empty() {
                 return Ok(true);
             }
@@ -237,60 +470,30 @@ impl TailedFile {
         self.position = position;
         self.scanned = self.scanned.max(position);
         let mut before = Vec::new();
-        read_at(&self.handle, &mut before, position.saturating_sub(1), position)?;
+        self.opened()?.read_at(&mut before, position.saturating_sub(1), position)?;
         if before == b"\n" {
             self.splitter.resume_behind(b"\n");
             return Ok(());
         }
         let context_start = position.saturating_sub(self.splitter.context_bytes() as u64);
-        read_at(&self.handle, &mut before, context_start, position)?;
+        self.opened()?.read_at(&mut before, context_start, position)?;
         self.splitter.resume_behind(&before);
         Ok(())
     }
 }
 
-/// The beginning of a file, at most `byte_count_max` bytes of it.
-pub(super) fn fingerprint(handle: &File, byte_count_max: usize) -> io::Result<Fingerprint> {
-    let mut bytes = Vec::new();
-    read_at(handle, &mut bytes, 0, byte_count_max as u64)?;
-    Ok(hash(&bytes))
-}
-
-fn hash(beginning: &[u8]) -> Fingerprint {
-    let digest: [u8; 16] = Md5::digest(beginning).into();
-    let hash = u64::from_be_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]]);
-    Fingerprint { byte_count: u32::try_from(beginning.len()).unwrap_or(u32::MAX), hash }
-}
-
 /// Where the unfinished last line of a file begins, looking back at most `line_bytes_max`; the end of the
 /// file when its last byte is a newline.
-pub(super) fn start_of_last_line(handle: &File, line_bytes_max: usize) -> io::Result<u64> {
-    let end = handle.metadata()?.len();
+pub(super) fn start_of_last_line(source: &mut Source, line_bytes_max: usize) -> io::Result<u64> {
+    let end = source.metadata()?.len();
     let context_start = end.saturating_sub(line_bytes_max as u64);
     let mut bytes = Vec::new();
-    read_at(handle, &mut bytes, context_start, end)?;
+    source.read_at(&mut bytes, context_start, end)?;
     Ok(match memchr::memrchr(b'\n', &bytes) {
         Some(at) => context_start + at as u64 + 1,
         None if context_start == 0 => 0,
         None => end,
     })
-}
-
-/// Reads `start..end` into `buffer`, less where the file ends before.
-fn read_at(handle: &File, buffer: &mut Vec<u8>, start: u64, end: u64) -> io::Result<()> {
-    buffer.clear();
-    buffer.resize(usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX), 0);
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match handle.read_at(&mut buffer[filled..], start + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    buffer.truncate(filled);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -322,16 +525,16 @@ mod tests {
                     pieces.lines.iter().map(text).collect()
                 }
                 Look::Waiting => Vec::new(),
-                Look::Truncated => vec!["truncated".to_owned()],
+                Look::Different => vec!["different".to_owned()],
             }
         }
     }
 
     fn tailed(path: &Path) -> TailedFile {
-        let handle = File::open(path).unwrap();
-        let fingerprint = fingerprint(&handle, FINGERPRINT_BYTES).unwrap();
         let rules = LineRules { max_bytes: 1000, too_long: TooLong::Truncate, strip_cr: false };
-        TailedFile::resume(FileKey(1), path.into(), handle, fingerprint, rules, Settlement::default()).unwrap()
+        let mut file = TailedFile::new(FileKey(1), path.into(), Source::open(path).unwrap(), rules).unwrap();
+        file.begin_at(FileKey(1), 0).unwrap();
+        file
     }
 
     #[test]
@@ -353,13 +556,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_shorter_than_what_was_read_begins_again() {
+    fn a_file_shorter_than_what_was_read_has_other_content() {
         let mut opened = Opened::with("one\ntwo\n");
         assert_eq!(opened.look(false), ["one", "two"]);
         std::fs::write(&opened.path, "new\n").unwrap();
-        assert_eq!(opened.look(false), ["truncated"]);
-        let ended = opened.file.begin_again(FileKey(2)).unwrap();
-        assert_eq!((ended.key, ended.read_until, ended.unreachable_byte_count), (FileKey(1), 8, 0));
+        assert_eq!(opened.look(false), ["different"]);
+        opened.file = opened.file.anew().unwrap();
+        opened.file.begin_at(FileKey(2), 0).unwrap();
         assert_eq!(opened.look(false), ["new"]);
     }
 
@@ -367,13 +570,25 @@ mod tests {
     fn a_file_rewritten_past_the_old_position_is_told_by_its_beginning() {
         let mut opened = Opened::with("one\n");
         assert_eq!(opened.look(false), ["one"]);
-        assert_eq!(opened.file.beginning().unwrap(), Beginning::Same);
+        assert_eq!(opened.file.content().unwrap(), Content::Same);
+        let before = opened.file.fingerprint();
         std::fs::write(&opened.path, "one\ntwo\n").unwrap();
-        assert!(matches!(opened.file.beginning().unwrap(), Beginning::Grown(_)));
+        assert_eq!(opened.file.content().unwrap(), Content::Same);
+        assert_ne!(opened.file.fingerprint(), before, "more of it is known");
         std::fs::write(&opened.path, "other\nlines\n").unwrap();
-        assert_eq!(opened.file.beginning().unwrap(), Beginning::Different);
+        assert_eq!(opened.file.content().unwrap(), Content::Different);
         std::fs::write(&opened.path, "on").unwrap();
-        assert_eq!(opened.file.beginning().unwrap(), Beginning::Different);
+        assert_eq!(opened.file.content().unwrap(), Content::Different);
+    }
+
+    #[test]
+    fn a_file_rewritten_behind_its_beginning_is_told_by_what_is_before_the_position() {
+        let beginning = "the same line\n".repeat(100);
+        let mut opened = Opened::with(&format!("{beginning}first\n"));
+        assert_eq!(opened.look(false).len(), 101);
+        std::fs::write(&opened.path, format!("{beginning}other\nand more\n")).unwrap();
+        assert_eq!(opened.file.content().unwrap(), Content::Different);
+        assert_eq!(opened.look(false), ["different"], "nothing of the other content is taken for this one's");
     }
 
     /// A file that yields less than its size, as those of sysfs do, is waited for, not read for ever.
@@ -384,10 +599,10 @@ mod tests {
             return;
         }
         let mut file = tailed(path);
-        file.saw(1 << 20);
+        file.byte_count = 1 << 20;
         let mut buffer = Vec::new();
         for finish in [false, true, false, true] {
-            assert!(!matches!(file.look(&mut buffer, finish).unwrap(), Look::Truncated));
+            assert!(!matches!(file.look(&mut buffer, finish).unwrap(), Look::Different));
         }
     }
 }

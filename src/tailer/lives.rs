@@ -1,28 +1,34 @@
-//! Which files are tailed, and where the life of each begins and ends.
+//! Which files are tailed: found, found again under another name, gone, let go; and which of them are open.
+//!
+//! Whose life goes on in a file that was not tailed before is decided in `claims`.
 
-use std::collections::BTreeSet;
-use std::fs::File;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::file::{self, Inode, TailedFile};
+use super::claims::Standing;
+use super::file::{Inode, TailedFile};
+use super::identity::is_same_file;
 use super::known::KnownLife;
 use super::problems::problem_of;
+use super::source::{Source, place_of, place_of_found};
 use super::{Tailed, Tailer, send};
-use crate::checkpointer::{Event, Opened};
+use crate::checkpointer::{Event, Opened, Remains};
 use crate::config::StartAt;
-use crate::discovery::Found;
-use crate::limits::FINGERPRINT_BYTES;
+use crate::discovery::{Found, siblings};
+use crate::offsets::Identity;
 use crate::settlement::Settlement;
 use crate::span::FileKey;
 
 impl Tailer {
     /// Looks which files there are: opens new ones, and notes which are gone.
     pub(super) async fn rescan(&mut self) {
+        for file in std::mem::take(&mut self.forgotten) {
+            send(&self.parts.events, Event::Forgotten(file)).await;
+        }
         let scan = self.parts.globs.scan();
         if let Some(watch) = &mut self.parts.watch
             && watch.set(scan.folders)
@@ -30,13 +36,17 @@ impl Tailer {
             // What has come into a folder between the scan and its watch is found by the next scan.
             self.parts.hints.rescan();
         }
+        let lost_before: HashSet<FileKey> = self.known.lost().iter().map(|life| life.key).collect();
         let mut problems = scan.problems;
         let mut seen = BTreeSet::new();
         self.by_path.clear();
         for found in scan.files {
             let inode = Inode { device: found.device, inode: found.inode };
+            if self.files.get(&inode).is_some_and(|tailed| is_another(tailed, &found)) {
+                self.let_go(inode).await;
+            }
             if !self.files.contains_key(&inode)
-                && let Err(error) = self.open(inode, &found).await
+                && let Err(error) = self.insert(inode, &found)
             {
                 problems.push(problem_of(&found.path, &error));
                 continue;
@@ -45,118 +55,264 @@ impl Tailer {
             seen.insert(inode);
             self.found_again(inode, found).await;
         }
-        for (inode, tailed) in &mut self.files {
-            // In a folder that cannot be listed just now it may still be there.
-            let is_there = seen.contains(inode) || is_at(*inode, &tailed.file.path);
-            tailed.gone_since = if is_there { None } else { tailed.gone_since.or_else(|| Some(Instant::now())) };
-        }
+        self.note_absent(&seen).await;
+        self.establish_all(&mut problems).await;
+        self.find_lost(&lost_before).await;
         self.unread.extend(self.files.iter().filter(|(_, tailed)| tailed.is_worth_a_look()).map(|(inode, _)| *inode));
+        self.close_idle();
         self.problems.update(problems);
         self.new_files_start_at = StartAt::Beginning;
         if std::mem::take(&mut self.parts.is_first_start) {
             send(&self.parts.events, Event::Started { flow_index: self.parts.flow_index }).await;
         }
-        self.parts.metrics.open_files.set(i64::try_from(self.files.len()).unwrap_or(i64::MAX));
-        self.show_lag();
+        self.show_figures();
     }
 
-    async fn found_again(&mut self, inode: Inode, found: Found) {
-        let Some(tailed) = self.files.get_mut(&inode) else { return };
-        tailed.file.saw(found.byte_count);
-        if *tailed.file.path != *found.path {
-            tracing::info!(flow = self.parts.metrics.name, from = %tailed.file.path.display(), to = %found.path.display(), "file was renamed");
-            tailed.file.path = Arc::from(found.path);
-            let event = Event::Renamed(tailed.file.key, Arc::clone(&tailed.file.path));
-            send(&self.parts.events, event).await;
-        }
-    }
-
-    async fn open(&mut self, inode: Inode, found: &Found) -> io::Result<()> {
-        let handle = open_without_waiting(&found.path)?;
-        if Inode::of(&handle.metadata()?) != inode {
+    /// Opens a file that was not tailed before. Whose life goes on in it is not known yet.
+    pub(super) fn insert(&mut self, inode: Inode, found: &Found) -> io::Result<()> {
+        let source = Source::open(&found.path)?;
+        let place = place_of(&source.metadata()?);
+        if (Inode { device: place.device, inode: place.inode }) != inode {
             // Replaced since the scan: the next one finds what is there now.
             self.parts.hints.rescan();
             return Ok(());
         }
-        let path: Arc<Path> = Arc::from(found.path.as_path());
-        let fingerprint = file::fingerprint(&handle, FINGERPRINT_BYTES)?;
-        let claim = self.known.claim(inode, &path, &handle)?;
-        let (key, settlement) = match claim.life.clone() {
-            Some(life) => life,
-            None => (self.new_key(), self.start_of_unknown(&handle)?),
-        };
-        let position = settlement.watermark();
-        let file = TailedFile::resume(key, Arc::clone(&path), handle, fingerprint, self.parts.flow.line, settlement.clone())?;
-        // From here on nothing fails: what was known is used up.
-        self.known.remove(inode, &claim);
-        for key in claim.forgotten {
-            send(&self.parts.events, Event::Forgotten(key)).await;
-        }
-        tracing::debug!(flow = self.parts.metrics.name, path = %path.display(), position, "tailing file");
-        let Inode { device, inode: number } = inode;
-        let flow_index = self.parts.flow_index;
-        let opened = Opened { file: key, flow_index, path, device, inode: number, fingerprint, settlement };
-        send(&self.parts.events, Event::Opened(opened)).await;
-        self.files.insert(inode, Tailed::new(file));
-        Ok(())
-    }
-
-    fn start_of_unknown(&self, handle: &File) -> io::Result<Settlement> {
-        let start = match self.new_files_start_at {
-            StartAt::Beginning => 0,
-            StartAt::End => file::start_of_last_line(handle, self.parts.flow.line.max_bytes)?,
-        };
-        Ok(Settlement::new(start, []))
-    }
-
-    /// The file was truncated: what was not read of it is gone, and it begins anew.
-    pub(super) async fn begin_new_life(&mut self, inode: Inode) -> io::Result<()> {
         let key = self.new_key();
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
-        let ended = tailed.file.begin_again(key)?;
-        let path = Arc::clone(&tailed.file.path);
-        let unreachable = ended.unreachable_byte_count;
-        self.parts.metrics.unreachable_bytes.inc_by(unreachable);
-        tracing::info!(
-            flow = self.parts.metrics.name,
-            path = %path.display(),
-            read_until = ended.read_until,
-            unreachable,
-            "file was truncated, reading from its beginning"
-        );
-        let Inode { device, inode: number } = inode;
-        let fingerprint = tailed.file.fingerprint;
-        let flow_index = self.parts.flow_index;
-        let settlement = Settlement::default();
-        // First the new life, then the end of the old: were there neither row after an ending in between, the
-        // file would be one never seen.
-        let opened = Opened { file: key, flow_index, path, device, inode: number, fingerprint, settlement };
-        send(&self.parts.events, Event::Opened(opened)).await;
-        send(&self.parts.events, Event::Closed { file: ended.key, read_until: ended.read_until, keep: false }).await;
+        let file = TailedFile::new(key, Arc::from(found.path.as_path()), source, self.parts.flow.line)?;
+        self.files.insert(inode, Tailed::new(file));
+        self.opened_one();
         Ok(())
     }
 
-    /// Ends the life of a file that is gone; should it come back, it goes on where it was.
+    async fn found_again(&mut self, inode: Inode, found: Found) {
+        let Some(tailed) = self.files.get_mut(&inode) else { return };
+        tailed.file.saw(&found);
+        if *tailed.file.path == *found.path {
+            return;
+        }
+        let before = std::mem::replace(&mut tailed.file.path, Arc::from(found.path));
+        if tailed.standing == Standing::Established {
+            tracing::info!(flow = self.parts.metrics.name, from = %before.display(), to = %tailed.file.path.display(), "file was renamed");
+            tailed.renamed_from = Some(before);
+            send(&self.parts.events, tailed.moved()).await;
+        }
+    }
+
+    /// Notes which files no glob matches any more, and of which another has taken the name.
+    async fn note_absent(&mut self, seen: &BTreeSet<Inode>) {
+        let mut missing = Vec::new();
+        for (inode, tailed) in &mut self.files {
+            // In a folder that cannot be listed just now it may still be there.
+            let is_there = seen.contains(inode) || is_at(*inode, &tailed.file.path);
+            tailed.is_gone = !is_there;
+            let successor = tailed.renamed_from.as_ref().and_then(|path| self.by_path.get(&**path));
+            if successor.is_some_and(|successor| successor != inode) {
+                (tailed.renamed_from, tailed.is_superseded) = (None, true);
+                send(&self.parts.events, tailed.moved()).await;
+            }
+            let is_expected_to_grow = is_there && !tailed.is_superseded;
+            tailed.quiet_since = if is_expected_to_grow { None } else { tailed.quiet_since.or_else(|| Some(Instant::now())) };
+            if tailed.is_gone && !tailed.file.is_open() {
+                missing.push(*inode);
+            }
+        }
+        for inode in missing {
+            self.follow_missing(inode).await;
+        }
+    }
+
+    /// A file that is closed and not at its path: under another name in the same folder it is still read to its end.
+    async fn follow_missing(&mut self, inode: Inode) {
+        let Some(tailed) = self.files.get_mut(&inode) else { return };
+        let renamed =
+            siblings(&tailed.file.path).into_iter().find(|found| (found.device, found.inode) == (inode.device, inode.inode));
+        if let Some(found) = renamed.filter(|found| !is_another(tailed, found)) {
+            tailed.file.saw(&found);
+            tailed.file.path = Arc::from(found.path);
+            if matches!(tailed.file.open(), Ok(true)) {
+                let moved = tailed.moved();
+                self.opened_one();
+                return send(&self.parts.events, moved).await;
+            }
+        }
+        self.let_go(inode).await;
+    }
+
+    /// Ends the life of a file that is gone; should it come back, or a copy of it, it goes on where it was.
     pub(super) async fn let_go(&mut self, inode: Inode) {
         let Some(tailed) = self.files.remove(&inode) else { return };
+        self.unread.remove(&inode);
+        if tailed.standing != Standing::Established {
+            return;
+        }
         let read_until = tailed.file.position();
-        tracing::debug!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), read_until, "file is gone, letting it go");
-        send(&self.parts.events, Event::Closed { file: tailed.file.key, read_until, keep: true }).await;
-        let TailedFile { key, path, fingerprint, .. } = tailed.file;
-        let settlement = Settlement::new(read_until, []);
-        let path = path.to_string_lossy().into_owned();
-        self.known.add(inode, KnownLife { key, device: inode.device, path, fingerprint, settlement });
+        let path = tailed.file.path.display();
+        tracing::debug!(flow = self.parts.metrics.name, %path, read_until, "file is gone, letting it go");
+        let remains = if tailed.file.is_deleted() { Remains::Content } else { Remains::Place };
+        self.close_life(&tailed, remains).await;
     }
 
-    fn new_key(&mut self) -> FileKey {
+    /// The life of a tailed file has ended, and is known from now on.
+    pub(super) async fn close_life(&mut self, tailed: &Tailed, remains: Remains) {
+        let mut life = tailed.as_known();
+        life.gone_at = Some(self.now());
+        life.is_lost = remains == Remains::Content || life.unread_byte_count() > 0;
+        if remains == Remains::Content {
+            life.identity.place = None;
+        }
+        let (file, read_until) = (life.key, tailed.file.position());
+        send(&self.parts.events, Event::Closed { file, read_until, remains }).await;
+        self.remember(life).await;
+    }
+
+    /// Keeps a life for the case that it goes on.
+    pub(super) async fn remember(&mut self, life: KnownLife) {
+        if let Some(forgotten) = self.known.add(life) {
+            send(&self.parts.events, Event::Forgotten(forgotten)).await;
+        }
+    }
+
+    /// Lives that were in a file when the agent ended, and which no glob has led to: the file may have been renamed.
+    pub(super) async fn find_missing(&mut self) {
+        let mut folders: Vec<(PathBuf, Vec<Found>)> = Vec::new();
+        for life in self.known.missing() {
+            let Some(folder) = life.path.parent().map(Path::to_owned) else { continue };
+            if !folders.iter().any(|(listed, _)| *listed == folder) {
+                folders.push((folder.clone(), siblings(&life.path)));
+            }
+            let here = folders.iter().find(|(listed, _)| *listed == folder).map_or(&[][..], |(_, found)| found);
+            let Some(place) = life.identity.place else { continue };
+            let is_it = |found: &&Found| {
+                is_same_file((place, &life.path), (place_of_found(found), &found.path), life.identity.fingerprint)
+            };
+            if let Some(found) = here.iter().find(is_it) {
+                if found.path == life.path {
+                    // No glob matches it any more: the configuration has changed.
+                    continue;
+                }
+                let inode = Inode { device: found.device, inode: found.inode };
+                if self.files.contains_key(&inode) || self.insert(inode, found).is_err() {
+                    continue;
+                }
+                if let Some(tailed) = self.files.get_mut(&inode) {
+                    (tailed.is_gone, tailed.quiet_since) = (true, Some(Instant::now()));
+                }
+                self.establish(inode).await;
+            }
+            // That it was deleted is only known where others are: a disk that is not mounted has an empty folder.
+            if !here.is_empty() && self.known.remove(life.key).is_some() {
+                self.lose(KnownLife { is_lost: true, gone_at: Some(self.now()), ..life }).await;
+            }
+        }
+    }
+
+    /// Keeps a life of which the file was deleted, or has other content now.
+    pub(super) async fn lose(&mut self, life: KnownLife) {
+        let remains = if life.identity.place.is_some() { Remains::Place } else { Remains::Content };
+        self.announce(&life).await;
+        let read_until = life.settlement.watermark();
+        send(&self.parts.events, Event::Closed { file: life.key, read_until, remains }).await;
+        self.remember(life).await;
+    }
+
+    /// What was lost before this rescan, and in none of the files that match, may be in a copy next to where it was. What
+    /// is not there either is out of reach.
+    async fn find_lost(&mut self, lost_before: &HashSet<FileKey>) {
+        for mut life in self.known.lost() {
+            if !lost_before.contains(&life.key) {
+                // What has come meanwhile is found by the next rescan.
+                self.parts.hints.rescan();
+                continue;
+            }
+            if self.adopt_copy_of(&life).await {
+                continue;
+            }
+            self.give_up(&mut life).await;
+        }
+    }
+
+    /// What was not read of this life cannot be read any more.
+    pub(super) async fn give_up(&mut self, life: &mut KnownLife) {
+        let unreachable = life.unread_byte_count();
+        self.known.remove(life.key);
+        if unreachable == 0 {
+            return self.remember(KnownLife { is_lost: false, ..life.clone() }).await;
+        }
+        self.parts.metrics.unreachable_bytes.inc_by(unreachable);
+        let (flow, path) = (&self.parts.metrics.name, life.path.display());
+        tracing::warn!(flow, %path, unreachable, "bytes of this file were deleted or overwritten before they were read");
+        life.identity.byte_count -= unreachable;
+        self.lose(KnownLife { is_lost: false, ..life.clone() }).await;
+    }
+
+    /// What is lost now is not waited for.
+    pub(super) async fn give_up_all(&mut self) {
+        for mut life in self.known.lost() {
+            self.give_up(&mut life).await;
+        }
+    }
+
+    /// Reports a life that begins or goes on.
+    pub(super) async fn announce(&self, life: &KnownLife) {
+        let KnownLife { key: file, ref path, identity, ref settlement, .. } = *life;
+        let (flow_index, path, settlement) = (self.parts.flow_index, Arc::from(path.as_path()), settlement.clone());
+        send(&self.parts.events, Event::Opened(Opened { file, flow_index, path, identity, settlement })).await;
+    }
+
+    /// One more file is open.
+    pub(super) fn opened_one(&mut self) {
+        self.open_count += 1;
+        if self.open_count > self.parts.open_files_max {
+            self.close_idle();
+        }
+    }
+
+    /// Closes files when too many are open: those first in which there is nothing to read, and for longest. A file that is
+    /// gone is kept open, because there is no way back to it.
+    fn close_idle(&mut self) {
+        let is_open = |tailed: &&mut Tailed| tailed.file.is_open();
+        self.open_count = self.files.values_mut().filter(is_open).count();
+        if self.open_count <= self.parts.open_files_max {
+            return;
+        }
+        // Some more, so that it is not done again for the next file.
+        let excess = self.open_count - self.parts.open_files_max * 3 / 4;
+        let unread = &self.unread;
+        let mut closable: Vec<(bool, Instant, Inode)> = (self.files.iter())
+            .filter(|(_, tailed)| tailed.file.is_open() && !tailed.is_gone && !tailed.file.is_compressed())
+            .map(|(inode, tailed)| (unread.contains(inode), tailed.last_read, *inode))
+            .collect();
+        closable.sort_unstable();
+        for (.., inode) in closable.into_iter().take(excess) {
+            if let Some(tailed) = self.files.get_mut(&inode) {
+                tailed.file.close();
+                self.open_count -= 1;
+            }
+        }
+    }
+
+    pub(super) fn new_key(&mut self) -> FileKey {
         FileKey(self.parts.random.u64(..))
     }
 }
 
-/// Opens a file. A pipe that has taken its place since the scan would keep an ordinary `open` waiting.
-fn open_without_waiting(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    File::options().read(true).custom_flags(flags.cast_signed()).open(path)
+impl Tailed {
+    fn moved(&self) -> Event {
+        Event::Moved { file: self.file.key, path: Arc::clone(&self.file.path), is_superseded: self.is_superseded }
+    }
+
+    /// This life, as it is known when it is not tailed any more.
+    pub(super) fn as_known(&self) -> KnownLife {
+        let identity = Identity { is_superseded: self.is_superseded, ..self.file.identity() };
+        let settlement = Settlement::new(self.file.position(), []);
+        let path = self.file.path.to_path_buf();
+        KnownLife { key: self.file.key, path, identity, settlement, gone_at: None, is_lost: false }
+    }
+}
+
+/// Whether `found` is another file than the one tailed, which was deleted while it was closed, and its inode reused.
+fn is_another(tailed: &Tailed, found: &Found) -> bool {
+    matches!((tailed.file.place.created, found.created), (Some(tailed), Some(found)) if tailed != found)
 }
 
 fn is_at(inode: Inode, path: &Path) -> bool {

@@ -1,75 +1,488 @@
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use super::*;
+use crate::checkpointer::Remains;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
-/// A tailer of `*.log` in a folder, without notifications, on paused time.
-struct Running {
+/// A host on paused time: a folder of logs, and an agent's tailer of it that comes and goes, without notifications.
+struct Host {
     folder: tempfile::TempDir,
-    chunks: mpsc::Receiver<Chunk>,
-    _events: mpsc::Receiver<Event>,
-    _stop: watch::Sender<bool>,
+    settings: String,
+    rows: Vec<(FileKey, Row)>,
+    starts: u64,
+    metrics: FlowMetrics,
+    /// Until where of each file lines have come since the start.
+    delivered: Vec<(FileKey, u64)>,
+    running: Option<Running>,
 }
 
-impl Running {
-    fn start() -> Self {
+struct Running {
+    chunks: mpsc::Receiver<Chunk>,
+    events: mpsc::Receiver<Event>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Host {
+    /// With these settings of `[[flow]]`, which tails `*.log*`.
+    fn new(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let files = folder.path().join("*.log");
-        let text = format!("[[flow]]\nname = 'f'\nfiles = {files:?}\n[flow.kinesis]\nstream = 's'\n");
-        let config = Config::parse(&text, "test").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let flow = Arc::new(config.flows[0].clone());
-        let (chunks, chunks_out) = mpsc::channel(100);
-        let (events, events_out) = mpsc::channel(1_000);
+        let (metrics, settings) = (Metrics::default().flow("f"), settings.to_owned());
+        Self { folder, settings, rows: Vec::new(), starts: 0, metrics, delivered: Vec::new(), running: None }
+    }
+
+    fn running(settings: &str) -> Self {
+        let mut host = Self::new(settings);
+        host.start();
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn flow(&self) -> Flow {
+        let patterns =
+            if self.settings.contains("files =") { String::new() } else { format!("files = {:?}\n", self.path("*.log*")) };
+        let settings = self.settings.replace("LOGS", self.folder.path().to_str().unwrap());
+        let text = format!("[[flow]]\nname = 'f'\n{patterns}{settings}\n[flow.kinesis]\nstream = 's'\n");
+        Config::parse(&text, "test").unwrap_or_else(|mistakes| panic!("{mistakes}")).flows.remove(0)
+    }
+
+    fn start(&mut self) {
+        let flow = Arc::new(self.flow());
+        let (chunks, chunks_out) = mpsc::channel(1_000);
+        let (events, events_out) = mpsc::channel(100_000);
         let (stop, stopped) = watch::channel(false);
+        self.starts += 1;
         let tailer = Tailer::new(Parts {
             flow_index: 0,
             globs: Globs::new(&flow.files, &flow.exclude).unwrap(),
             flow,
             hints: Hints::default(),
             watch: None,
-            rows: Vec::new(),
-            is_first_start: true,
+            rows: self.rows.clone(),
+            is_first_start: self.starts == 1,
             chunks,
             events,
-            budget: Budget::new(1 << 20),
-            metrics: Metrics::default().flow("f"),
-            random: fastrand::Rng::with_seed(1),
+            budget: Budget::new(1 << 30),
+            open_files_max: 4,
+            metrics: self.metrics.clone(),
+            random: fastrand::Rng::with_seed(self.starts),
         });
-        tokio::spawn(tailer.run(Mode::Follow, stopped));
-        Self { folder, chunks: chunks_out, _events: events_out, _stop: stop }
+        let task = tokio::spawn(tailer.run(Mode::Follow, stopped));
+        self.running = Some(Running { chunks: chunks_out, events: events_out, stop, task });
+    }
+
+    /// Ends it, and keeps what a checkpointer would have committed when everything that was read is delivered.
+    async fn stop(&mut self) {
+        assert_eq!(self.lines_within(0).await, [""; 0], "everything was looked at");
+        let mut running = self.running.take().unwrap();
+        running.stop.send_replace(true);
+        running.task.await.unwrap();
+        while let Ok(event) = running.events.try_recv() {
+            self.commit(event);
+        }
+        for (file, end) in self.delivered.drain(..) {
+            self.rows.iter_mut().filter(|(key, _)| *key == file).for_each(|(_, row)| row.watermark = row.watermark.max(end));
+        }
+    }
+
+    fn commit(&mut self, event: Event) {
+        let row = |rows: &mut Vec<(FileKey, Row)>, file: FileKey, change: &dyn Fn(&mut Row)| {
+            rows.iter_mut().filter(|(key, _)| *key == file).for_each(|(_, row)| change(row));
+        };
+        match event {
+            Event::Opened(opened) => {
+                self.rows.retain(|(key, _)| *key != opened.file);
+                let path = opened.path.to_string_lossy().into_owned();
+                let (flow, watermark) = ("f".to_owned(), opened.settlement.watermark());
+                let row = Row { flow, path, identity: opened.identity, gone_at: None, watermark, settled_above: Vec::new() };
+                self.rows.push((opened.file, row));
+            }
+            Event::Seen { file, fingerprint, mark, byte_count } => row(&mut self.rows, file, &|row| {
+                (row.identity.fingerprint, row.identity.mark, row.identity.byte_count) = (fingerprint, mark, byte_count);
+            }),
+            Event::Moved { file, path, is_superseded } => row(&mut self.rows, file, &|row| {
+                (row.path, row.identity.is_superseded) = (path.to_string_lossy().into_owned(), is_superseded);
+            }),
+            Event::Closed { file, remains, .. } => {
+                self.rows.retain(|(key, _)| *key != file || remains != Remains::Nothing);
+                row(&mut self.rows, file, &|row| {
+                    row.gone_at = Some(since_1970().as_secs());
+                    row.identity.place = row.identity.place.filter(|_| remains == Remains::Place);
+                });
+            }
+            Event::Forgotten(file) => self.rows.retain(|(key, _)| *key != file),
+            Event::Settled(_) | Event::Started { .. } => {}
+        }
     }
 
     fn append(&self, name: &str, text: &str) {
-        let path = self.folder.path().join(name);
-        File::options().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+        File::options().create(true).append(true).open(self.path(name)).unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// The lines that come within so many seconds.
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn delete(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// As gzip does: the file is replaced by a compressed one.
+    fn gzip(&self, name: &str) {
+        let compressed = File::create(self.path(&format!("{name}.gz"))).unwrap();
+        let mut encoder = GzEncoder::new(compressed, Compression::default());
+        encoder.write_all(&fs::read(self.path(name)).unwrap()).unwrap();
+        encoder.finish().unwrap();
+        self.delete(name);
+    }
+
+    /// As logrotate's `copytruncate` does.
+    fn copytruncate(&self, from: &str, to: &str) {
+        fs::copy(self.path(from), self.path(to)).unwrap();
+        self.write(from, "");
+    }
+
+    /// The lines that come within so many seconds, sorted.
     async fn lines_within(&mut self, seconds: u64) -> Vec<String> {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         let mut lines = Vec::new();
-        while let Ok(chunk) = self.chunks.try_recv() {
+        while let Ok(chunk) = self.running.as_mut().unwrap().chunks.try_recv() {
+            let end = chunk.span(chunk.lines.last().unwrap()).end;
+            self.delivered.push((chunk.file, end));
             lines.extend(chunk.lines.iter().map(|line| String::from_utf8_lossy(chunk.text(line)).into_owned()));
         }
+        lines.sort_unstable();
         lines
     }
+
+    /// What comes until a rescan has noticed everything.
+    async fn lines(&mut self) -> Vec<String> {
+        self.lines_within(25).await
+    }
+
+    /// Restarts the agent; meanwhile this happens.
+    async fn while_down(&mut self, happens: impl FnOnce(&Self)) {
+        self.stop().await;
+        happens(self);
+        self.start();
+    }
+}
+
+/// Lines of which there are enough for a file to be known by them.
+fn many(what: &str) -> String {
+    (0..200).map(|number| format!("{what} {number:04}\n")).collect()
+}
+
+fn count(lines: &[String]) -> (usize, usize) {
+    let distinct: BTreeSet<&String> = lines.iter().collect();
+    (lines.len(), distinct.len())
 }
 
 /// A file renamed out of the globs is let go 30 s after its last growth, not 30 s after the renaming.
 #[tokio::test(start_paused = true)]
 async fn a_file_out_of_the_globs_is_read_as_long_as_it_grows() {
-    let mut running = Running::start();
-    running.append("a.log", "first\n");
-    assert_eq!(running.lines_within(15).await, ["first"]);
-    std::fs::rename(running.folder.path().join("a.log"), running.folder.path().join("a.old")).unwrap();
+    let mut host = Host::running("");
+    host.append("a.log", "first\n");
+    assert_eq!(host.lines_within(15).await, ["first"]);
+    host.rename("a.log", "a.old");
     for number in 0..5 {
-        running.append("a.old", &format!("{number}\nha"));
+        host.append("a.old", &format!("{number}\nha"));
         let expected = if number == 0 { "0".to_owned() } else { format!("ha{number}") };
-        assert_eq!(running.lines_within(20).await, [expected]);
+        assert_eq!(host.lines_within(20).await, [expected]);
     }
-    assert_eq!(running.lines_within(60).await, ["ha"], "its unfinished last line will not be finished");
-    running.append("a.old", "later\n");
-    assert_eq!(running.lines_within(60).await, [""; 0]);
+    assert_eq!(host.lines_within(60).await, ["ha"], "its unfinished last line will not be finished");
+    host.append("a.old", "later\n");
+    assert_eq!(host.lines_within(60).await, [""; 0]);
+}
+
+/// The last line of a rotated file that does not end is sent when nobody is expected to write to it any more, also after
+/// a restart, and also when the file is still among those that match.
+#[tokio::test(start_paused = true)]
+async fn the_last_line_of_a_rotated_file_needs_no_end() {
+    let mut host = Host::running("");
+    host.append("a.log", "one\nhalf");
+    assert_eq!(host.lines().await, ["one"]);
+    host.rename("a.log", "a.log.1");
+    host.append("a.log", "two\nwaits");
+    assert_eq!(host.lines_within(20).await, ["two"]);
+    host.while_down(|_| {}).await;
+    assert_eq!(host.lines_within(60).await, ["half"]);
+    host.append("a.log", " for its end\n");
+    assert_eq!(host.lines().await, ["waits for its end"]);
+}
+
+/// A copy is recognised whether or not a glob matches it, and what was not read of the original is read from it.
+#[tokio::test(start_paused = true)]
+async fn after_copytruncate_the_copy_continues_the_file() {
+    for (copy, is_short) in [("a.log.1", false), ("a.old", false), ("a.log.1", true)] {
+        let mut host = Host::running(if copy == "a.old" { "files = 'LOGS/*.log'" } else { "" });
+        let first = if is_short { "first\n".to_owned() } else { many("first") };
+        host.append("a.log", &first);
+        assert_eq!(host.lines().await.len(), first.lines().count());
+        host.append("a.log", "not read\n");
+        host.copytruncate("a.log", copy);
+        host.append("a.log", "next\n");
+        assert_eq!(host.lines_within(60).await, ["next", "not read"], "{copy} {is_short}");
+        assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+        host.while_down(|host| host.append("a.log", "last\n")).await;
+        assert_eq!(host.lines_within(60).await, ["last"]);
+    }
+}
+
+/// So it is when both happened while the agent was down.
+#[tokio::test(start_paused = true)]
+async fn copytruncate_while_the_agent_is_down() {
+    for copy in ["a.log.1", "a.log.copy"] {
+        let mut host = Host::running(if copy == "a.log.1" { "" } else { "files = 'LOGS/*.log'" });
+        host.append("a.log", &many("first"));
+        assert_eq!(host.lines().await.len(), 200);
+        host.while_down(|host| {
+            host.append("a.log", "not read\n");
+            host.copytruncate("a.log", copy);
+            host.append("a.log", &many("next"));
+        })
+        .await;
+        let lines = host.lines_within(60).await;
+        assert_eq!(count(&lines), (201, 201), "{copy}");
+        assert!(lines.contains(&"not read".to_owned()));
+        assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+    }
+}
+
+/// A copy of a file that is still there is not read; when the two become different, it is a file of its own.
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_not_read_until_it_is_different() {
+    let mut host = Host::running("");
+    host.append("a.log", &many("same"));
+    assert_eq!(host.lines().await.len(), 200);
+    fs::copy(host.path("a.log"), host.path("b.log")).unwrap();
+    assert_eq!(host.lines_within(600).await, [""; 0]);
+    host.append("a.log", "of the original\n");
+    assert_eq!(host.lines_within(600).await, ["of the original"]);
+    host.append("b.log", "of the copy\n");
+    assert_eq!(count(&host.lines().await), (201, 201));
+}
+
+/// Two programs that begin their logs with the same few words are two programs.
+#[tokio::test(start_paused = true)]
+async fn short_files_with_the_same_content_are_two_files() {
+    let mut host = Host::running("");
+    host.append("a.log", "started\n");
+    assert_eq!(host.lines().await, ["started"]);
+    host.append("b.log", "started\n");
+    assert_eq!(host.lines().await, ["started"]);
+    host.append("a.log.err", "started\n");
+    assert_eq!(host.lines_within(100).await, ["started"], "one with such a name may be a copy, but not for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn truncated_and_grown_again() {
+    let beginning = "the same line\n".repeat(100);
+    for (before, after) in [
+        ("one\n".to_owned(), "new\n".to_owned()),
+        (many("one"), format!("{}more\n", many("two"))),
+        (format!("{beginning}one\n"), format!("{beginning}two\nthree\n")),
+    ] {
+        let mut host = Host::running("");
+        host.append("a.log", &before);
+        assert_eq!(host.lines().await.len(), before.lines().count());
+        host.write("a.log", &after);
+        assert_eq!(host.lines().await.len(), after.lines().count());
+        host.while_down(|host| host.write("a.log", &before)).await;
+        assert_eq!(host.lines().await.len(), before.lines().count());
+        assert_eq!(host.metrics.unreachable_bytes.get(), 0, "all was read");
+    }
+}
+
+/// What was not read before it was deleted or overwritten is counted.
+#[tokio::test(start_paused = true)]
+async fn what_is_out_of_reach_is_counted() {
+    let mut host = Host::running("");
+    host.append("a.log", "one\nun");
+    host.append("b.log", "one\nfinished");
+    host.append("c.log", "one\n");
+    assert_eq!(host.lines().await.len(), 3);
+    host.while_down(|host| {
+        host.write("a.log", "");
+        host.delete("b.log");
+        host.delete("c.log");
+        host.append("d.log", "in a folder that is there\n");
+    })
+    .await;
+    assert_eq!(host.lines_within(60).await.len(), 1);
+    assert_eq!(host.metrics.unreachable_bytes.get(), ("un".len() + "finished".len()) as u64);
+    host.while_down(|_| {}).await;
+    assert_eq!(host.lines_within(60).await.len(), 0);
+    assert_eq!(host.metrics.unreachable_bytes.get(), ("un".len() + "finished".len()) as u64, "once");
+}
+
+/// A deleted file that is open is read to its end; another file at its path, or at its inode, is another file.
+#[tokio::test(start_paused = true)]
+async fn deleted_and_made_again() {
+    let mut host = Host::running("");
+    host.append("a.log", "started\n");
+    assert_eq!(host.lines().await, ["started"]);
+    for _ in 0..3 {
+        host.append("a.log", "last\n");
+        host.delete("a.log");
+        host.append("a.log", "started\n");
+        assert_eq!(host.lines_within(60).await, ["last", "started"]);
+    }
+    for _ in 0..3 {
+        host.while_down(|host| {
+            host.delete("a.log");
+            host.append("a.log", "started\n");
+        })
+        .await;
+        assert_eq!(host.lines_within(60).await, ["started"]);
+    }
+}
+
+/// A file replaced by another under its name is another file, even when all that was in the first is in it.
+#[tokio::test(start_paused = true)]
+async fn replaced_at_once() {
+    let mut host = Host::running("");
+    host.append("a.log", &many("same"));
+    assert_eq!(host.lines().await.len(), 200);
+    host.write("temporary", &many("same"));
+    host.rename("temporary", "a.log");
+    assert_eq!(host.lines_within(100).await.len(), 200);
+}
+
+/// Renamed while the agent is down: also out of the globs, if it stays in its folder.
+#[tokio::test(start_paused = true)]
+async fn renamed_while_the_agent_is_down() {
+    for to in ["a.log.1", "old"] {
+        let mut host = Host::running("");
+        host.append("a.log", "one\n");
+        assert_eq!(host.lines().await, ["one"]);
+        host.while_down(|host| {
+            host.append("a.log", "two\n");
+            host.rename("a.log", to);
+            host.append("a.log", "three\n");
+        })
+        .await;
+        assert_eq!(host.lines_within(100).await, ["three", "two"], "{to}");
+    }
+}
+
+/// A file that no glob matches any more because the configuration has changed is left alone.
+#[tokio::test(start_paused = true)]
+async fn a_file_left_out_by_a_new_configuration_is_not_read() {
+    let mut host = Host::running("");
+    host.append("a.log", "one\n");
+    host.append("b.log", "one\n");
+    assert_eq!(host.lines().await, ["one", "one"]);
+    host.settings = "exclude = ['b.log']".to_owned();
+    host.while_down(|host| {
+        host.append("a.log", "two\n");
+        host.append("b.log", "secret\n");
+    })
+    .await;
+    assert_eq!(host.lines_within(100).await, ["two"]);
+    host.settings.clear();
+    host.while_down(|_| {}).await;
+    assert_eq!(host.lines_within(100).await, ["secret"]);
+}
+
+/// A compressed file made of one that was read is recognised; of one that was read in part the rest is read.
+#[tokio::test(start_paused = true)]
+async fn rotated_and_compressed() {
+    let mut host = Host::running("");
+    host.append("a.log", &many("one"));
+    assert_eq!(host.lines().await.len(), 200);
+    host.append("a.log", "last\n");
+    host.rename("a.log", "a.log.1");
+    host.append("a.log", &many("two"));
+    host.gzip("a.log.1");
+    assert_eq!(count(&host.lines_within(200).await), (201, 201));
+    host.while_down(|host| {
+        host.append("a.log", "not read\n");
+        host.append("a.log", &many("three"));
+        host.rename("a.log.1.gz", "a.log.2.gz");
+        host.rename("a.log", "a.log.1");
+        host.gzip("a.log.1");
+    })
+    .await;
+    assert_eq!(count(&host.lines_within(200).await), (201, 201));
+    host.while_down(|_| {}).await;
+    assert_eq!(host.lines_within(200).await, [""; 0]);
+    assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+}
+
+/// A compressed file of which nothing is known is read only if that is wished.
+#[tokio::test(start_paused = true)]
+async fn compressed_and_never_seen() {
+    for (settings, expected) in [("", 0), ("compressed = 'read'", 201)] {
+        let mut host = Host::new(settings);
+        host.append("a.log", &format!("{}half", many("one")));
+        host.gzip("a.log");
+        host.start();
+        assert_eq!(host.lines_within(100).await.len(), expected);
+        host.while_down(|_| {}).await;
+        assert_eq!(host.lines_within(100).await.len(), 0);
+    }
+}
+
+/// A compressed file that is read while it is still being written waits for its rest.
+#[tokio::test(start_paused = true)]
+async fn a_compressed_file_that_is_being_written() {
+    let mut host = Host::running("compressed = 'read'");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(many("one").as_bytes()).unwrap();
+    let compressed = encoder.finish().unwrap();
+    host.append("b.log.gz", "");
+    let mut lines = host.lines().await;
+    for part in compressed.chunks(700) {
+        File::options().append(true).open(host.path("b.log.gz")).unwrap().write_all(part).unwrap();
+        lines.extend(host.lines().await);
+    }
+    assert_eq!(count(&lines), (200, 200));
+}
+
+/// More files than may be open: the idle ones are closed, and all are read.
+#[tokio::test(start_paused = true)]
+async fn more_files_than_may_be_open() {
+    let mut host = Host::running("");
+    for round in 0..3 {
+        for file in 0..20 {
+            host.append(&format!("{file}.log"), &format!("{round} {file}\n"));
+        }
+        assert_eq!(count(&host.lines().await), (20, 20));
+        assert!(host.metrics.open_files.get() <= 4, "{} files are open", host.metrics.open_files.get());
+        assert_eq!(host.metrics.tailed_files.get(), 20);
+    }
+    host.append("3.log", "renamed\n");
+    host.rename("3.log", "3.log.1");
+    host.append("4.log", "renamed out of the globs\n");
+    host.rename("4.log", "4.old");
+    host.append("3.log", "new\n");
+    assert_eq!(host.lines_within(60).await, ["new", "renamed", "renamed out of the globs"]);
+    assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+}
+
+/// A file that was not written to for long before it was first seen begins at its end.
+#[tokio::test(start_paused = true)]
+async fn older_files_begin_at_their_end() {
+    let mut host = Host::new("ignore_older = '1 h'");
+    host.append("old.log", "old\n");
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3_700);
+    File::options().append(true).open(host.path("old.log")).unwrap().set_modified(an_hour_ago).unwrap();
+    host.append("new.log", "new\n");
+    host.start();
+    assert_eq!(host.lines().await, ["new"]);
+    host.append("old.log", "again\n");
+    assert_eq!(host.lines().await, ["again"]);
 }

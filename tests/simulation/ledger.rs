@@ -230,7 +230,8 @@ fn check_counters(life: &Life<'_>, expected: &Expected) {
 fn settled_by_inode(flow: &Flow, life: &Life<'_>) -> HashMap<(u64, u64), (FileKey, Settlement)> {
     let mut settled = HashMap::new();
     for (key, row) in life.rows.iter().filter(|(_, row)| row.flow == flow.name) {
-        let inode = (row.device, row.inode);
+        let place = row.identity.place.expect("no file is truncated or deleted here");
+        let inode = (place.device, place.inode);
         assert!(life.files.iter().any(|file| file.inode == inode), "a row of no file: {row:?}");
         let settlement = Settlement::new(row.watermark, row.settled_above.clone());
         let other = settled.insert(inode, (*key, settlement));

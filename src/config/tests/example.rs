@@ -39,6 +39,7 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
         Config::parse(&example_with_all_settings(), "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
     assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
+    assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
     let parse = spelt_out.flows[0].parse.take().expect("the example shows a pattern");
     assert!(parse.regex.is_match(b"Nov 21 12:18:53 web-1 sshd[4242]: Accepted publickey for core"));
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
