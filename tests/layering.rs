@@ -15,11 +15,12 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("axum", &["local"]),
     ("clap", &["main"]),
     ("ferrokinesis", &["local"]),
+    ("flate2", &["tailer::gzip"]),
     ("glob", &["discovery"]),
     ("http_body_util", &["admin"]),
     ("hyper", &["admin", "config::aws"]),
     ("indicatif", &["local"]),
-    ("md5", &["aggregator", "deaggregator", "hash_key", "tailer::file"]),
+    ("md5", &["aggregator", "deaggregator", "hash_key", "tailer::source"]),
     ("notify", &["discovery::watch"]),
     ("prometheus_client", &["metrics"]),
     ("sled", &["offsets"]),
@@ -41,6 +42,7 @@ const PURE: &[&str] = &[
     "sender::outcome",
     "settlement",
     "span",
+    "tailer::identity",
     "tailer::lines",
 ];
 
