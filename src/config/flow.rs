@@ -1,7 +1,7 @@
 //! `[[flow]]` and `[flow.line]`: which files, and how bytes become lines.
 
 use super::reader::{Placed, Table};
-use super::{Flow, LineRules, StartAt, TooLong, kinesis, parse};
+use super::{Flow, LineRules, StartAt, TooLong, kinesis, multiline, parse};
 use crate::discovery::{Globs, PatternMistake};
 use crate::limits::LINE_BYTES_MAX;
 
@@ -25,6 +25,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
     let is_parsed = table.has("parse");
     let line = table.section("line", |table| line(table, is_parsed));
+    let multiline = table.optional_section("multiline", |table| multiline::read(table, source)).flatten();
     table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
     let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, is_parsed, parse.as_ref())).flatten();
 
@@ -34,6 +35,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         exclude,
         start_at: start_at.unwrap_or(StartAt::Beginning),
         line,
+        multiline,
         parse,
         kinesis,
     });
