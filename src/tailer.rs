@@ -9,6 +9,8 @@ mod file;
 mod known;
 mod lines;
 mod lives;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing but its tests calls it yet"))]
+mod multiline;
 mod problems;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

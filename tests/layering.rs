@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "settlement",
     "span",
     "tailer::lines",
+    "tailer::multiline",
 ];
 
 /// What a pure module would need for anything else.
