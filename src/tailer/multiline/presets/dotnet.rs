@@ -117,6 +117,19 @@ Error Number:4060,State:1,Class:11",
   Exception data:
     Severity: ERROR
     SqlState: 23505",
+                "2026-11-21 12:18:53.300 [ERR] not stored: Shop.StoreException: outer
+ ---> Npgsql.PostgresException (0x80004005): 23505: duplicate key value
+
+DETAIL: Key (id)=(1) already exists.
+   at Npgsql.Internal.NpgsqlConnector.ReadMessage()
+  Exception data:
+    Severity: ERROR
+   --- End of inner exception stack trace ---
+   at Shop.Store.Put()",
+                "Shop.StoreException: outer
+ ---> System.Exception: never thrown
+   --- End of inner exception stack trace ---
+   at Shop.Store.Put()",
                 "Unhandled Exception:\nSystem.Exception: no\n  at Shop.Main () [0x00000] in <1f>:0 ",
                 "Stack overflow.
    at Shop.A()

@@ -63,6 +63,10 @@ goroutine 1 [running]:
 main.main()
 \t/srv/shop/main.go:5 +0x1",
                 "",
+                "panic: no\nexit status 2",
+                "goroutine 7 [running]:
+runtime/debug.Stack()
+\t/usr/local/go/src/runtime/debug/stack.go:26 +0x5e",
                 "start(now)",
                 AFTER,
             ],

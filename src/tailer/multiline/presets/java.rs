@@ -13,8 +13,8 @@ pub(super) const RULES: &[Rule] = &[
     (&[Begin, Plain], r"^(?:[A-Za-z_$][\w$]*\.)+[\w$]*(?:Exception|Error|Throwable)[\w$]*(?::|$)", Head),
     (&[Plain, Head, Message, Frames], r"^[ \t]+at \S", Frames),
     (&[Plain, Head, Message, Frames], r"^[ \t]*(?:Caused by|Suppressed|Wrapped by): ", Head),
-    (&[Plain, Head, Message, Frames], r"^[ \t]+\.\.\. \d+ (?:more|common frames omitted)$", Frames),
-    (&[Plain, Head, Message, Frames], r"^[ \t]+(?:\[CIRCULAR REFERENCE|\(Coroutine )", Frames),
+    (&[Plain, Frames], r"^[ \t]+\.\.\. \d+ (?:more|common frames omitted)$", Frames),
+    (&[Frames], r"^[ \t]+(?:\[CIRCULAR REFERENCE|\(Coroutine )", Frames),
     // Details of a message stand indented.
     (&[Head], r"^[ \t]+\S", Head),
     (&[Head, Message], LOG_LINE, Over),
@@ -114,6 +114,10 @@ Caused by: java.text.ParseException: expected:
                 AFTER,
                 "[12:00:00] failed: java.io.IOException: no\n\tat a.B.c(B.java:1)",
                 "java.io.IOException: no",
+                "java.io.IOException: no\nCaused by: java.io.IOException: why",
+                "12:00:01 order 4713 failed
+Caused by: java.io.IOException: no
+\tat a.B.c(B.java:1)",
                 "retry failed with java.io.IOException: no\n\tat a.B.c(B.java:1)",
                 "java.io.IOException: no\n\tat a.B.c(B.java:1)",
                 "java.io.IOException: no\n\tat a.B.c(B.java:1)",

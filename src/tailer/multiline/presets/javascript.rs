@@ -50,6 +50,8 @@ mod tests {
                 AFTER,
                 "Error: no\n    at f (/srv/a.js:1:2)",
                 "Error: no\n    at f (/srv/a.js:1:2)\nCaused by: Error: why\n    at g (/srv/a.js:3:4)",
+                "Error: no\n    at f (/srv/a.js:1:2)\nFrom previous event:\n    at g (/srv/a.js:3:4)\n\nCaused by:\n    at h (/srv/a.js:5:6)",
+                "failed Error: no\n    at f (/srv/a.js:1:2) {\n  code: 'ENO'\n}",
                 "(node:4242) Warning: deprecated\n(Use `node --trace-warnings ...` to show where the warning was created)",
                 AFTER,
             ],

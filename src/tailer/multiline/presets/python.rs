@@ -5,11 +5,11 @@ use super::{EMPTY, Rule};
 
 pub(super) const RULES: &[Rule] = &[
     EMPTY,
-    (&[Begin, Plain, Link, LinkGap, Quotation], r"^Traceback \(most recent call last\):$", Head),
-    (&[Begin, Plain, Link, LinkGap], r"^[ \t]+\+ Exception Group Traceback \(most recent call last\):$", Group),
+    (&[Begin, Plain, LinkGap, Quotation], r"^Traceback \(most recent call last\):$", Head),
+    (&[Begin, Plain, LinkGap], r"^[ \t]+\+ Exception Group Traceback \(most recent call last\):$", Group),
     // Of a logger that indents it, or a syntax error, which has a place and no traceback.
     (&[Begin, Plain], r"^[ \t]+Traceback \(most recent call last\):$", OtherFrames),
-    (&[Begin, Plain, Link, LinkGap], r#"^[ \t]+File ".*", line \d+"#, OtherFrames),
+    (&[Begin, Plain, LinkGap], r#"^[ \t]+File ".*", line \d+"#, OtherFrames),
     // asyncio tells the error in one line and the task in the next.
     (&[Plain], r"^(?:future|task|handle): <", Plain),
     (&[Head, Frames], r"^[ \t]", Frames),
@@ -165,6 +165,23 @@ Traceback (most recent call last):
   File \"b.py\", line 8, in h
 ValueError: no",
                 AFTER,
+                "",
+                "Traceback (most recent call last):
+MemoryError
+
+During handling of the above exception, another exception occurred:
+
+  + Exception Group Traceback (most recent call last):
+  | ExceptionGroup: one (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | OSError
+    +------------------------------------
+
+During handling of the above exception, another exception occurred:
+
+  File \"a.py\", line 1
+    if x = 1:
+SyntaxError: invalid syntax",
                 "12:00:00 ERROR indented
     Traceback (most recent call last):
       File \"a.py\", line 2, in f

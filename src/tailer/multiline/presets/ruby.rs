@@ -89,6 +89,21 @@ a.rb:2:in `fetch': key not found: :a (KeyError)
 a.rb:2:in 'Hash#fetch': key not found: :a (KeyError)
 \tfrom a.rb:2:in 'Object#load'",
                 "a.rb:9:in 'Object#load': another (KeyError)",
+                "a.rb:6:in 'rescue in Object#load': third (RuntimeError)
+
+raise Third
+^^^^^
+\tfrom a.rb:5:in 'rescue in Object#load'
+a.rb:4:in 'rescue in Object#load': second (RuntimeError)
+a.rb:2:in 'Hash#fetch': first (KeyError)",
+                "#<Thread:0x00007f2b1c0a8f10 a.rb:1 run> terminated with exception (report_on_exception is true):
+a.rb:2:in 'Hash#fetch': key not found: :a (KeyError)
+\tfrom a.rb:2:in 'Object#load'
+\tfrom a.rb:1:in 'rescue in Object#load'",
+                "#<Thread:0x00007f2b1c0a8f10 a.rb:1 run> terminated with exception (report_on_exception is true):
+Traceback (most recent call last):
+\t1: from a.rb:2:in `load'
+a.rb:4:in `rescue in load': not loaded (RuntimeError)",
                 AFTER,
             ],
         );
