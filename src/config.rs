@@ -21,7 +21,9 @@ mod aws;
 mod flow;
 mod kinesis;
 mod mistakes;
+mod multiline;
 mod parse;
+mod pattern;
 mod reader;
 mod top;
 mod units;
@@ -89,6 +91,8 @@ pub struct Flow {
     pub poll: bool,
     /// `[flow.line]`
     pub line: LineRules,
+    /// `[flow.multiline]`; without it each line is a record.
+    pub multiline: Option<Multiline>,
     /// `[flow.parse]`; without it lines go as they are.
     pub parse: Option<Parse>,
     /// `[flow.kinesis]`
@@ -134,6 +138,54 @@ pub enum TooLong {
     Split,
     /// It is dropped and counted.
     Drop,
+}
+
+/// `[flow.multiline]`: which lines make one record together.
+#[derive(Clone, Debug)]
+pub struct Multiline {
+    /// What belongs together.
+    pub joining: Joining,
+    /// How long the last record of a file waits for more lines after the file has last grown; from
+    /// [`crate::limits::JOINING_TIMEOUT_MIN`] to [`crate::limits::JOINING_TIMEOUT_MAX`].
+    pub timeout: Duration,
+    /// Most lines of one record, from [`crate::limits::JOINED_LINES_MIN`] to [`crate::limits::JOINED_LINES_MAX`].
+    pub max_lines: usize,
+}
+
+/// What belongs together.
+#[derive(Clone, Debug)]
+pub enum Joining {
+    /// `preset`: an error with its trace, as a runtime prints it.
+    Preset(Preset),
+    /// Patterns of the configuration's author, at least one. They are matched against lines without terminator.
+    Patterns {
+        /// `start`: a line that begins a record, whatever else it matches. Alone, all other lines continue one.
+        start: Option<Regex>,
+        /// `continue`: a line that belongs to the record before it. With it, lines that do not match anything
+        /// begin a record.
+        goes_on: Option<Regex>,
+        /// `end`: a line that belongs to the record before it, and is its last.
+        end: Option<Regex>,
+    },
+}
+
+/// `preset`: the runtime whose traces are joined, each with the line in front of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// `"java"`: the JVM, whatever the language.
+    Java,
+    /// `"python"`
+    Python,
+    /// `"go"`
+    Go,
+    /// `"ruby"`
+    Ruby,
+    /// `"javascript"` or `"node"`
+    JavaScript,
+    /// `"dotnet"`
+    DotNet,
+    /// `"indented"`: a line that begins with a space or a tab belongs to the one before it.
+    Indented,
 }
 
 /// `[flow.parse]`: how a line becomes a JSON object.

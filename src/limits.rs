@@ -50,6 +50,19 @@ pub const HASH_RANGES: u32 = 16;
 pub const READ_BYTES: usize = 256 * KIB;
 /// Lines cut from a file in one piece: of empty lines, the places of the lines are many times as large as the lines.
 pub const PIECE_LINES_MAX: usize = 8192;
+/// `max_lines` of `[flow.multiline]` when the configuration says nothing: only traces of a stack that has overflowed
+/// are longer.
+pub const JOINED_LINES_DEFAULT: usize = 1000;
+/// Least `max_lines`: with less nothing is joined.
+pub const JOINED_LINES_MIN: usize = 2;
+/// Greatest `max_lines`: a record is joined from the lines of one piece.
+pub const JOINED_LINES_MAX: usize = 5000;
+/// How long a record of several lines waits for more when the configuration says nothing: a trace is written at once.
+pub const JOINING_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+/// Least such wait: a writer may be interrupted between two writes.
+pub const JOINING_TIMEOUT_MIN: Duration = Duration::from_millis(10);
+/// Greatest such wait: so long what is waiting is not safe from the host's end.
+pub const JOINING_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// Bytes read from one file before the next has its turn.
 pub const ROUND_BYTES: usize = MIB;
 /// Bytes of the beginning of a file that tell it from another with the same inode.
@@ -176,4 +189,6 @@ const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTE
 const _: () = assert!(READ_BYTES <= ROUND_BYTES);
 const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES && MARK_BYTES <= READ_BYTES);
 const _: () = assert!(OPEN_FILES_MIN <= OPEN_FILES_DEFAULT && OPEN_FILES_DEFAULT <= OPEN_FILES_MAX);
+const _: () = assert!(JOINED_LINES_MIN <= JOINED_LINES_DEFAULT && JOINED_LINES_DEFAULT <= JOINED_LINES_MAX);
+const _: () = assert!(JOINED_LINES_MAX < PIECE_LINES_MAX);
 const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);

@@ -12,6 +12,8 @@ mod identity;
 mod known;
 mod lines;
 mod lives;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing but its tests calls it yet"))]
+mod multiline;
 mod problems;
 mod source;
 

@@ -44,6 +44,7 @@ const PURE: &[&str] = &[
     "span",
     "tailer::identity",
     "tailer::lines",
+    "tailer::multiline",
 ];
 
 /// What a pure module would need for anything else.

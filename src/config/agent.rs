@@ -20,7 +20,7 @@ pub(super) struct Written {
 
 /// Reads `[agent]`.
 pub(super) fn read(table: &mut Table<'_>) -> Written {
-    let max_open_files = table.count("max_open_files", OPEN_FILES_MIN..=OPEN_FILES_MAX);
+    let max_open_files = table.integer("max_open_files", OPEN_FILES_MIN..=OPEN_FILES_MAX);
     let memory_max = table.size("memory_max", MEMORY_PER_FLOW_MIN..=MEMORY_MAX);
     let agent = Agent {
         state_dir: state_dir(table),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::{Placed, Table};
-use super::{Compressed, Flow, LineRules, StartAt, TooLong, kinesis, parse};
+use super::{Compressed, Flow, LineRules, StartAt, TooLong, kinesis, multiline, parse};
 use crate::discovery::{Globs, PatternMistake};
 use crate::limits::{LINE_BYTES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
 
@@ -33,6 +33,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
     let is_parsed = table.has("parse");
     let line = table.section("line", |table| line(table, is_parsed));
+    let multiline = table.optional_section("multiline", |table| multiline::read(table, source)).flatten();
     table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
     let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, is_parsed, parse.as_ref())).flatten();
 
@@ -46,6 +47,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         rescan,
         poll,
         line,
+        multiline,
         parse,
         kinesis,
     });

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use regex::bytes::Regex;
-use regex_syntax::ast::{Position, Span};
 
 use super::mistakes::{listed, nearest};
 use super::reader::{Placed, Table};
-use super::units::size_written;
-use super::{FieldType, OnMismatch, Parse};
+use super::{FieldType, OnMismatch, Parse, pattern};
 
 const TYPES: [(&str, FieldType); 4] = [
     ("string", FieldType::String),
@@ -38,32 +36,9 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Parse> {
 }
 
 fn regex(table: &mut Table<'_>, source: &str) -> Option<Regex> {
-    let written = table.string("regex")?;
-    // The compiler of patterns says where its errors are only in the drawing of its message; their parser says it in numbers.
-    if let Err(error) = regex_syntax::ParserBuilder::new().utf8(false).build().parse(written.value) {
-        let (span, message) = match &error {
-            regex_syntax::Error::Parse(error) => (*error.span(), error.kind().to_string()),
-            regex_syntax::Error::Translate(error) => (*error.span(), error.kind().to_string()),
-            _ => (Span::splat(Position::new(0, 1, 1)), error.to_string()),
-        };
-        let place = written.within(source, span.start.offset..span.end.offset);
-        table.mistake(&place, format!("`regex`: {message}"), "the syntax is that of the Rust crate regex");
-        return None;
-    }
-    let regex = match Regex::new(written.value) {
-        Ok(regex) => regex,
-        Err(regex::Error::CompiledTooBig(limit)) => {
-            let message = format!("`regex` cannot be used: compiled, it is larger than {}", size_written(limit));
-            table.mistake(&written.place, message, "repeat less: counts of repetitions multiply");
-            return None;
-        }
-        Err(error) => {
-            table.mistake(&written.place, format!("`regex` cannot be used: {error}"), "");
-            return None;
-        }
-    };
+    let Placed { value: regex, place } = pattern::read(table, "regex", source)?;
     if regex.capture_names().flatten().next().is_none() {
-        table.mistake(&written.place, "`regex` has no named group", "name what becomes a field: (?<name>…)");
+        table.mistake(&place, "`regex` has no named group", "name what becomes a field: (?<name>…)");
         return None;
     }
     Some(regex)

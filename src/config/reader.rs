@@ -111,7 +111,8 @@ fn within(table: &str) -> String {
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a fraction",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
@@ -149,6 +150,14 @@ impl<'a> Table<'a> {
     pub(super) fn require(&mut self, key: &'static str, help: &str) {
         if !self.has(key) && !self.findings.is_torn {
             let what = format!("`{key}` is missing {}", within(&self.name));
+            self.mistake(&self.place, what, help);
+        }
+    }
+
+    /// The same where any of `keys` would do.
+    pub(super) fn require_any(&mut self, keys: &[&str], help: &str) {
+        if !keys.iter().any(|key| self.has(key)) && !self.findings.is_torn {
+            let what = format!("one of {} is missing {}", listed(keys.iter().copied(), '`'), within(&self.name));
             self.mistake(&self.place, what, help);
         }
     }
@@ -227,6 +236,21 @@ impl<'a> Table<'a> {
         chosen
     }
 
+    /// A whole number within bounds.
+    pub(super) fn integer(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<Placed<usize>> {
+        let value = self.ask(key)?;
+        let DeValue::Integer(written) = value.get_ref() else {
+            self.wrong_kind(key, "a whole number", value, &format!("write for example {}", bounds.end()));
+            return None;
+        };
+        let number = usize::from_str_radix(written.as_str(), written.radix()).ok().filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let help = format!("from {} to {}", bounds.start(), bounds.end());
+            self.mistake(&value.span(), format!("`{key}` is out of range: {}", written.as_str()), help);
+        }
+        Some(Placed { value: number?, place: value.span() })
+    }
+
     /// A size within bounds.
     pub(super) fn size(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<Placed<usize>> {
         self.measure(key, "a size with a unit", bounds, "B", parse_size, |bytes| size_written(*bytes))
@@ -235,22 +259,6 @@ impl<'a> Table<'a> {
     /// A duration within bounds.
     pub(super) fn duration(&mut self, key: &'static str, bounds: RangeInclusive<Duration>) -> Option<Placed<Duration>> {
         self.measure(key, "a duration with a unit", bounds, "s", parse_duration, |duration| duration_written(*duration))
-    }
-
-    /// A whole number within bounds.
-    pub(super) fn count(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<Placed<usize>> {
-        let value = self.ask(key)?;
-        let place = value.span();
-        let DeValue::Integer(number) = value.get_ref() else {
-            self.wrong_kind(key, "a whole number", value, &format!("write for example {}", bounds.start()));
-            return None;
-        };
-        let count = usize::from_str_radix(number.as_str(), number.radix()).ok().filter(|count| bounds.contains(count));
-        if count.is_none() {
-            let help = format!("from {} to {}", bounds.start(), bounds.end());
-            self.mistake(&place, format!("`{key}` is out of range: {}", number.as_str()), help);
-        }
-        count.map(|value| Placed { value, place })
     }
 
     fn measure<T: PartialOrd>(

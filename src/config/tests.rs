@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 mod example;
+mod multiline;
 
 use super::*;
 use crate::limits::MEMORY_PER_FLOW_MIN;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::{JOINED_LINES_DEFAULT, JOINING_TIMEOUT_DEFAULT};
 
 const EXAMPLE: &str = include_str!("../../../agent.toml.example");
 
@@ -10,7 +11,7 @@ const EXAMPLE: &str = include_str!("../../../agent.toml.example");
 fn the_example_is_a_sound_configuration() {
     let config = Config::parse(EXAMPLE, "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.flows.len(), 1);
-    assert!(config.flows[0].parse.is_none());
+    assert!(config.flows[0].parse.is_none() && config.flows[0].multiline.is_none());
 }
 
 /// "Lines that begin with `#` and no space are settings with their defaults, or examples where there is no default".
@@ -40,6 +41,9 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
     assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
     assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
+    let multiline = spelt_out.flows[0].multiline.take().expect("the example shows a preset");
+    assert!(matches!(multiline.joining, Joining::Preset(Preset::Java)));
+    assert_eq!((multiline.timeout, multiline.max_lines), (JOINING_TIMEOUT_DEFAULT, JOINED_LINES_DEFAULT));
     let parse = spelt_out.flows[0].parse.take().expect("the example shows a pattern");
     assert!(parse.regex.is_match(b"Nov 21 12:18:53 web-1 sshd[4242]: Accepted publickey for core"));
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();

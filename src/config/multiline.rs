@@ -1,0 +1,47 @@
+//! `[flow.multiline]`: which lines make one record together.
+
+use super::reader::Table;
+use super::{Joining, Multiline, Preset, pattern};
+use crate::limits::{
+    JOINED_LINES_DEFAULT, JOINED_LINES_MAX, JOINED_LINES_MIN, JOINING_TIMEOUT_DEFAULT, JOINING_TIMEOUT_MAX, JOINING_TIMEOUT_MIN,
+};
+
+const PRESETS: [(&str, Preset); 8] = [
+    ("java", Preset::Java),
+    ("python", Preset::Python),
+    ("go", Preset::Go),
+    ("ruby", Preset::Ruby),
+    ("javascript", Preset::JavaScript),
+    ("node", Preset::JavaScript),
+    ("dotnet", Preset::DotNet),
+    ("indented", Preset::Indented),
+];
+const PATTERNS: [&str; 3] = ["start", "continue", "end"];
+
+/// Reads `[flow.multiline]`; none when it does not say, or says twice, what belongs together.
+pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Multiline> {
+    table.require_any(
+        &["preset", "start", "continue", "end"],
+        "write preset = \"java\", or start = '^\\d{4}-' with a pattern of the lines that begin a record",
+    );
+    let preset = table.choice("preset", &PRESETS);
+    let [start, goes_on, end] = PATTERNS.map(|key| pattern::read(table, key, source).map(|pattern| pattern.value));
+    let timeout = table.duration("timeout", JOINING_TIMEOUT_MIN..=JOINING_TIMEOUT_MAX);
+    let max_lines = table.integer("max_lines", JOINED_LINES_MIN..=JOINED_LINES_MAX);
+
+    let pattern_key = PATTERNS.into_iter().find(|key| table.has(key));
+    let joining = match pattern_key {
+        Some(key) if table.has("preset") => {
+            let message = format!("`preset` and `{key}` exclude each other");
+            table.mistake(table.place(), message, "leave one of them out: a preset has patterns of its own");
+            return None;
+        }
+        Some(_) => Joining::Patterns { start, goes_on, end },
+        None => Joining::Preset(preset?),
+    };
+    Some(Multiline {
+        joining,
+        timeout: timeout.map_or(JOINING_TIMEOUT_DEFAULT, |written| written.value),
+        max_lines: max_lines.map_or(JOINED_LINES_DEFAULT, |written| written.value),
+    })
+}

@@ -1,0 +1,34 @@
+//! Patterns of the configuration's author, compiled.
+//!
+//! What a pattern must have beyond being sound is decided by those who read it.
+
+use regex::bytes::Regex;
+use regex_syntax::ast::{Position, Span};
+
+use super::reader::{Placed, Table};
+use super::units::size_written;
+
+/// Reads the pattern `key` of `table`; `source` is the text of the whole file.
+pub(super) fn read(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Placed<Regex>> {
+    let written = table.string(key)?;
+    // The compiler of patterns says where its errors are only in the drawing of its message; their parser says it in numbers.
+    if let Err(error) = regex_syntax::ParserBuilder::new().utf8(false).build().parse(written.value) {
+        let (span, message) = match &error {
+            regex_syntax::Error::Parse(error) => (*error.span(), error.kind().to_string()),
+            regex_syntax::Error::Translate(error) => (*error.span(), error.kind().to_string()),
+            _ => (Span::splat(Position::new(0, 1, 1)), error.to_string()),
+        };
+        let place = written.within(source, span.start.offset..span.end.offset);
+        table.mistake(&place, format!("`{key}`: {message}"), "the syntax is that of the Rust crate regex");
+        return None;
+    }
+    match Regex::new(written.value) {
+        Ok(regex) => return Some(Placed { value: regex, place: written.place }),
+        Err(regex::Error::CompiledTooBig(limit)) => {
+            let message = format!("`{key}` cannot be used: compiled, it is larger than {}", size_written(limit));
+            table.mistake(&written.place, message, "repeat less: counts of repetitions multiply");
+        }
+        Err(error) => table.mistake(&written.place, format!("`{key}` cannot be used: {error}"), ""),
+    }
+    None
+}
