@@ -34,12 +34,13 @@ async fn a_write_and_a_new_file_are_noticed() {
     wait_for(&hints, |noticed| noticed.rescan).await;
 }
 
-/// Watches `app/`, replaces it, looks as the tailer does, and sees whether the watch is on the folder there now.
+/// Watches `host/app/`, replaces it, looks as the tailer does, and sees whether the watch is on the folder there now.
 #[track_caller]
 fn check(pattern: &str, replace: impl FnOnce(&Path)) {
     let root = tempfile::tempdir().unwrap();
-    let app = root.path().join("app");
-    fs::create_dir(&app).unwrap();
+    let host = root.path().join("host");
+    let app = host.join("app");
+    fs::create_dir_all(&app).unwrap();
     let file = app.join("a.log");
     let globs = globs(root.path(), pattern);
     let hints = Hints::default();
@@ -47,7 +48,7 @@ fn check(pattern: &str, replace: impl FnOnce(&Path)) {
     assert!(watch.set(globs.scan().folders));
     assert!(!watch.set(globs.scan().folders), "watched twice");
 
-    replace(root.path());
+    replace(&host);
     let noticed = async {
         // What the tailer does after its pause, should no hint have come.
         hints.rescan();
@@ -65,30 +66,41 @@ fn check(pattern: &str, replace: impl FnOnce(&Path)) {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(noticed);
 }
 
-fn remove_and_make_again(root: &Path) {
-    fs::remove_dir(root.join("app")).unwrap();
-    fs::create_dir(root.join("app")).unwrap();
+fn remove_and_make_again(host: &Path) {
+    fs::remove_dir(host.join("app")).unwrap();
+    fs::create_dir(host.join("app")).unwrap();
 }
 
-fn put_another_in_its_place(root: &Path) {
-    fs::create_dir(root.join("next")).unwrap();
-    fs::rename(root.join("app"), root.join("app.old")).unwrap();
-    fs::rename(root.join("next"), root.join("app")).unwrap();
+fn put_another_in_its_place(host: &Path) {
+    fs::create_dir(host.join("next")).unwrap();
+    fs::rename(host.join("app"), host.join("app.old")).unwrap();
+    fs::rename(host.join("next"), host.join("app")).unwrap();
 }
 
 #[test]
 fn a_folder_that_takes_the_place_of_another_is_watched() {
-    for pattern in ["app/*.log", "*/a.log", "**/*.log"] {
+    for pattern in ["host/app/*.log", "host/*/a.log", "**/*.log"] {
         check(pattern, remove_and_make_again);
         check(pattern, put_another_in_its_place);
-        check(pattern, |root| {
-            put_another_in_its_place(root);
-            remove_and_make_again(root);
+        check(pattern, |host| {
+            put_another_in_its_place(host);
+            remove_and_make_again(host);
         });
-        check(pattern, |root| {
+        check(pattern, |host| {
             // Hidden, so that only the link leads there.
-            fs::rename(root.join("app"), root.join(".old")).unwrap();
-            symlink(".old", root.join("app")).unwrap();
+            fs::rename(host.join("app"), host.join(".old")).unwrap();
+            symlink(".old", host.join("app")).unwrap();
+        });
+    }
+}
+
+/// Of a folder that moves with the one above it no notification comes.
+#[test]
+fn a_folder_replaced_together_with_the_one_above_is_watched() {
+    for pattern in ["host/app/*.log", "host/*/a.log", "**/*.log"] {
+        check(pattern, |host| {
+            fs::rename(host, host.with_extension("old")).unwrap();
+            fs::create_dir_all(host.join("app")).unwrap();
         });
     }
 }
