@@ -100,6 +100,9 @@ pub const RESCAN_DEBOUNCE: Duration = Duration::from_millis(100);
 pub const RESCAN_REST: u32 = 19;
 /// Paths remembered from notifications; beyond, all files are looked at.
 pub const HINTS_MAX: usize = 4096;
+/// Notifications that were lost, because more came than the system keeps, are told of again this often at most: where
+/// that happens once it happens all the time.
+pub const NOTIFICATIONS_LOST_REMINDER: Duration = Duration::from_secs(60 * 60);
 
 // --- Memory ---
 

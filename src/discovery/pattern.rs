@@ -19,8 +19,8 @@ pub(super) struct FilePattern {
 pub(super) enum Component {
     /// A name as it is.
     Name(String),
-    /// A name with wildcards; `is_any` when it is nothing but `*`.
-    Wild { pattern: Pattern, is_any: bool },
+    /// A name with wildcards; `ending` is what stands behind its `*` when that is the first and only one.
+    Wild { pattern: Pattern, ending: Option<String> },
     /// `**`: this folder and all below.
     AnyDepth,
 }
@@ -67,14 +67,15 @@ impl FilePattern {
                 "**" if matches!(components.last(), Some(Component::AnyDepth)) => {}
                 "**" => components.push(Component::AnyDepth),
                 _ if part.contains(['*', '?', '[']) => {
-                    components.push(Component::Wild { pattern: compile(part, offset)?, is_any: part == "*" });
+                    let ending = part.strip_prefix('*').filter(|ending| !ending.contains(['*', '?', '[']));
+                    components.push(Component::Wild { pattern: compile(part, offset)?, ending: ending.map(str::to_owned) });
                 }
                 _ => components.push(Component::Name(part.to_owned())),
             }
             offset += part.len() + 1;
         }
         if let Some(Component::AnyDepth) | None = components.last() {
-            components.push(Component::Wild { pattern: compile("*", 0)?, is_any: true });
+            components.push(Component::Wild { pattern: compile("*", 0)?, ending: Some(String::new()) });
         }
         let folders = &components[..components.len() - 1];
         let plain_count = folders.iter().take_while(|component| matches!(component, Component::Name(_))).count();
@@ -85,11 +86,19 @@ impl FilePattern {
 impl Component {
     /// Whether an entry of that name matches. A name that is not UTF-8 matches as if U+FFFD stood for what is not.
     pub(super) fn matches(&self, name: &OsStr) -> bool {
-        match self {
-            Self::Name(own) => OsStr::new(own) == name,
-            Self::Wild { pattern, .. } => pattern.matches_with(&name.to_string_lossy(), SHELL),
-            Self::AnyDepth => !name.as_encoded_bytes().starts_with(b"."),
+        let is_hidden = || name.as_encoded_bytes().starts_with(b".");
+        match (self, name.to_str()) {
+            (Self::Name(own), _) => OsStr::new(own) == name,
+            // Most patterns are such, and have to be asked about each name of large folders.
+            (Self::Wild { ending: Some(ending), .. }, Some(name)) => name.ends_with(ending) && (!is_hidden() || name == ending),
+            (Self::Wild { pattern, .. }, _) => pattern.matches_with(&name.to_string_lossy(), SHELL),
+            (Self::AnyDepth, _) => !is_hidden(),
         }
+    }
+
+    /// Whether it is `*`: what it matches need not be meant.
+    pub(super) fn is_bare_star(&self) -> bool {
+        matches!(self, Self::Wild { ending: Some(ending), .. } if ending.is_empty())
     }
 }
 
@@ -162,6 +171,19 @@ mod tests {
             [("old/*.log", 0, "matches no path"), ("", 0, "is empty"), ("/a/[", 3, "invalid range pattern")]
         {
             assert_eq!(told(Exclusion::new(pattern).map(drop)), (offset, message.to_owned()), "{pattern}");
+        }
+    }
+
+    /// What is decided without `glob` is decided as by it.
+    #[test]
+    fn a_star_and_an_ending_match_what_glob_says() {
+        for part in ["*", "*.log", "*g", "*.", "*\u{e4}"] {
+            let component = FilePattern::new(&format!("/{part}")).unwrap().components.remove(0);
+            assert!(matches!(&component, Component::Wild { ending: Some(_), .. }));
+            for name in ["a.log", ".log", ".a.log", "log", "g", "a.", ".", "\u{e4}", "a.log\n", "a\nb.log"] {
+                let expected = Pattern::new(part).unwrap().matches_with(name, SHELL);
+                assert_eq!(component.matches(OsStr::new(name)), expected, "{part} {name}");
+            }
         }
     }
 

@@ -2,15 +2,14 @@
 //!
 //! Nothing is opened: whether a file can be read is known to those who read it.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::folder::{Folder, Kind, Status, kind_at, path_in};
 use super::pattern::{Exclusion, FilePattern, PatternMistake};
-use super::walk::{Match, walk};
+use super::walk::{Match, Walked, walk};
 
 /// The patterns of one flow.
 pub struct Globs {
@@ -26,7 +25,7 @@ pub struct Scan {
     /// Paths that match and cannot be tailed, and folders that cannot be listed.
     pub problems: Vec<Problem>,
     /// The folders in which a matching file could appear: those to watch.
-    pub folders: BTreeSet<PathBuf>,
+    pub folders: BTreeMap<PathBuf, FolderIdentity>,
 }
 
 /// A regular file that matches.
@@ -40,35 +39,27 @@ pub struct Found {
     pub inode: u64,
     /// `st_size`, bytes.
     pub byte_count: u64,
-    /// When the file was made, in nanoseconds since 1970 (`stx_btime`), where the file system knows that.
+    /// When it came into being, nanoseconds since the epoch: two files that had one inode number after the other differ
+    /// in it. `None` where the file system does not keep it.
     pub created: Option<u64>,
-    /// When it was last written to.
+    /// `st_mtime`.
     pub modified: SystemTime,
+    /// `st_nlink`: under how many names it stands in its file system.
+    pub link_count: u64,
 }
 
-impl Found {
-    fn new(path: PathBuf, metadata: &fs::Metadata) -> Self {
-        let since_1970 = metadata.created().ok().and_then(|created| created.duration_since(SystemTime::UNIX_EPOCH).ok());
-        Self {
-            path,
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            byte_count: metadata.len(),
-            created: since_1970.and_then(|since| u64::try_from(since.as_nanos()).ok()),
-            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-        }
-    }
-}
-
-/// All regular files in the folder of `path`, whatever the globs say; none when it cannot be listed. Symbolic links are
-/// not followed.
-pub fn siblings(path: &Path) -> Vec<Found> {
-    let Some(entries) = path.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return Vec::new() };
-    let found = |entry: fs::DirEntry| {
-        let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-        Some(Found::new(entry.path(), &metadata))
-    };
-    entries.filter_map(Result::ok).filter_map(found).collect()
+/// Which folder it is, whatever it is called: a path may lead to one now and to another later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderIdentity {
+    /// `st_dev`, behind symbolic links.
+    pub device: u64,
+    /// `st_ino`. The folder made next may have that of the one removed last.
+    pub inode: u64,
+    /// As [`Found::created`].
+    pub created: Option<u64>,
+    /// The mount that it is in: unmounted and mounted again it is the same folder, and not watched any more. `None` where
+    /// the system does not say.
+    pub mount: Option<u64>,
 }
 
 /// A path that cannot be tailed.
@@ -94,29 +85,67 @@ impl Globs {
 
     /// Expands the patterns.
     pub fn scan(&self) -> Scan {
-        let walked = walk(&self.files, &self.exclude);
-        let mut problems = walked.problems;
-        let mut matches: Vec<(PathBuf, Match)> = walked.matches.into_iter().collect();
-        // Of several paths to one file, one without symbolic links is kept. Stable: the first by name.
-        matches.sort_by_key(|(_, found)| found.is_linked);
-        let mut seen = HashSet::new();
-        let mut files = Vec::new();
-        for (path, found) in matches {
-            match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_file() => {
-                    if seen.insert((metadata.dev(), metadata.ino())) {
-                        files.push(Found::new(path, &metadata));
-                    }
+        let Walked { mut matches, folders, mut problems } = walk(&self.files, &self.exclude);
+        // Of several paths to one file, one without symbolic links is kept, and of those the first by name.
+        matches.sort_by(|a, b| a.is_linked.cmp(&b.is_linked).then_with(|| a.path.cmp(&b.path)));
+        let has_links = matches.last().is_some_and(|last| last.is_linked);
+        let mut seen = HashSet::with_capacity(matches.len());
+        let mut files = Vec::with_capacity(matches.len());
+        for Match { path, status, is_meant, .. } in matches {
+            match status.kind {
+                Kind::File if seen.insert((status.device, status.inode)) => files.push(Found::new(path, &status)),
+                Kind::File => {}
+                Kind::Folder if !is_meant => {}
+                kind => {
+                    problems.insert(Problem::not_a_file(path, kind == Kind::Folder));
                 }
-                Ok(metadata) if metadata.is_dir() && !found.is_meant => {}
-                Ok(metadata) => {
-                    problems.insert(Problem::not_a_file(path, metadata.is_dir()));
-                }
-                Err(error) => problems.extend(Problem::unreachable(path, &error)),
             }
         }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Scan { files, problems: problems.into_iter().collect(), folders: walked.folders }
+        if has_links {
+            files.sort_by(|a, b| a.path.cmp(&b.path));
+        }
+        Scan { files, problems: problems.into_iter().collect(), folders }
+    }
+}
+
+/// All regular files in the folder of `path`, which is absolute, whatever the globs say: among them is a file that
+/// stood there and was renamed so that no glob matches it. Each inode once, in no order; symbolic links are not
+/// followed, folders in it not looked into. A folder that cannot be listed has none.
+pub fn siblings(path: &Path) -> Vec<Found> {
+    path.parent().and_then(|folder| files_in(folder).ok()).unwrap_or_default()
+}
+
+fn files_in(folder: &Path) -> io::Result<Vec<Found>> {
+    let mut listing = Folder::open(folder)?;
+    let mut seen = HashSet::new();
+    let mut files = Vec::new();
+    for listed in listing.list()? {
+        let path = path_in(folder, &listed.name);
+        if listed.kind.or_else(|| kind_at(&path).ok()) != Some(Kind::File) {
+            continue;
+        }
+        // One that is gone again is none.
+        if let Ok(status) = listing.status(&listed.name, &path)
+            && status.kind == Kind::File
+            && seen.insert((status.device, status.inode))
+        {
+            files.push(Found::new(path, &status));
+        }
+    }
+    Ok(files)
+}
+
+impl Found {
+    fn new(path: PathBuf, status: &Status) -> Self {
+        let Status { device, inode, byte_count, created, modified, link_count, .. } = *status;
+        Self { path, device, inode, byte_count, created, modified, link_count }
+    }
+}
+
+impl FolderIdentity {
+    pub(super) fn new(status: &Status) -> Self {
+        let Status { device, inode, created, mount, .. } = *status;
+        Self { device, inode, created, mount }
     }
 }
 
@@ -138,7 +167,7 @@ impl Problem {
 
     /// None for what has vanished meanwhile.
     pub(super) fn unreachable(path: PathBuf, error: &io::Error) -> Option<Self> {
-        let is_link = || fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
+        let is_link = || kind_at(&path).is_ok_and(|kind| kind == Kind::Link);
         match error.kind() {
             _ if error.raw_os_error() == Some(TOO_MANY_LINKS) => {
                 Some(Self::new(path, "symlink_loop", "a symbolic link that leads to itself"))

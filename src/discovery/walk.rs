@@ -5,32 +5,32 @@
 //! listed once, however many patterns lead there, and with its device and inode once for each of them.
 //! Symbolic links to folders are followed after all real folders, so a path without links comes first.
 //!
-//! What the matching paths are (files, sockets, ...) is for the caller to look at.
+//! What to make of the matching paths (files, sockets, ...) is for the caller to decide.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsString;
-use std::fs::{self, FileType};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::folder::{Folder, Kind, Listed, Status, kind_at, path_in};
 use super::pattern::{Component, Exclusion, FilePattern};
-use super::scan::Problem;
+use super::scan::{FolderIdentity, Problem};
 
 /// What a walk finds.
 #[derive(Default)]
 pub(super) struct Walked {
-    /// Paths that match.
-    pub(super) matches: BTreeMap<PathBuf, Match>,
+    /// Paths that match, each once; those of one folder stand together, by name.
+    pub(super) matches: Vec<Match>,
     /// Folders in which a match could appear.
-    pub(super) folders: BTreeSet<PathBuf>,
-    /// Folders that cannot be listed, links that lead back.
+    pub(super) folders: BTreeMap<PathBuf, FolderIdentity>,
+    /// Paths that lead nowhere, folders that cannot be listed, links that lead back.
     pub(super) problems: BTreeSet<Problem>,
 }
 
-/// How a path matches.
-#[derive(Clone, Copy)]
+/// A path that matches.
 pub(super) struct Match {
+    pub(super) path: PathBuf,
+    pub(super) status: Status,
     /// By more than a bare `*`, so that somebody meant it to be a file.
     pub(super) is_meant: bool,
     /// It is a symbolic link, or was reached through one.
@@ -44,22 +44,22 @@ struct Progress {
     component: usize,
 }
 
-/// A folder still to be looked at.
-struct Pending {
-    path: PathBuf,
-    progress: Vec<Progress>,
-    is_linked: bool,
-}
-
 /// What is known of an entry of a folder before anything is done about it.
 #[derive(Default)]
 struct Entry {
     /// As listed; none when it is named by a pattern and its folder was not listed.
-    file_type: Option<FileType>,
+    kind: Option<Kind>,
     /// How the patterns go on if it is a folder.
     onward: Vec<Progress>,
     matches: bool,
     is_meant: bool,
+}
+
+/// The entries of a folder that any pattern leads to.
+struct Entries {
+    /// None when it was not listed.
+    listing: Option<Folder>,
+    by_name: Vec<(OsString, Entry)>,
 }
 
 struct Walk<'a> {
@@ -68,104 +68,121 @@ struct Walk<'a> {
     walked: Walked,
     /// Device and inode of the folders seen, by progress.
     seen: HashSet<(u64, u64, Progress)>,
-    real: Vec<Pending>,
+    /// Folders still to be looked at, and how the patterns go on there.
+    real: BTreeMap<PathBuf, Vec<Progress>>,
+    /// Those that are symbolic links, or were reached through one.
     linked: BTreeMap<PathBuf, Vec<Progress>>,
 }
 
 /// Walks from the root, along all patterns at once.
 pub(super) fn walk(patterns: &[FilePattern], exclusions: &[Exclusion]) -> Walked {
     let progress = (0..patterns.len()).map(|pattern| Progress { pattern, component: 0 }).collect();
-    let root = Pending { path: PathBuf::from("/"), progress, is_linked: false };
-    let mut walk =
-        Walk { patterns, exclusions, walked: Walked::default(), seen: HashSet::new(), real: vec![root], linked: BTreeMap::new() };
-    let next_linked = |walk: &mut Walk<'_>| {
-        let (path, progress) = walk.linked.pop_first()?;
-        Some(Pending { path, progress, is_linked: true })
-    };
-    while let Some(folder) = walk.real.pop().or_else(|| next_linked(&mut walk)) {
-        walk.visit(folder);
+    let real = BTreeMap::from([(PathBuf::from("/"), progress)]);
+    let mut walk = Walk { patterns, exclusions, walked: Walked::default(), seen: HashSet::new(), real, linked: BTreeMap::new() };
+    loop {
+        if let Some((folder, progress)) = walk.real.pop_first() {
+            walk.visit(folder, &progress, false);
+        } else if let Some((folder, progress)) = walk.linked.pop_first() {
+            walk.visit(folder, &progress, true);
+        } else {
+            return walk.walked;
+        }
     }
-    walk.walked
 }
 
-impl Walk<'_> {
-    fn visit(&mut self, folder: Pending) {
-        let metadata = match fs::metadata(&folder.path) {
-            Ok(metadata) => metadata,
-            Err(error) => return self.unlistable(folder.path, &error),
+impl<'a> Walk<'a> {
+    fn visit(&mut self, folder: PathBuf, progress: &[Progress], is_linked: bool) {
+        let status = match Status::of(&folder) {
+            Ok(status) => status,
+            Err(error) => return self.unlistable(&folder, &error),
         };
-        let mut progress = self.with_any_depth_as_none(folder.progress);
-        progress.retain(|progress| self.seen.insert((metadata.dev(), metadata.ino(), *progress)));
+        let mut progress = self.with_any_depth_as_none(progress);
+        progress.retain(|progress| self.seen.insert((status.device, status.inode, *progress)));
         if progress.is_empty() {
-            if folder.is_linked && leads_back(&folder.path) {
-                self.walked.problems.insert(Problem::link_leads_back(folder.path));
+            if is_linked && leads_back(&folder) {
+                self.walked.problems.insert(Problem::link_leads_back(folder));
             }
             return;
         }
-        for (name, entry) in self.entries(&folder.path, &progress) {
-            let path = folder.path.join(&name);
-            let file_type = entry.file_type.or_else(|| self.file_type(&path));
-            let is_link = file_type.is_some_and(|file_type| file_type.is_symlink());
-            let is_linked = folder.is_linked || is_link;
-            if entry.matches && file_type.is_some() && !self.exclusions.iter().any(|exclusion| exclusion.leaves_out(&path)) {
-                self.walked.matches.insert(path.clone(), Match { is_meant: entry.is_meant, is_linked });
-            }
-            if entry.onward.is_empty() {
+        let Entries { listing, by_name } = self.entries(&folder, &progress);
+        let mut awaits_folder = false;
+        for (name, entry) in by_name {
+            let path = path_in(&folder, &name);
+            let Some(kind) = entry.kind.or_else(|| self.kind_at(&path)) else {
+                awaits_folder |= self.is_worth_waiting_for(&entry.onward);
                 continue;
-            }
-            let is_folder = file_type.is_some_and(|file_type| file_type.is_dir()) || (is_link && path.is_dir());
-            if !is_folder {
-                self.watch_for(&folder.path, &entry.onward);
-            } else if self.exclusions.iter().any(|exclusion| exclusion.leaves_out_all_of(&path)) {
-                continue;
-            } else if is_linked {
-                self.linked.entry(path).or_default().extend(entry.onward);
+            };
+            let is_linked = is_linked || kind == Kind::Link;
+            if kind == Kind::Folder || kind == Kind::Link && !entry.onward.is_empty() && path.is_dir() {
+                self.go_on(&path, is_linked, entry.onward);
             } else {
-                self.real.push(Pending { path, progress: entry.onward, is_linked });
+                awaits_folder |= self.is_worth_waiting_for(&entry.onward);
+            }
+            if entry.matches && !self.exclusions.iter().any(|exclusion| exclusion.leaves_out(&path)) {
+                let status = listing.as_ref().map_or_else(|| Status::of(&path), |listing| listing.status(&name, &path));
+                match status {
+                    Ok(status) => self.walked.matches.push(Match { path, status, is_meant: entry.is_meant, is_linked }),
+                    Err(error) => self.walked.problems.extend(Problem::unreachable(path, &error)),
+                }
             }
         }
-        self.watch(folder.path, &progress);
+        if awaits_folder || self.could_have_a_match(&progress) {
+            self.walked.folders.insert(folder, FolderIdentity::new(&status));
+        }
+    }
+
+    fn go_on(&mut self, folder: &Path, is_linked: bool, onward: Vec<Progress>) {
+        if onward.is_empty() || self.exclusions.iter().any(|exclusion| exclusion.leaves_out_all_of(folder)) {
+            return;
+        }
+        let pending = if is_linked { &mut self.linked } else { &mut self.real };
+        pending.entry(folder.to_owned()).or_default().extend(onward);
     }
 
     /// `**` is any number of folders: also none.
-    fn with_any_depth_as_none(&self, mut progress: Vec<Progress>) -> Vec<Progress> {
+    fn with_any_depth_as_none(&self, progress: &[Progress]) -> Vec<Progress> {
         let beyond = |progress: &Progress| match self.component(*progress) {
             Component::AnyDepth => Some(Progress { component: progress.component + 1, ..*progress }),
             _ => None,
         };
-        progress.extend(progress.iter().filter_map(beyond).collect::<Vec<_>>());
+        let mut progress: Vec<Progress> = progress.iter().copied().chain(progress.iter().filter_map(beyond)).collect();
         progress.sort_unstable();
         progress.dedup();
         progress
     }
 
-    /// The entries of the folder that any pattern leads to, by name.
-    fn entries(&mut self, folder: &Path, progress: &[Progress]) -> BTreeMap<OsString, Entry> {
-        let mut entries = BTreeMap::new();
+    /// The entries of the folder that any pattern leads to.
+    fn entries(&mut self, folder: &Path, progress: &[Progress]) -> Entries {
+        let mut named: BTreeMap<&OsStr, Entry> = BTreeMap::new();
+        let mut wild = Vec::new();
         for progress in progress {
-            if let Component::Name(name) = self.component(*progress) {
-                self.lead(entries.entry(OsString::from(name)).or_insert_with(Entry::default), *progress);
+            match self.component(*progress) {
+                Component::Name(name) => self.lead(named.entry(OsStr::new(name)).or_default(), *progress),
+                component => wild.push((*progress, component)),
             }
         }
-        let wild: Vec<Progress> =
-            progress.iter().copied().filter(|progress| !matches!(self.component(*progress), Component::Name(_))).collect();
-        if wild.is_empty() {
-            return entries;
-        }
-        match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-            Ok(listed) => {
-                for listed in listed {
-                    let name = listed.file_name();
-                    for progress in wild.iter().filter(|progress| self.component(**progress).matches(&name)) {
-                        let entry = entries.entry(name.clone()).or_default();
-                        entry.file_type = listed.file_type().ok();
-                        self.lead(entry, *progress);
+        let mut by_name = Vec::new();
+        let mut listing = None;
+        if !wild.is_empty() {
+            match Folder::open(folder).and_then(|mut folder| Ok((folder.list()?, folder))) {
+                Ok((listed, opened)) => {
+                    listing = Some(opened);
+                    for Listed { name, kind } in listed {
+                        let mut entry = named.remove(&*name).unwrap_or_default();
+                        for (progress, _) in wild.iter().filter(|(_, component)| component.matches(&name)) {
+                            self.lead(&mut entry, *progress);
+                        }
+                        if entry.matches || !entry.onward.is_empty() {
+                            by_name.push((name, Entry { kind, ..entry }));
+                        }
                     }
                 }
+                Err(error) => self.unlistable(folder, &error),
             }
-            Err(error) => self.unlistable(folder.to_owned(), &error),
         }
-        entries
+        by_name.extend(named.into_iter().map(|(name, entry)| (name.to_owned(), entry)));
+        by_name.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Entries { listing, by_name }
     }
 
     /// `entry` matches the component at which `progress` is.
@@ -178,39 +195,29 @@ impl Walk<'_> {
             entry.onward.push(next);
         } else {
             entry.matches = true;
-            entry.is_meant |= !matches!(component, Component::Wild { is_any: true, .. });
+            entry.is_meant |= !component.is_bare_star();
         }
     }
 
-    /// A folder is watched when more of a pattern than plain names of folders that exist is matched in it.
-    fn watch(&mut self, folder: PathBuf, progress: &[Progress]) {
-        if progress.iter().any(|progress| progress.component >= self.patterns[progress.pattern].plain_count) {
-            self.walked.folders.insert(folder);
-        }
+    /// More of a pattern than plain names of folders that exist is matched in it.
+    fn could_have_a_match(&self, progress: &[Progress]) -> bool {
+        progress.iter().any(|progress| progress.component >= self.patterns[progress.pattern].plain_count)
     }
 
-    /// A folder is watched also for a plainly named folder that is not there yet.
-    fn watch_for(&mut self, folder: &Path, onward: &[Progress]) {
-        if onward.iter().any(|progress| progress.component <= self.patterns[progress.pattern].plain_count) {
-            self.walked.folders.insert(folder.to_owned());
-        }
+    /// A plainly named folder is awaited where it is not there yet.
+    fn is_worth_waiting_for(&self, onward: &[Progress]) -> bool {
+        onward.iter().any(|progress| progress.component <= self.patterns[progress.pattern].plain_count)
     }
 
-    fn file_type(&mut self, path: &Path) -> Option<FileType> {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) => Some(metadata.file_type()),
-            Err(error) => {
-                self.walked.problems.extend(Problem::unreachable(path.to_owned(), &error));
-                None
-            }
-        }
+    fn kind_at(&mut self, path: &Path) -> Option<Kind> {
+        kind_at(path).map_err(|error| self.walked.problems.extend(Problem::unreachable(path.to_owned(), &error))).ok()
     }
 
-    fn unlistable(&mut self, folder: PathBuf, error: &io::Error) {
-        self.walked.problems.extend(Problem::unlistable(folder, error));
+    fn unlistable(&mut self, folder: &Path, error: &io::Error) {
+        self.walked.problems.extend(Problem::unlistable(folder.to_owned(), error));
     }
 
-    fn component(&self, progress: Progress) -> &Component {
+    fn component(&self, progress: Progress) -> &'a Component {
         &self.patterns[progress.pattern].components[progress.component]
     }
 }

@@ -1,4 +1,5 @@
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -148,7 +149,7 @@ fn a_folder_that_may_not_be_listed_is_a_problem_and_hides_no_other() {
 fn the_folders_to_watch_are_those_in_which_a_match_could_appear() {
     let root = folder(&["app/a/x.log", "app/b/old/y.log", "app/z.txt", ".hidden/a.log", "other/"]);
     let watched = |patterns: &[&str]| -> Vec<String> {
-        globs(root.path(), patterns).scan().folders.iter().map(|path| relative(root.path(), path)).collect()
+        globs(root.path(), patterns).scan().folders.keys().map(|path| relative(root.path(), path)).collect()
     };
     assert_eq!(watched(&["app/*.log"]), ["app"]);
     assert_eq!(watched(&["app/z.txt"]), ["app"]);
@@ -157,4 +158,30 @@ fn the_folders_to_watch_are_those_in_which_a_match_could_appear() {
     assert_eq!(watched(&["app/**/*.log", "!/app/b/**"]), ["app", "app/a"]);
     assert_eq!(watched(&["missing/below/*.log"]), [""]);
     assert_eq!(watched(&["other/missing/*.log", "app/a/x.log"]), ["app/a", "other"]);
+}
+
+#[test]
+fn a_found_file_says_when_it_came_and_under_how_many_names() {
+    let root = folder(&["a.log", "b.log", "c.log = b.log"]);
+    let found = globs(root.path(), &["*.log"]).scan().files;
+    assert_eq!(found.iter().map(|found| found.link_count).collect::<Vec<_>>(), [1, 2]);
+    for found in found {
+        let metadata = fs::metadata(&found.path).unwrap();
+        let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        assert_eq!(found.created.map(u128::from), metadata.created().ok().map(since_epoch));
+        assert_eq!(found.modified, metadata.modified().unwrap());
+    }
+}
+
+#[test]
+fn siblings_are_the_files_of_the_folder_each_once() {
+    let root = folder(&["a.log", "a.log.1", ".hidden", "z = a.log", "d/b.log", "link -> d/b.log", "socket |"]);
+    let mut found: Vec<String> =
+        siblings(&root.path().join("gone.log")).iter().map(|found| relative(root.path(), &found.path)).collect();
+    found.sort();
+    // Of two names of one file either may be listed first.
+    assert!(found == [".hidden", "a.log", "a.log.1"] || found == [".hidden", "a.log.1", "z"], "{found:?}");
+    for nowhere in [root.path().join("gone/a.log"), root.path().join("a.log/b.log"), PathBuf::from("/")] {
+        assert!(siblings(&nowhere).is_empty(), "{nowhere:?}");
+    }
 }
