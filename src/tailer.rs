@@ -5,6 +5,8 @@
 //! a rescan finds whatever no hint told of. What is settled it learns once, when a file is opened; from then on
 //! it only reads forward. What becomes of a line is not its business.
 
+mod charset;
+mod encoding;
 mod file;
 mod known;
 mod lines;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::encoding::{Utf8, to_utf_8};
 use self::file::{Beginning, Inode, Look, TailedFile};
 use self::known::KnownLives;
 pub use self::lines::Line;
@@ -45,9 +48,9 @@ pub struct Chunk {
     pub file: FileKey,
     /// Where it was last seen.
     pub path: Arc<Path>,
-    /// Where in the file `bytes` begin.
+    /// Where in the file what was read begins.
     pub offset: u64,
-    /// What was read.
+    /// What was read, as UTF-8 when the flow says what it is.
     pub bytes: Vec<u8>,
     /// The lines in `bytes`.
     pub lines: Vec<Line>,
@@ -369,14 +372,24 @@ impl Piece<'_> {
         parts.budget.take(bytes.len());
         parts.metrics.read_bytes.inc_by(bytes.len() as u64);
         parts.metrics.read_lines.inc_by(pieces.lines.len() as u64);
-        if !pieces.too_long.is_empty() {
+        // A piece has only one of the two, and so there is one report.
+        if pieces.header_byte_count > 0 {
+            let span = Span::new(file, offset, offset + pieces.header_byte_count as u64);
+            let spans = [span].into_iter().collect();
+            event_place.send(Event::Settled(Settled { spans, outcome: Outcome::Dropped(DropReason::Header) }));
+        } else if !pieces.too_long.is_empty() {
             let span_of = |range: &Range<usize>| Span::new(file, offset + range.start as u64, offset + range.end as u64);
             let spans = pieces.too_long.iter().map(span_of).collect();
             event_place.send(Event::Settled(Settled { spans, outcome: Outcome::Dropped(DropReason::TooLong) }));
         }
         if !pieces.lines.is_empty() {
-            let (path, bytes) = (Arc::clone(path), bytes.to_vec());
-            chunk_place.send(Chunk { file, path, offset, bytes, lines: pieces.lines, read_at: Instant::now() });
+            let Utf8 { bytes, lines, replaced_line_count } = to_utf_8(pieces.charset, bytes, pieces.lines);
+            if replaced_line_count > 0 && parts.metrics.replaced_characters_lines.inc_by(replaced_line_count) == 0 {
+                let (flow, path, encoding) = (&parts.metrics.name, path.display(), parts.flow.line.encoding);
+                tracing::warn!(flow, %path, ?encoding, "a line is malformed in its encoding, it is sent with U+FFFD instead; the first of this flow");
+            }
+            let (path, bytes) = (Arc::clone(path), bytes.into_owned());
+            chunk_place.send(Chunk { file, path, offset, bytes, lines, read_at: Instant::now() });
         }
     }
 }

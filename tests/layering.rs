@@ -14,6 +14,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("aws_smithy_http_client", &["sender::kinesis", "local"]),
     ("axum", &["local"]),
     ("clap", &["main"]),
+    ("encoding_rs", &["tailer::encoding"]),
     ("ferrokinesis", &["local"]),
     ("glob", &["discovery"]),
     ("http_body_util", &["admin"]),
@@ -41,6 +42,8 @@ const PURE: &[&str] = &[
     "sender::outcome",
     "settlement",
     "span",
+    "tailer::charset",
+    "tailer::encoding",
     "tailer::lines",
 ];
 

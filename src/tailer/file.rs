@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
+use super::charset::Charset;
 use super::lines::{Pieces, Splitter};
 use crate::config::LineRules;
 use crate::limits::{FINGERPRINT_BYTES, READ_BYTES};
@@ -128,7 +129,7 @@ impl TailedFile {
         self.scanned = 0;
         self.byte_count = byte_count;
         self.byte_count_max = byte_count;
-        self.splitter.resume_behind(b"");
+        self.splitter = self.splitter.anew();
         Ok(ended)
     }
 
@@ -172,9 +173,9 @@ impl TailedFile {
             // Truncated meanwhile, or a file that yields less than its size: the next look sees what is there.
             let is_short = self.position + (buffer.len() as u64) < read_until;
             let is_all = read_until == end;
-            let mut pieces = self.splitter.split(buffer, false);
+            let mut pieces = self.splitter.split(self.position, buffer, false);
             if pieces.consumed == 0 && is_all && is_finishing && !is_short {
-                pieces = self.splitter.split(buffer, true);
+                pieces = self.splitter.split(self.position, buffer, true);
             }
             if pieces.consumed > 0 {
                 let start = self.position;
@@ -214,14 +215,16 @@ impl TailedFile {
             && self.scanned > self.position
             && end - self.position <= self.splitter.undecided_bytes_max() as u64
         {
-            read_at(&self.handle, buffer, self.scanned, end.min(self.scanned + READ_BYTES as u64))?;
-            if buffer.is_empty() {
+            let start = self.splitter.unit_start(self.scanned);
+            read_at(&self.handle, buffer, start, end.min(start + READ_BYTES as u64))?;
+            let scanned = start + buffer.len() as u64;
+            if scanned <= self.scanned {
                 return Ok(true);
             }
-            if memchr::memchr(b'\n', buffer).is_some() {
+            if self.splitter.has_line_end(buffer) {
                 return Ok(false);
             }
-            self.scanned += buffer.len() as u64;
+            self.scanned = scanned;
         }
         Ok(self.scanned >= end)
     }
@@ -237,14 +240,32 @@ impl TailedFile {
         self.position = position;
         self.scanned = self.scanned.max(position);
         let mut before = Vec::new();
-        read_at(&self.handle, &mut before, position.saturating_sub(1), position)?;
-        if before == b"\n" {
-            self.splitter.resume_behind(b"\n");
+        self.pass_beginning(&mut before)?;
+        read_at(&self.handle, &mut before, position.saturating_sub(2), position)?;
+        if !self.splitter.is_line_start(position, &before) {
+            let context_start = position.saturating_sub(self.splitter.context_bytes() as u64);
+            read_at(&self.handle, &mut before, context_start, position)?;
+        }
+        self.splitter.resume_behind(position, &before);
+        Ok(())
+    }
+
+    /// What can only be told from the beginning of the file: how many lines of its header are still to come, and the
+    /// order of bytes.
+    fn pass_beginning(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        if !self.splitter.needs_beginning() {
             return Ok(());
         }
-        let context_start = position.saturating_sub(self.splitter.context_bytes() as u64);
-        read_at(&self.handle, &mut before, context_start, position)?;
-        self.splitter.resume_behind(&before);
+        self.splitter = self.splitter.anew();
+        let mut passed = 0;
+        while passed < self.position && self.splitter.needs_beginning() {
+            read_at(&self.handle, buffer, passed, self.position.min(passed + READ_BYTES as u64))?;
+            if buffer.is_empty() {
+                break;
+            }
+            self.splitter.pass(passed, buffer);
+            passed += buffer.len() as u64;
+        }
         Ok(())
     }
 }
@@ -262,15 +283,18 @@ fn hash(beginning: &[u8]) -> Fingerprint {
     Fingerprint { byte_count: u32::try_from(beginning.len()).unwrap_or(u32::MAX), hash }
 }
 
-/// Where the unfinished last line of a file begins, looking back at most `line_bytes_max`; the end of the
+/// Where the unfinished last line of a file begins, looking back as far as a line may be long; the end of the
 /// file when its last byte is a newline.
-pub(super) fn start_of_last_line(handle: &File, line_bytes_max: usize) -> io::Result<u64> {
-    let end = handle.metadata()?.len();
-    let context_start = end.saturating_sub(line_bytes_max as u64);
+pub(super) fn start_of_last_line(handle: &File, rules: LineRules) -> io::Result<u64> {
     let mut bytes = Vec::new();
+    read_at(handle, &mut bytes, 0, 2)?;
+    let charset = Charset::of(rules.encoding, &bytes);
+    let whole_units = |offset: u64| offset - offset % charset.unit_bytes() as u64;
+    let end = whole_units(handle.metadata()?.len());
+    let context_start = whole_units(end.saturating_sub(rules.max_bytes as u64));
     read_at(handle, &mut bytes, context_start, end)?;
-    Ok(match memchr::memrchr(b'\n', &bytes) {
-        Some(at) => context_start + at as u64 + 1,
+    Ok(match charset.rfind_newline(&bytes) {
+        Some(at) => context_start + (at + charset.unit_bytes()) as u64,
         None if context_start == 0 => 0,
         None => end,
     })
@@ -296,7 +320,7 @@ fn read_at(handle: &File, buffer: &mut Vec<u8>, start: u64, end: u64) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TooLong;
+    use crate::config::{Encoding, TooLong};
 
     struct Opened {
         _folder: tempfile::TempDir,
@@ -330,7 +354,13 @@ mod tests {
     fn tailed(path: &Path) -> TailedFile {
         let handle = File::open(path).unwrap();
         let fingerprint = fingerprint(&handle, FINGERPRINT_BYTES).unwrap();
-        let rules = LineRules { max_bytes: 1000, too_long: TooLong::Truncate, strip_cr: false };
+        let rules = LineRules {
+            encoding: Encoding::Utf8,
+            skip_header_lines: 0,
+            max_bytes: 1000,
+            too_long: TooLong::Truncate,
+            strip_cr: false,
+        };
         TailedFile::resume(FileKey(1), path.into(), handle, fingerprint, rules, Settlement::default()).unwrap()
     }
 

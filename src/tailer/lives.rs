@@ -104,7 +104,7 @@ impl Tailer {
     fn start_of_unknown(&self, handle: &File) -> io::Result<Settlement> {
         let start = match self.new_files_start_at {
             StartAt::Beginning => 0,
-            StartAt::End => file::start_of_last_line(handle, self.parts.flow.line.max_bytes)?,
+            StartAt::End => file::start_of_last_line(handle, self.parts.flow.line)?,
         };
         Ok(Settlement::new(start, []))
     }
