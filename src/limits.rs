@@ -44,7 +44,7 @@ pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX - ENVELOPE_BYTES_MAX;
 pub const LINE_BYTES_MAX_UTF_16: usize = LINE_BYTES_MAX / 3 * 2;
 /// The longest line of Latin-1: at most 2 bytes of UTF-8 become of 1.
 pub const LINE_BYTES_MAX_LATIN_1: usize = LINE_BYTES_MAX / 2;
-/// The longest line of Shift_JIS, EUC-KR or GB18030: 3 bytes of UTF-8 become of 1 that is half-width katakana, a
+/// The longest line of `Shift_JIS`, EUC-KR or GB18030: 3 bytes of UTF-8 become of 1 that is half-width katakana, a
 /// euro sign, or malformed.
 pub const LINE_BYTES_MAX_MULTIBYTE: usize = LINE_BYTES_MAX / 3;
 /// Hash ranges over which keyed records are spread, each with an open aggregate of its own, while no shard

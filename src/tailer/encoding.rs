@@ -1,6 +1,6 @@
 //! Lines of any encoding into UTF-8.
 //!
-//! Pure. Alone knows encoding_rs. Where lines are, and where they are cut, was decided before; what they take up in
+//! Pure. Alone knows `encoding_rs`. Where lines are, and where they are cut, was decided before; what they take up in
 //! the file stays as it is.
 
 use std::borrow::Cow;
