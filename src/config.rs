@@ -13,6 +13,7 @@ use std::{fmt, fs, io};
 use regex::bytes::Regex;
 use toml::de::DeTable;
 
+use crate::limits::{LINE_BYTES_MAX, LINE_BYTES_MAX_LATIN_1, LINE_BYTES_MAX_MULTIBYTE, LINE_BYTES_MAX_UTF_16};
 use mistakes::line_of;
 use reader::{Findings, Table};
 
@@ -121,12 +122,59 @@ pub enum Compressed {
 /// `[flow.line]`: how bytes become lines.
 #[derive(Clone, Copy, Debug)]
 pub struct LineRules {
-    /// Longest line in bytes, terminator not counted; `1..=`[`crate::limits::LINE_BYTES_MAX`], by default the greatest.
+    /// What the bytes of the file are.
+    pub encoding: Encoding,
+    /// So many first lines of each file are dropped; at most [`crate::limits::HEADER_LINES_MAX`], by default 0.
+    pub skip_header_lines: usize,
+    /// Longest line in bytes of the file, terminator not counted; from [`Encoding::character_bytes_max`] to
+    /// [`Encoding::line_bytes_max`], by default the greatest.
     pub max_bytes: usize,
     /// What happens to a longer one.
     pub too_long: TooLong,
     /// A CR before the LF belongs to the terminator. Default: true with `[flow.parse]`, else false.
     pub strip_cr: bool,
+}
+
+/// `encoding`: what the bytes of a file are. Lines are sent as UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `"utf-8"`: lines go byte for byte, whatever they are (default).
+    Utf8,
+    /// `"utf-16"`: the byte order mark at the beginning of each file decides; without one as `"utf-16le"`.
+    Utf16,
+    /// `"utf-16le"`
+    Utf16Le,
+    /// `"utf-16be"`
+    Utf16Be,
+    /// `"latin-1"`: ISO 8859-1; every byte is the character of that number.
+    Latin1,
+    /// `"shift_jis"`, with the extensions of Windows.
+    ShiftJis,
+    /// `"euc-kr"`, with the extensions of Windows.
+    EucKr,
+    /// `"gb18030"`, and so GBK and GB 2312.
+    Gb18030,
+}
+
+impl Encoding {
+    /// The longest line, in bytes of the file, of which the UTF-8 surely fits a record.
+    pub const fn line_bytes_max(self) -> usize {
+        match self {
+            Self::Utf8 => LINE_BYTES_MAX,
+            Self::Utf16 | Self::Utf16Le | Self::Utf16Be => LINE_BYTES_MAX_UTF_16,
+            Self::Latin1 => LINE_BYTES_MAX_LATIN_1,
+            Self::ShiftJis | Self::EucKr | Self::Gb18030 => LINE_BYTES_MAX_MULTIBYTE,
+        }
+    }
+
+    /// Bytes of the longest character: a line cannot be cut shorter. What is sent byte for byte can be cut anywhere.
+    pub const fn character_bytes_max(self) -> usize {
+        match self {
+            Self::Utf8 | Self::Latin1 => 1,
+            Self::ShiftJis | Self::EucKr => 2,
+            Self::Utf16 | Self::Utf16Le | Self::Utf16Be | Self::Gb18030 => 4,
+        }
+    }
 }
 
 /// `too_long`: what happens to a line longer than `max_bytes`.

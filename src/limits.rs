@@ -40,6 +40,13 @@ pub const AGGREGATE_BYTES_TARGET: usize = 49_900;
 pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 /// The longest line that surely fits a record.
 pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX - ENVELOPE_BYTES_MAX;
+/// The longest line of UTF-16, in bytes of the file: at most 3 bytes of UTF-8 become of 2.
+pub const LINE_BYTES_MAX_UTF_16: usize = LINE_BYTES_MAX / 3 * 2;
+/// The longest line of Latin-1: at most 2 bytes of UTF-8 become of 1.
+pub const LINE_BYTES_MAX_LATIN_1: usize = LINE_BYTES_MAX / 2;
+/// The longest line of `Shift_JIS`, EUC-KR or GB18030: 3 bytes of UTF-8 become of 1 that is half-width katakana, a
+/// euro sign, or malformed.
+pub const LINE_BYTES_MAX_MULTIBYTE: usize = LINE_BYTES_MAX / 3;
 /// Hash ranges over which keyed records are spread, each with an open aggregate of its own, while no shard
 /// map is known. More ranges spread over more shards but fill more slowly.
 pub const HASH_RANGES: u32 = 16;
@@ -63,6 +70,8 @@ pub const JOINING_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 pub const JOINING_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// Greatest such wait: so long what is waiting is not safe from the host's end.
 pub const JOINING_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+/// Most lines at the beginning of a file that can be its header.
+pub const HEADER_LINES_MAX: usize = 1000;
 /// Bytes read from one file before the next has its turn.
 pub const ROUND_BYTES: usize = MIB;
 /// Bytes of the beginning of a file that tell it from another with the same inode.

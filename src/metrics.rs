@@ -131,7 +131,7 @@ impl Default for Metrics {
         );
         registry.register(
             "replaced_characters_lines",
-            "lines whose invalid UTF-8 became U+FFFD in JSON",
+            "lines of which some bytes became U+FFFD: malformed in the encoding of their file, or not UTF-8 and in JSON",
             f.replaced_characters_lines.clone(),
         );
         registry.register(

@@ -27,6 +27,8 @@ pub enum Outcome {
 /// Why bytes that were read are not sent: the `reason` of `kinetail_dropped_bytes_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
+    /// One of the first lines of a file, with `[flow.line] skip_header_lines`.
+    Header,
     /// Longer than `[flow.line] max_bytes`, with `too_long = "truncate"` (the rest) or `"drop"` (all of it).
     TooLong,
     /// Did not match `[flow.parse] regex`, with `on_mismatch = "drop"`.
@@ -37,11 +39,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::TooLong, Self::Mismatch, Self::RecordTooLarge];
+    pub const ALL: [Self; 4] = [Self::Header, Self::TooLong, Self::Mismatch, Self::RecordTooLarge];
 
     /// The word in metrics, logs and status.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Header => "header",
             Self::TooLong => "too_long",
             Self::Mismatch => "mismatch",
             Self::RecordTooLarge => "record_too_large",

@@ -5,16 +5,18 @@
 //! a rescan finds whatever no hint told of. What is settled it learns once, when a file is opened; from then on
 //! it only reads forward. What becomes of a line is not its business.
 
+mod charset;
 mod claims;
+mod encoding;
 mod file;
 mod gzip;
 mod identity;
 mod known;
 mod lines;
 mod lives;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing but its tests calls it yet"))]
 mod multiline;
 mod problems;
+mod reader;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,6 +34,7 @@ use self::file::{Content, Inode, Look, TailedFile};
 use self::known::KnownLives;
 pub use self::lines::Line;
 use self::problems::{Problems, problem_of};
+use self::reader::{Complete, Piece, Rules};
 use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::{Flow, StartAt};
@@ -49,9 +52,9 @@ pub struct Chunk {
     pub file: FileKey,
     /// Where it was last seen.
     pub path: Arc<Path>,
-    /// Where in the file `bytes` begin.
+    /// Where in the file what was read begins.
     pub offset: u64,
-    /// What was read.
+    /// What was read, as UTF-8 when the flow says what it is.
     pub bytes: Vec<u8>,
     /// The lines in `bytes`.
     pub lines: Vec<Line>,
@@ -113,6 +116,7 @@ pub struct Parts {
 /// The task.
 pub struct Tailer {
     parts: Parts,
+    rules: Arc<Rules>,
     known: KnownLives,
     /// Rows of lives that were gone for too long.
     forgotten: Vec<FileKey>,
@@ -120,6 +124,8 @@ pub struct Tailer {
     by_path: HashMap<PathBuf, Inode>,
     /// Files in which there may be something to read.
     unread: BTreeSet<Inode>,
+    /// Files with a record that may still go on, by when it is complete if nothing comes.
+    due: BTreeSet<(Instant, Inode)>,
     /// The file that had its turn last: turns go round.
     last_turn: Option<Inode>,
     /// Files that are open, or a few more: it is counted anew at each rescan.
@@ -153,6 +159,8 @@ struct Tailed {
     quiet_since: Option<Instant>,
     /// When it was read last.
     last_read: Instant,
+    /// A record in it may still go on: how far the file reached when that was found, and until when it is waited for.
+    open_record: Option<(u64, Instant)>,
 }
 
 /// How a file's turn ended, or that none had one.
@@ -175,6 +183,7 @@ impl Tailer {
         let new_files_start_at = if parts.is_first_start { parts.flow.start_at } else { StartAt::Beginning };
         let (known, forgotten) = KnownLives::new(rows, since_1970());
         Self {
+            rules: Arc::new(Rules::of(&parts.flow)),
             known,
             forgotten,
             problems: Problems::new(parts.metrics.clone()),
@@ -182,6 +191,7 @@ impl Tailer {
             files: BTreeMap::new(),
             by_path: HashMap::new(),
             unread: BTreeSet::new(),
+            due: BTreeSet::new(),
             last_turn: None,
             open_count: 0,
             new_files_start_at,
@@ -247,14 +257,19 @@ impl Tailer {
             if noticed.rescan {
                 rescan_at = rescan_at.min(Instant::now() + RESCAN_DEBOUNCE.max(rescan_took * RESCAN_REST));
             }
+            while let Some((_, inode)) = self.due.first().copied().filter(|(until, _)| *until <= Instant::now()) {
+                self.due.pop_first();
+                self.unread.insert(inode);
+            }
             match self.next_turn().await {
                 Turn::Read | Turn::AtEnd => tokio::task::yield_now().await,
                 Turn::Nothing => {
                     self.show_figures();
+                    let until = self.due.first().map_or(rescan_at, |(until, _)| rescan_at.min(*until));
                     tokio::select! {
                         biased;
                         () = hints.noticed() => {}
-                        () = sleep_until(rescan_at) => {}
+                        () = sleep_until(until) => {}
                     }
                 }
                 // However long an outage is, new files are opened, so that they can be read when they are gone.
@@ -307,7 +322,7 @@ impl Tailer {
                 return Ok(Turn::Blocked);
             }
             let byte_count_before = tailed.file.byte_count();
-            let mut look = tailed.file.look(&mut self.buffer, tailed.finish.is_some())?;
+            let mut look = tailed.file.look(&mut self.buffer, tailed.complete())?;
             if std::mem::take(&mut tailed.is_failing) {
                 tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file can be read again");
             }
@@ -318,19 +333,22 @@ impl Tailer {
             let is_complete = tailed.quiet_since.is_some_and(|since| since.elapsed() >= COMPLETE_AFTER);
             if is_complete && matches!(look, Look::Waiting) {
                 // Its unfinished last line will not be finished.
-                look = tailed.file.look(&mut self.buffer, true)?;
+                look = tailed.file.look(&mut self.buffer, Complete::All)?;
+            }
+            if let Some(multiline) = &self.parts.flow.multiline {
+                tailed.wait_for_record(inode, multiline.timeout, &mut self.due);
             }
             match look {
-                Look::Piece(offset, pieces) => {
-                    read_byte_count += pieces.consumed;
+                Look::Piece(piece) => {
+                    read_byte_count += piece.byte_count;
                     tailed.last_read = Instant::now();
-                    if !pieces.too_long.is_empty() && !std::mem::replace(&mut tailed.has_told_too_long, true) {
+                    if !piece.too_long.is_empty() && !std::mem::replace(&mut tailed.has_told_too_long, true) {
                         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
                         let rule = self.parts.flow.line;
                         tracing::warn!(flow, %path, max_bytes = rule.max_bytes, too_long = ?rule.too_long, "a line is too long, the first in this file");
                     }
-                    let piece = Piece { file: &tailed.file, offset, bytes: &self.buffer[..pieces.consumed], pieces };
-                    piece.hand_on(&self.parts, chunk_place, event_places);
+                    let read = &self.buffer[..piece.byte_count];
+                    hand_on(piece, &tailed.file, read, &self.parts, chunk_place, event_places);
                 }
                 Look::Waiting => {
                     drop((chunk_place, event_places));
@@ -450,6 +468,33 @@ impl Tailed {
             is_superseded: false,
             quiet_since: None,
             last_read: Instant::now(),
+            open_record: None,
+        }
+    }
+
+    /// A record that may still go on is waited for as long as the file grows, and `timeout` longer.
+    fn wait_for_record(&mut self, inode: Inode, timeout: Duration, due: &mut BTreeSet<(Instant, Inode)>) {
+        let before = self.open_record.take();
+        self.open_record = self.file.open_record_at().map(|reach| match before {
+            Some((reach_before, until)) if reach_before == reach => (reach, until),
+            _ => (reach, Instant::now() + timeout),
+        });
+        if let Some((_, until)) = before {
+            due.remove(&(until, inode));
+        }
+        if let Some((_, until)) = self.open_record {
+            due.insert((until, inode));
+        }
+    }
+
+    /// How much of what has no end is taken to be complete.
+    fn complete(&self) -> Complete {
+        if self.finish.is_some() {
+            Complete::All
+        } else if self.open_record.is_some_and(|(_, until)| until <= Instant::now()) {
+            Complete::Record
+        } else {
+            Complete::Nothing
         }
     }
 
@@ -474,36 +519,40 @@ impl Tailed {
     }
 }
 
-/// What was read of a file in one piece.
-struct Piece<'a> {
-    file: &'a TailedFile,
-    offset: u64,
-    bytes: &'a [u8],
-    pieces: lines::Pieces,
-}
-
-impl Piece<'_> {
-    /// Sends it on its way. Waits for nothing.
-    fn hand_on(self, parts: &Parts, chunk_place: mpsc::Permit<'_, Chunk>, mut event_places: mpsc::PermitIterator<'_, Event>) {
-        let Self { file: &TailedFile { key: file, ref path, .. }, offset, bytes, ref pieces } = self;
-        let mut report = |event| {
-            if let Some(place) = event_places.next() {
-                place.send(event);
-            }
-        };
-        parts.budget.take(bytes.len());
-        parts.metrics.read_bytes.inc_by(bytes.len() as u64);
-        parts.metrics.read_lines.inc_by(pieces.lines.len() as u64);
-        if !pieces.too_long.is_empty() {
-            let span_of = |range: &Range<usize>| Span::new(file, offset + range.start as u64, offset + range.end as u64);
-            let spans = pieces.too_long.iter().map(span_of).collect();
-            report(Event::Settled(Settled { spans, outcome: Outcome::Dropped(DropReason::TooLong) }));
+/// Sends a piece of `file`, of which `read` are the bytes, on its way. Waits for nothing.
+fn hand_on(
+    piece: Piece,
+    file: &TailedFile,
+    read: &[u8],
+    parts: &Parts,
+    chunk_place: mpsc::Permit<'_, Chunk>,
+    mut event_places: mpsc::PermitIterator<'_, Event>,
+) {
+    let Piece { start, header_byte_count, too_long, records, text, replaced_line_count, .. } = piece;
+    let mut report = |event| {
+        if let Some(place) = event_places.next() {
+            place.send(event);
         }
-        report(self.file.seen().event(file));
-        if !pieces.lines.is_empty() {
-            let (path, bytes) = (Arc::clone(path), bytes.to_vec());
-            chunk_place.send(Chunk { file, path, offset, bytes, lines: self.pieces.lines, read_at: Instant::now() });
-        }
+    };
+    parts.budget.take(read.len());
+    parts.metrics.read_bytes.inc_by(read.len() as u64);
+    parts.metrics.read_lines.inc_by(records.len() as u64);
+    let span_of = |range: &Range<usize>| Span::new(file.key, start + range.start as u64, start + range.end as u64);
+    let dropped = |spans, reason| Event::Settled(Settled { spans, outcome: Outcome::Dropped(reason) });
+    // A piece has only one of the two, and so there is one report.
+    if header_byte_count > 0 {
+        report(dropped([span_of(&(0..header_byte_count))].into_iter().collect(), DropReason::Header));
+    } else if !too_long.is_empty() {
+        report(dropped(too_long.iter().map(span_of).collect(), DropReason::TooLong));
+    }
+    report(file.seen().event(file.key));
+    if replaced_line_count > 0 && parts.metrics.replaced_characters_lines.inc_by(replaced_line_count) == 0 {
+        let (flow, path, encoding) = (&parts.metrics.name, file.path.display(), parts.flow.line.encoding);
+        tracing::warn!(flow, %path, ?encoding, "a line is malformed in its encoding, it is sent with U+FFFD instead; the first of this flow");
+    }
+    if !records.is_empty() {
+        let (path, bytes) = (Arc::clone(&file.path), text.unwrap_or_else(|| read.to_vec()));
+        chunk_place.send(Chunk { file: file.key, path, offset: start, bytes, lines: records, read_at: Instant::now() });
     }
 }
 

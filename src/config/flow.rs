@@ -3,14 +3,25 @@
 use std::time::Duration;
 
 use super::reader::{Placed, Table};
-use super::{Compressed, Flow, LineRules, StartAt, TooLong, kinesis, multiline, parse};
+use super::{Compressed, Encoding, Flow, LineRules, StartAt, TooLong, kinesis, multiline, parse};
 use crate::discovery::{Globs, PatternMistake};
-use crate::limits::{LINE_BYTES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
+use crate::limits::{HEADER_LINES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
 
 /// Longest name of a flow: it is part of every offset's key and of every metric.
 const NAME_CHARS_MAX: usize = 128;
 /// Greatest `ignore_older`: ten years.
 const IGNORE_OLDER_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+const ENCODINGS: [(&str, Encoding); 8] = [
+    ("utf-8", Encoding::Utf8),
+    ("utf-16", Encoding::Utf16),
+    ("utf-16le", Encoding::Utf16Le),
+    ("utf-16be", Encoding::Utf16Be),
+    ("latin-1", Encoding::Latin1),
+    ("shift_jis", Encoding::ShiftJis),
+    ("euc-kr", Encoding::EucKr),
+    ("gb18030", Encoding::Gb18030),
+];
 
 /// One `[[flow]]`, before it is known whether its name is unique.
 pub(super) struct Written {
@@ -80,8 +91,17 @@ fn patterns(table: &mut Table<'_>, key: &'static str, source: &str) -> Vec<Strin
 
 fn line(table: &mut Table<'_>, is_parsed: bool) -> LineRules {
     let too_long = [("truncate", TooLong::Truncate), ("split", TooLong::Split), ("drop", TooLong::Drop)];
+    let encoding = table.choice("encoding", &ENCODINGS).unwrap_or(Encoding::Utf8);
+    let longest = encoding.line_bytes_max();
+    let bounds = encoding.character_bytes_max()..=longest;
+    let why = match encoding {
+        Encoding::Utf8 => "",
+        _ => " with this `encoding`: bytes of the file, which may become more as UTF-8 and must then fit a record",
+    };
     LineRules {
-        max_bytes: table.size("max_bytes", 1..=LINE_BYTES_MAX).map_or(LINE_BYTES_MAX, |written| written.value),
+        encoding,
+        skip_header_lines: table.count("skip_header_lines", 0..=HEADER_LINES_MAX).unwrap_or(0),
+        max_bytes: table.size_because("max_bytes", bounds, why).map_or(longest, |written| written.value),
         too_long: table.choice("too_long", &too_long).unwrap_or(TooLong::Truncate),
         strip_cr: table.boolean("strip_cr").unwrap_or(is_parsed),
     }

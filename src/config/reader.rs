@@ -253,19 +253,39 @@ impl<'a> Table<'a> {
 
     /// A size within bounds.
     pub(super) fn size(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<Placed<usize>> {
-        self.measure(key, "a size with a unit", bounds, "B", parse_size, |bytes| size_written(*bytes))
+        self.size_because(key, bounds, "")
+    }
+
+    /// A size within bounds; `why` is added to these where a mistake tells them.
+    pub(super) fn size_because(&mut self, key: &'static str, bounds: RangeInclusive<usize>, why: &str) -> Option<Placed<usize>> {
+        self.measure(key, "a size with a unit", (bounds, why), "B", parse_size, |bytes| size_written(*bytes))
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<usize> {
+        let value = self.ask(key)?;
+        let Some(number) = value.get_ref().as_integer() else {
+            self.wrong_kind(key, "a whole number", value, "write it in digits, without quotes");
+            return None;
+        };
+        let count = usize::from_str_radix(number.as_str(), number.radix()).ok().filter(|count| bounds.contains(count));
+        if count.is_none() {
+            let help = format!("from {} to {}", bounds.start(), bounds.end());
+            self.mistake(&value.span(), format!("`{key}` is out of range: {}", number.as_str()), help);
+        }
+        count
     }
 
     /// A duration within bounds.
     pub(super) fn duration(&mut self, key: &'static str, bounds: RangeInclusive<Duration>) -> Option<Placed<Duration>> {
-        self.measure(key, "a duration with a unit", bounds, "s", parse_duration, |duration| duration_written(*duration))
+        self.measure(key, "a duration with a unit", (bounds, ""), "s", parse_duration, |duration| duration_written(*duration))
     }
 
     fn measure<T: PartialOrd>(
         &mut self,
         key: &'static str,
         wanted: &str,
-        bounds: RangeInclusive<T>,
+        (bounds, why): (RangeInclusive<T>, &str),
         usual_unit: &str,
         parse: fn(&str) -> Result<T, String>,
         written: fn(&T) -> String,
@@ -286,7 +306,7 @@ impl<'a> Table<'a> {
             Err(help) => self.mistake(&place, format!("`{key}` must be {wanted}"), help),
             Ok(value) if bounds.contains(&value) => return Some(Placed { value, place }),
             Ok(_) => {
-                let help = format!("from {} to {}", written(bounds.start()), written(bounds.end()));
+                let help = format!("from {} to {}{why}", written(bounds.start()), written(bounds.end()));
                 self.mistake(&place, format!("`{key}` is out of range: {text}"), help);
             }
         }

@@ -60,6 +60,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!((flow.files.as_slice(), flow.exclude.len()), (["/a".to_owned()].as_slice(), 0));
     assert_eq!((flow.start_at, flow.line.max_bytes), (StartAt::Beginning, 1020 << 10));
     assert_eq!((flow.line.too_long, flow.line.strip_cr), (TooLong::Truncate, false));
+    assert_eq!((flow.line.encoding, flow.line.skip_header_lines), (Encoding::Utf8, 0));
     assert!(flow.parse.is_none());
     assert_eq!((flow.kinesis.aggregate, &flow.kinesis.partition_key), (Aggregate::Kpl, &PartitionKey::Random));
     assert_eq!((flow.kinesis.max_delay, flow.kinesis.request_bytes), (Duration::from_secs(1), 5 << 20));
@@ -74,7 +75,7 @@ fn what_is_written_is_used() {
         )
         .replace(
             "[flow.line]",
-            "exclude = ['*.gz', '/var/log/nginx/old/**']\nstart_at = 'end'\n[flow.line]\ntoo_long = 'split'\nstrip_cr = false",
+            "exclude = ['*.gz', '/var/log/nginx/old/**']\nstart_at = 'end'\n[flow.line]\ntoo_long = 'split'\nstrip_cr = false\nencoding = 'utf-16'\nskip_header_lines = 3",
         )
         .replace("types = ", "on_mismatch = 'wrap'\ntypes = ")
         + "aggregate = 'none'\npartition_key = '${remote}'\nmax_delay = '500 ms'\nrequest_bytes = '10 MiB'\n";
@@ -87,6 +88,7 @@ fn what_is_written_is_used() {
     let flow = &config.flows[0];
     assert_eq!((flow.name.as_str(), flow.exclude.len(), flow.start_at), ("access", 2, StartAt::End));
     assert_eq!((flow.line.max_bytes, flow.line.too_long, flow.line.strip_cr), (64 << 10, TooLong::Split, false));
+    assert_eq!((flow.line.encoding, flow.line.skip_header_lines), (Encoding::Utf16, 3));
     let parse = flow.parse.as_ref().unwrap();
     assert_eq!((parse.types.get("status"), parse.on_mismatch), (Some(&FieldType::Integer), OnMismatch::Wrap));
     assert_eq!((flow.kinesis.stream.as_str(), flow.kinesis.aggregate), ("access-logs", Aggregate::None));
@@ -250,6 +252,64 @@ fn flows_and_their_lines() {
             "max_bytes = \"64 KiB\"",
             "too_long = 'skip'",
             "12:12 `too_long` cannot be \"skip\" (valid are \"truncate\", \"split\", \"drop\")",
+        ),
+        (
+            "max_bytes = \"64 KiB\"",
+            "encoding = 'utf16'",
+            "12:12 `encoding` cannot be \"utf16\" (did you mean \"utf-16\"? valid are \"utf-8\", \"utf-16\", \"utf-16le\", \
+             \"utf-16be\", \"latin-1\", \"shift_jis\", \"euc-kr\", \"gb18030\")",
+        ),
+        (
+            "max_bytes = \"64 KiB\"",
+            "skip_header_lines = 1_001",
+            "12:21 `skip_header_lines` is out of range: 1001 (from 0 to 1000)",
+        ),
+        (
+            "max_bytes = \"64 KiB\"",
+            "skip_header_lines = '1'",
+            "12:21 `skip_header_lines` must be a whole number, not a string (write it in digits, without quotes)",
+        ),
+        ("max_bytes = \"64 KiB\"", "skip_header_lines = -1", "12:21 `skip_header_lines` is out of range: -1 (from 0 to 1000)"),
+        (
+            "max_bytes = \"64 KiB\"",
+            "skip_header_lines = 1.5",
+            "12:21 `skip_header_lines` must be a whole number, not a fraction (write it in digits, without quotes)",
+        ),
+    ]);
+}
+
+#[test]
+fn the_longest_line_depends_on_the_encoding() {
+    let rules = |lines: &str| {
+        let source = SOUND.replace("max_bytes = \"64 KiB\"", lines);
+        Config::parse(&source, "agent.toml").unwrap_or_else(|mistakes| panic!("{mistakes}")).flows[0].line
+    };
+    for (encoding, longest) in [
+        ("utf-8", 1020 << 10),
+        ("utf-16", 680 << 10),
+        ("utf-16le", 680 << 10),
+        ("utf-16be", 680 << 10),
+        ("latin-1", 510 << 10),
+        ("shift_jis", 340 << 10),
+        ("euc-kr", 340 << 10),
+        ("gb18030", 340 << 10),
+    ] {
+        assert_eq!(rules(&format!("encoding = '{encoding}'")).max_bytes, longest, "{encoding}");
+        let largest = format!("encoding = '{encoding}'\nmax_bytes = '{} KiB'", longest >> 10);
+        assert_eq!(rules(&largest).max_bytes, longest, "{encoding}");
+    }
+    check_edits(&[
+        (
+            "max_bytes = \"64 KiB\"",
+            "max_bytes = '700 KiB'\nencoding = 'utf-16le'",
+            "12:13 `max_bytes` is out of range: 700 KiB (from 4 B to 680 KiB with this `encoding`: \
+             bytes of the file, which may become more as UTF-8 and must then fit a record)",
+        ),
+        (
+            "max_bytes = \"64 KiB\"",
+            "max_bytes = '1 B'\nencoding = 'shift_jis'",
+            "12:13 `max_bytes` is out of range: 1 B (from 2 B to 340 KiB with this `encoding`: \
+             bytes of the file, which may become more as UTF-8 and must then fit a record)",
         ),
     ]);
 }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::file::{Content, Inode, start_of_last_line};
+use super::file::{Content, Inode};
 use super::identity::{Comparison, Relation, is_evidence, is_rotated_name, is_same_file, relation};
 use super::known::{Fingerprints, KnownLife};
 use super::problems::problem_of;
+use super::reader::start_of_last_line;
 use super::source::{Source, fingerprint_of};
 use super::{Tailed, Tailer};
 use crate::checkpointer::Remains;
@@ -336,13 +337,13 @@ impl Tailer {
     /// A life begins in this file.
     async fn begin(&mut self, inode: Inode) -> io::Result<()> {
         let key = self.new_key();
-        let (is_first_look, line_bytes_max) = (self.new_files_start_at == StartAt::End, self.parts.flow.line.max_bytes);
+        let (is_first_look, rules) = (self.new_files_start_at == StartAt::End, self.parts.flow.line);
         let ignore_older = self.parts.flow.ignore_older;
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
         let modified = tailed.file.opened()?.metadata()?.modified()?;
         let is_old = ignore_older.is_some_and(|limit| modified.elapsed().is_ok_and(|age| age > limit));
         let passes_over = (is_first_look || is_old) && !tailed.file.is_compressed();
-        let start = if passes_over { start_of_last_line(tailed.file.opened()?, line_bytes_max)? } else { 0 };
+        let start = if passes_over { start_of_last_line(tailed.file.opened()?, rules)? } else { 0 };
         tailed.file.begin_at(key, start)?;
         tailed.standing = Standing::Established;
         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());

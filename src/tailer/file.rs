@@ -12,11 +12,10 @@ use std::time::SystemTime;
 
 use super::Seen;
 use super::known::KnownLife;
-use super::lines::{Pieces, Splitter};
+use super::reader::{Complete, Piece, Reader, Rules};
 use super::source::{Size, Source, fingerprint_of, mark_of, place_of};
-use crate::config::LineRules;
 use crate::discovery::Found;
-use crate::limits::{FINGERPRINT_BYTES, MARK_BYTES, READ_BYTES};
+use crate::limits::{FINGERPRINT_BYTES, MARK_BYTES};
 use crate::offsets::{Fingerprint, Identity, Mark, Place};
 use crate::settlement::Settlement;
 use crate::span::FileKey;
@@ -45,7 +44,6 @@ pub(super) struct TailedFile {
     pub path: Arc<Path>,
     /// The file that it is in.
     pub place: Place,
-    rules: LineRules,
     /// How its content begins, as far as it was looked at.
     fingerprint: Fingerprint,
     /// What was before some position up to which it was read.
@@ -53,13 +51,7 @@ pub(super) struct TailedFile {
     /// None while the file is closed.
     source: Option<Source>,
     is_compressed: bool,
-    splitter: Splitter,
-    /// First byte not handed on: the beginning of a line, or of the rest of one that is too long.
-    position: u64,
-    /// No newline is in `position..scanned`; at least `position`.
-    scanned: u64,
-    /// What was settled before this life was opened.
-    settled_before: Settlement,
+    reader: Reader,
     /// Size of the content when last looked at.
     byte_count: u64,
     /// Greatest size seen in this life.
@@ -85,8 +77,8 @@ pub(super) enum Content {
 
 /// What a look at a file gave.
 pub(super) enum Look {
-    /// Lines, read from this offset.
-    Piece(u64, Pieces),
+    /// Lines.
+    Piece(Piece),
     /// Nothing that can be handed on now: at its end, or in an unfinished line.
     Waiting,
     /// It has not the content any more that it had.
@@ -95,21 +87,17 @@ pub(super) enum Look {
 
 impl TailedFile {
     /// The file behind `source`, of which nothing is known.
-    pub(super) fn new(key: FileKey, path: Arc<Path>, source: Source, rules: LineRules) -> io::Result<Self> {
+    pub(super) fn new(key: FileKey, path: Arc<Path>, source: Source, rules: &Arc<Rules>) -> io::Result<Self> {
         let metadata = source.metadata()?;
         let mut file = Self {
             key,
             path,
             place: place_of(&metadata),
-            rules,
             fingerprint: Fingerprint::default(),
             mark: Mark::default(),
             is_compressed: source.is_compressed(),
             source: Some(source),
-            splitter: Splitter::new(rules),
-            position: 0,
-            scanned: 0,
-            settled_before: Settlement::default(),
+            reader: Reader::new(Arc::clone(rules)),
             byte_count: 0,
             byte_count_max: 0,
             file_byte_count: metadata.len(),
@@ -124,7 +112,7 @@ impl TailedFile {
     /// The same file, as one of which nothing is known.
     pub(super) fn anew(&mut self) -> io::Result<Self> {
         let source = self.source.take().ok_or(io::ErrorKind::NotFound)?.anew()?;
-        Self::new(self.key, Arc::clone(&self.path), source, self.rules)
+        Self::new(self.key, Arc::clone(&self.path), source, self.reader.rules())
     }
 
     /// Of a file in which nothing was read yet: whether it is compressed, and its size.
@@ -148,39 +136,36 @@ impl TailedFile {
     }
 
     fn begin(&mut self, key: FileKey, settled_before: Settlement, identity: Identity) -> io::Result<()> {
-        self.splitter = Splitter::new(self.rules);
         let position = settled_before.watermark();
         self.key = key;
-        (self.position, self.scanned) = (position, position);
         (self.fingerprint, self.mark) = (identity.fingerprint, identity.mark);
-        self.settled_before = settled_before;
         // What was to be read in the file before, and is not in this one, is known to the tailer.
         self.byte_count_max = 0;
-        if self.is_compressed && self.has_ended_at(position)? {
+        if self.is_compressed && settled_before.above().len() == 0 && self.has_ended_at(position)? {
             // Without decompressing it.
-            (self.byte_count, self.source) = (position, None);
+            (self.byte_count, self.byte_count_max, self.source) = (position, position, None);
+            self.reader.resume_at_end(settled_before);
             return Ok(());
         }
         self.look_at_size()?;
-        if position > 0 {
-            self.go_to(position)?;
-            if !self.is_compressed {
-                self.mark = self.opened()?.mark(position)?;
-            }
+        let source = self.source.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        self.reader.resume(source, settled_before)?;
+        if position > 0 && !self.is_compressed {
+            self.mark = source.mark(position)?;
         }
         self.content().map(drop)
     }
 
     fn has_ended_at(&self, position: u64) -> io::Result<bool> {
         match &self.source {
-            Some(source) => Ok(position > 0 && self.settled_before.above().len() == 0 && source.may_have_byte_count(position)?),
+            Some(source) => Ok(position > 0 && source.may_have_byte_count(position)?),
             None => Ok(true),
         }
     }
 
     /// First byte not handed on.
     pub(super) fn position(&self) -> u64 {
-        self.position
+        self.reader.position()
     }
 
     /// Size of the content when last looked at.
@@ -190,7 +175,7 @@ impl TailedFile {
 
     /// Bytes that were seen and not handed on.
     pub(super) fn unread_byte_count(&self) -> u64 {
-        self.byte_count_max.saturating_sub(self.position)
+        self.byte_count_max.saturating_sub(self.position())
     }
 
     /// How its content begins.
@@ -205,7 +190,7 @@ impl TailedFile {
 
     /// Whether all of it was handed on, as far as is known.
     pub(super) fn is_at_end(&self) -> bool {
-        self.byte_count_max == self.position && self.byte_count == self.position
+        self.byte_count_max == self.position() && self.byte_count == self.position()
     }
 
     /// By what it is known again.
@@ -217,6 +202,11 @@ impl TailedFile {
             byte_count: self.byte_count_max,
             is_superseded: false,
         }
+    }
+
+    /// How far the content reached when a record was found that may still go on; none when there is no such record.
+    pub(super) fn open_record_at(&self) -> Option<u64> {
+        self.reader.open_record_at()
     }
 
     /// Whether it is compressed.
@@ -248,7 +238,7 @@ impl TailedFile {
                 key: other.key,
                 path: other.path.to_path_buf(),
                 identity: other.identity(),
-                settlement: Settlement::new(other.position, []),
+                settlement: Settlement::new(other.position(), []),
                 gone_at: None,
                 is_lost: false,
             };
@@ -321,7 +311,7 @@ impl TailedFile {
             Size::Growing(byte_count) | Size::Final(byte_count) => self.byte_count = byte_count,
             Size::Unknown => {
                 let told = self.opened()?.byte_count_told()?;
-                self.byte_count = told.max(self.position);
+                self.byte_count = told.max(self.position());
                 return Ok(size);
             }
         }
@@ -334,14 +324,13 @@ impl TailedFile {
         if self.is_compressed {
             self.source.is_some() && self.has_changed()
         } else {
-            self.byte_count != self.position || self.is_written_to
+            self.byte_count != self.position() || self.is_written_to
         }
     }
 
-    /// The next piece, at most [`READ_BYTES`] unless a line is longer, read into `buffer`. With `finish` an
-    /// unfinished last line is a line, when nothing else is left.
-    pub(super) fn look(&mut self, buffer: &mut Vec<u8>, finish: bool) -> io::Result<Look> {
-        match self.next_piece(buffer, finish) {
+    /// The next piece, read into `buffer`; see [`Reader::next`].
+    pub(super) fn look(&mut self, buffer: &mut Vec<u8>, complete: Complete) -> io::Result<Look> {
+        match self.next_piece(buffer, complete) {
             Err(error) if self.is_compressed && error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.unended_at = Some(self.file_byte_count);
                 Ok(Look::Waiting)
@@ -350,59 +339,26 @@ impl TailedFile {
         }
     }
 
-    fn next_piece(&mut self, buffer: &mut Vec<u8>, finish: bool) -> io::Result<Look> {
+    fn next_piece(&mut self, buffer: &mut Vec<u8>, complete: Complete) -> io::Result<Look> {
         let size = self.look_at_size()?;
-        if size != Size::Unknown && self.byte_count < self.position {
+        let position = self.position();
+        if size != Size::Unknown && self.byte_count < position {
             return Ok(Look::Different);
         }
-        self.skip_settled()?;
-        if size != Size::Unknown && self.byte_count < self.scanned {
-            self.scanned = self.position;
+        let source = self.source.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let piece = self.reader.next(source, size, buffer, complete)?;
+        // Behind the reading: what was read is that of this life only if what is before it still is.
+        if !self.is_compressed && !source.has(self.mark)? {
+            self.reader.take_back(position);
+            return Ok(Look::Different);
         }
-        let content_end = if size == Size::Unknown { u64::MAX } else { self.byte_count };
-        let next_settled = self.settled_before.above().map(|(start, _)| start).find(|start| *start > self.position);
-        let end = next_settled.map_or(content_end, |start| start.min(content_end));
-        let is_finishing = finish || next_settled == Some(end) || matches!(size, Size::Final(_));
-        if !is_finishing && size != Size::Unknown && self.nothing_new_ends_a_line(buffer, end)? {
+        let Some(piece) = piece else {
+            self.look_at_size()?;
             return Ok(Look::Waiting);
-        }
-        let mut length = READ_BYTES as u64;
-        loop {
-            let read_until = end.min(self.position + length);
-            let position = self.position;
-            self.opened()?.read_at(buffer, position, read_until)?;
-            // Behind the reading: what was read is that of this life only if what is before it still is.
-            if !self.is_compressed {
-                let mark = self.mark;
-                if !self.opened()?.has(mark)? {
-                    return Ok(Look::Different);
-                }
-            }
-            // Truncated meanwhile, or a file that yields less than its size: the next look sees what is there.
-            let is_short = self.position + (buffer.len() as u64) < read_until;
-            if is_short && size == Size::Unknown {
-                // Now its end is known.
-                return self.next_piece(buffer, finish);
-            }
-            let is_all = read_until == end;
-            let mut pieces = self.splitter.split(buffer, false);
-            if pieces.consumed == 0 && is_all && is_finishing && !is_short {
-                pieces = self.splitter.split(buffer, true);
-            }
-            if pieces.consumed > 0 {
-                let start = self.position;
-                self.position += pieces.consumed as u64;
-                self.scanned = self.scanned.max(self.position);
-                self.set_mark(&buffer[..pieces.consumed])?;
-                self.byte_count_max = self.byte_count_max.max(self.position);
-                return Ok(Look::Piece(start, pieces));
-            }
-            if is_all || is_short {
-                self.scanned = self.position + buffer.len() as u64;
-                return Ok(Look::Waiting);
-            }
-            length = (length * 2).min(self.splitter.undecided_bytes_max() as u64 + 1);
-        }
+        };
+        self.set_mark(&buffer[..piece.byte_count])?;
+        self.byte_count_max = self.byte_count_max.max(self.position());
+        Ok(Look::Piece(piece))
     }
 
     /// Whether the file still has the content that it had: one that was truncated, and has grown again since the last
@@ -430,7 +386,7 @@ impl TailedFile {
 
     /// `read` are the last bytes before the position.
     fn set_mark(&mut self, read: &[u8]) -> io::Result<()> {
-        let position = self.position;
+        let position = self.position();
         if read.len() >= MARK_BYTES {
             self.mark = mark_of(read, position);
         } else if !self.is_compressed {
@@ -438,68 +394,12 @@ impl TailedFile {
         }
         Ok(())
     }
-
-    /// Looks only at bytes not looked at before, so that a long line written in small pieces costs no more
-    /// than its length.
-    fn nothing_new_ends_a_line(&mut self, buffer: &mut Vec<u8>, end: u64) -> io::Result<bool> {
-        while self.scanned < end
-            && self.scanned > self.position
-            && end - self.position <= self.splitter.undecided_bytes_max() as u64
-        {
-            let scanned = self.scanned;
-            self.opened()?.read_at(buffer, scanned, end.min(scanned + READ_BYTES as u64))?;
-            if buffer.is_empty() {
-                return Ok(true);
-            }
-            if memchr::memchr(b'\n', buffer).is_some() {
-                return Ok(false);
-            }
-            self.scanned += buffer.len() as u64;
-        }
-        Ok(self.scanned >= end)
-    }
-
-    fn skip_settled(&mut self) -> io::Result<()> {
-        while let Some(end) = self.settled_before.settled_until(self.position) {
-            self.go_to(end)?;
-        }
-        Ok(())
-    }
-
-    fn go_to(&mut self, position: u64) -> io::Result<()> {
-        self.position = position;
-        self.scanned = self.scanned.max(position);
-        let mut before = Vec::new();
-        self.opened()?.read_at(&mut before, position.saturating_sub(1), position)?;
-        if before == b"\n" {
-            self.splitter.resume_behind(b"\n");
-            return Ok(());
-        }
-        let context_start = position.saturating_sub(self.splitter.context_bytes() as u64);
-        self.opened()?.read_at(&mut before, context_start, position)?;
-        self.splitter.resume_behind(&before);
-        Ok(())
-    }
-}
-
-/// Where the unfinished last line of a file begins, looking back at most `line_bytes_max`; the end of the
-/// file when its last byte is a newline.
-pub(super) fn start_of_last_line(source: &mut Source, line_bytes_max: usize) -> io::Result<u64> {
-    let end = source.metadata()?.len();
-    let context_start = end.saturating_sub(line_bytes_max as u64);
-    let mut bytes = Vec::new();
-    source.read_at(&mut bytes, context_start, end)?;
-    Ok(match memchr::memrchr(b'\n', &bytes) {
-        Some(at) => context_start + at as u64 + 1,
-        None if context_start == 0 => 0,
-        None => end,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TooLong;
+    use crate::config::{Encoding, LineRules, TooLong};
 
     struct Opened {
         _folder: tempfile::TempDir,
@@ -518,11 +418,11 @@ mod tests {
         }
 
         /// The lines of the next piece, none when there is none yet, or `["truncated"]`.
-        fn look(&mut self, finish: bool) -> Vec<String> {
-            match self.file.look(&mut self.buffer, finish).unwrap() {
-                Look::Piece(_, pieces) => {
+        fn look(&mut self, complete: Complete) -> Vec<String> {
+            match self.file.look(&mut self.buffer, complete).unwrap() {
+                Look::Piece(piece) => {
                     let text = |line: &super::super::Line| String::from_utf8_lossy(&self.buffer[line.text.clone()]).into_owned();
-                    pieces.lines.iter().map(text).collect()
+                    piece.records.iter().map(text).collect()
                 }
                 Look::Waiting => Vec::new(),
                 Look::Different => vec!["different".to_owned()],
@@ -531,8 +431,15 @@ mod tests {
     }
 
     fn tailed(path: &Path) -> TailedFile {
-        let rules = LineRules { max_bytes: 1000, too_long: TooLong::Truncate, strip_cr: false };
-        let mut file = TailedFile::new(FileKey(1), path.into(), Source::open(path).unwrap(), rules).unwrap();
+        let rules = LineRules {
+            encoding: Encoding::Utf8,
+            skip_header_lines: 0,
+            max_bytes: 1000,
+            too_long: TooLong::Truncate,
+            strip_cr: false,
+        };
+        let rules = Arc::new(Rules::of_lines(rules));
+        let mut file = TailedFile::new(FileKey(1), path.into(), Source::open(path).unwrap(), &rules).unwrap();
         file.begin_at(FileKey(1), 0).unwrap();
         file
     }
@@ -540,36 +447,36 @@ mod tests {
     #[test]
     fn an_unfinished_line_waits_and_is_a_line_of_its_own_only_at_the_finish() {
         let mut opened = Opened::with("one\ntwo\nhalf");
-        assert_eq!(opened.look(true), ["one", "two"]);
-        assert_eq!(opened.look(false), [""; 0]);
-        assert_eq!(opened.look(true), ["half"]);
-        assert_eq!(opened.look(true), [""; 0]);
+        assert_eq!(opened.look(Complete::Nothing), ["one", "two"]);
+        assert_eq!(opened.look(Complete::Nothing), [""; 0]);
+        assert_eq!(opened.look(Complete::All), ["half"]);
+        assert_eq!(opened.look(Complete::All), [""; 0]);
     }
 
     #[test]
     fn a_line_that_was_cut_short_and_written_anew_is_read() {
         let mut opened = Opened::with("one\nabcdef");
-        assert_eq!(opened.look(false), ["one"]);
-        assert_eq!(opened.look(false), [""; 0]);
+        assert_eq!(opened.look(Complete::Nothing), ["one"]);
+        assert_eq!(opened.look(Complete::Nothing), [""; 0]);
         std::fs::write(&opened.path, "one\nx\n").unwrap();
-        assert_eq!(opened.look(false), ["x"]);
+        assert_eq!(opened.look(Complete::Nothing), ["x"]);
     }
 
     #[test]
     fn a_file_shorter_than_what_was_read_has_other_content() {
         let mut opened = Opened::with("one\ntwo\n");
-        assert_eq!(opened.look(false), ["one", "two"]);
+        assert_eq!(opened.look(Complete::Nothing), ["one", "two"]);
         std::fs::write(&opened.path, "new\n").unwrap();
-        assert_eq!(opened.look(false), ["different"]);
+        assert_eq!(opened.look(Complete::Nothing), ["different"]);
         opened.file = opened.file.anew().unwrap();
         opened.file.begin_at(FileKey(2), 0).unwrap();
-        assert_eq!(opened.look(false), ["new"]);
+        assert_eq!(opened.look(Complete::Nothing), ["new"]);
     }
 
     #[test]
     fn a_file_rewritten_past_the_old_position_is_told_by_its_beginning() {
         let mut opened = Opened::with("one\n");
-        assert_eq!(opened.look(false), ["one"]);
+        assert_eq!(opened.look(Complete::Nothing), ["one"]);
         assert_eq!(opened.file.content().unwrap(), Content::Same);
         let before = opened.file.fingerprint();
         std::fs::write(&opened.path, "one\ntwo\n").unwrap();
@@ -585,10 +492,10 @@ mod tests {
     fn a_file_rewritten_behind_its_beginning_is_told_by_what_is_before_the_position() {
         let beginning = "the same line\n".repeat(100);
         let mut opened = Opened::with(&format!("{beginning}first\n"));
-        assert_eq!(opened.look(false).len(), 101);
+        assert_eq!(opened.look(Complete::Nothing).len(), 101);
         std::fs::write(&opened.path, format!("{beginning}other\nand more\n")).unwrap();
         assert_eq!(opened.file.content().unwrap(), Content::Different);
-        assert_eq!(opened.look(false), ["different"], "nothing of the other content is taken for this one's");
+        assert_eq!(opened.look(Complete::Nothing), ["different"], "nothing of the other content is taken for this one's");
     }
 
     /// A file that yields less than its size, as those of sysfs do, is waited for, not read for ever.
@@ -601,8 +508,8 @@ mod tests {
         let mut file = tailed(path);
         file.byte_count = 1 << 20;
         let mut buffer = Vec::new();
-        for finish in [false, true, false, true] {
-            assert!(!matches!(file.look(&mut buffer, finish).unwrap(), Look::Different));
+        for complete in [Complete::Nothing, Complete::All, Complete::Nothing, Complete::All] {
+            assert!(!matches!(file.look(&mut buffer, complete).unwrap(), Look::Different));
         }
     }
 }

@@ -1,28 +1,34 @@
-//! Bytes into lines: where each ends, and what becomes of one that is too long.
+//! Bytes into lines: where each ends, which are the file's header, and what becomes of one that is too long.
 //!
 //! Pure. Every byte that is consumed belongs to exactly one line or one dropped piece, in order.
 
 use std::ops::Range;
 
-use crate::config::{LineRules, TooLong};
+use super::charset::Charset;
+use crate::config::{Encoding, LineRules, TooLong};
 use crate::limits::PIECE_LINES_MAX;
 
 /// Where the lines of one piece of a file are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Pieces {
+    /// How the file is encoded.
+    pub charset: Charset,
+    /// So many bytes at the beginning of the piece are of the header, to be dropped. Where there are any, the piece has
+    /// neither lines nor what is too long.
+    pub header_byte_count: usize,
     /// Lines to send.
     pub lines: Vec<Line>,
     /// Bytes to drop as too long, positions in the piece.
     pub too_long: Vec<Range<usize>>,
     /// How many bytes of the piece the lines and the dropped bytes take up; what follows is
-    /// an unfinished line, or more than [`PIECE_LINES_MAX`] lines.
+    /// an unfinished line, or more than [`PIECE_LINES_MAX`] lines, or lines behind the header.
     pub consumed: usize,
 }
 
 /// One line, positions in the piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// What is sent: without the terminator.
+    /// What is sent: without the terminator, nor a byte order mark of UTF-16.
     pub text: Range<usize>,
     /// What it takes up in the file: terminator included.
     pub whole: Range<usize>,
@@ -32,69 +38,147 @@ pub struct Line {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Splitter {
     rules: LineRules,
+    /// None until it is known how the file begins, where that matters.
+    charset: Option<Charset>,
+    /// Lines to come that are header.
+    headers_left: usize,
     /// Behind the cut of a line that is too long: everything up to its end is dropped.
     discarding: bool,
 }
 
 impl Splitter {
-    /// At the beginning of a line.
+    /// At the beginning of a file.
     pub(super) fn new(rules: LineRules) -> Self {
-        Self { rules, discarding: false }
+        let charset = (rules.encoding != Encoding::Utf16).then(|| Charset::of(rules.encoding, b""));
+        Self { rules, charset, headers_left: rules.skip_header_lines, discarding: false }
     }
 
-    /// Begins anew behind `before`, the bytes of the file before the next piece: as many as
-    /// [`Splitter::context_bytes`] where there are so many. When they end within a line of which the cut must
-    /// lie among or before them, that line's rest goes on being dropped.
-    pub(super) fn resume_behind(&mut self, before: &[u8]) {
-        let longest_head = self.context_bytes();
+    /// At the beginning of another file, by the same rules.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.rules)
+    }
+
+    /// Whether the rest of a line is to come of which the beginning was cut off.
+    pub(super) fn is_within_line(&self) -> bool {
+        self.discarding
+    }
+
+    /// In the same file, at the beginning of a line behind its header.
+    pub(super) fn at_line_start(&self) -> Self {
+        Self { discarding: false, ..*self }
+    }
+
+    /// Whether the beginning of the file, up to where the next piece begins, has to be [passed](Splitter::pass) first.
+    pub(super) fn needs_beginning(&self) -> bool {
+        self.headers_left > 0 || self.charset.is_none()
+    }
+
+    /// Learns from `bytes` at `offset`, an even one, which are not split. From a new [`Splitter`] on, up to where the next
+    /// piece begins, or until nothing more [is needed](Splitter::needs_beginning).
+    pub(super) fn pass(&mut self, offset: u64, bytes: &[u8]) {
+        self.learn(offset, bytes);
+        self.headers_left -= self.charset().count_newlines(bytes, self.headers_left);
+    }
+
+    /// Begins anew at `offset`, behind `before`: as many bytes of the file as [`Splitter::context_bytes`] where there are
+    /// so many, or some that [end a line](Splitter::is_line_start). When they end within a line of which the cut must lie
+    /// among or before them, that line's rest goes on being dropped.
+    pub(super) fn resume_behind(&mut self, offset: u64, before: &[u8]) {
+        let charset = self.charset();
+        let longest_head = charset.cut_min(self.rules.max_bytes);
+        let before = whole_units_before(charset, offset, before);
         let is_behind_cut =
-            before.len() >= longest_head && memchr::memrchr(b'\n', &before[before.len() - longest_head..]).is_none();
-        self.discarding = is_behind_cut && self.rules.too_long != TooLong::Split;
+            before.len() >= longest_head && charset.rfind_newline(&before[before.len() - longest_head..]).is_none();
+        self.discarding = is_behind_cut && self.headers_left == 0 && self.rules.too_long != TooLong::Split;
     }
 
-    /// The least length of the head of a line that was cut.
+    /// Whether the bytes `before`, which end at `offset`, end with the end of a line. Two suffice to tell.
+    pub(super) fn is_line_start(&self, offset: u64, before: &[u8]) -> bool {
+        let charset = self.charset();
+        let before = whole_units_before(charset, offset, before);
+        charset.rfind_newline(before).is_some_and(|at| at + charset.unit_bytes() == before.len())
+            && offset.is_multiple_of(charset.unit_bytes() as u64)
+    }
+
+    /// Whether a line ends in `bytes`, which begin where [a unit does](Splitter::unit_start).
+    pub(super) fn has_line_end(&self, bytes: &[u8]) -> bool {
+        self.charset().find_newline(bytes).is_some()
+    }
+
+    /// Where the unit begins that `offset` is in.
+    pub(super) fn unit_start(&self, offset: u64) -> u64 {
+        offset - offset % self.charset().unit_bytes() as u64
+    }
+
+    /// How many bytes are enough for [`Splitter::resume_behind`].
     pub(super) fn context_bytes(&self) -> usize {
-        self.rules.max_bytes.saturating_sub(UTF8_BYTES_MAX - 1).max(1)
+        let charset = self.charset();
+        // An odd end of a file is in the way.
+        charset.cut_min(self.rules.max_bytes) + charset.unit_bytes() - 1
     }
 
     /// More bytes than this without an end are surely a line that is too long.
     pub(super) fn undecided_bytes_max(&self) -> usize {
-        self.rules.max_bytes + usize::from(self.rules.strip_cr)
+        let unit_bytes = self.charset().unit_bytes();
+        // A byte order mark takes as much as it is long.
+        self.undecided_text_bytes_max() + if unit_bytes == 1 { 0 } else { unit_bytes }
     }
 
-    /// Splits `bytes`. At the `end` of the input an unfinished line is a line.
-    pub(super) fn split(&mut self, bytes: &[u8], end: bool) -> Pieces {
-        let mut pieces = Pieces::default();
+    /// A terminator of which a byte is missing may still follow the text.
+    fn undecided_text_bytes_max(&self) -> usize {
+        let unit_bytes = self.charset().unit_bytes();
+        self.rules.max_bytes + if self.rules.strip_cr { unit_bytes } else { 0 } + unit_bytes - 1
+    }
+
+    /// Splits `bytes`, which are at `offset` of the file, behind what was consumed before. At the `end` of the input an
+    /// unfinished line is a line.
+    pub(super) fn split(&mut self, offset: u64, bytes: &[u8], end: bool) -> Pieces {
+        self.learn(offset, bytes);
+        let charset = self.charset();
+        let mut pieces = Pieces { charset, ..Pieces::default() };
+        if self.headers_left > 0 {
+            let byte_count = self.split_off_header(offset, bytes, end);
+            return Pieces { header_byte_count: byte_count, consumed: byte_count, ..pieces };
+        }
         while pieces.consumed < bytes.len() && pieces.lines.len() < PIECE_LINES_MAX {
-            let start = pieces.consumed;
+            let whole_start = pieces.consumed;
+            let start = whole_start + charset.textless_bytes(offset + whole_start as u64, &bytes[whole_start..]);
             let rest = &bytes[start..];
             if self.discarding {
-                let newline = memchr::memchr(b'\n', rest);
-                let length = newline.map_or(rest.len(), |at| at + 1);
+                let newline = charset.find_newline(rest);
+                let length = match newline {
+                    Some(at) => at + charset.unit_bytes(),
+                    None if end => rest.len(),
+                    None => charset.whole_units(rest.len()),
+                };
+                if start + length == whole_start {
+                    break;
+                }
                 self.discarding = newline.is_none();
-                push_too_long(&mut pieces, start..start + length);
+                push_too_long(&mut pieces, whole_start..start + length);
                 continue;
             }
             // No further than needed: many pieces of one long line would each search all of it.
-            let decisive = &rest[..rest.len().min(self.undecided_bytes_max() + 1)];
-            let (text_length, whole_length) = match memchr::memchr(b'\n', decisive) {
-                Some(at) => (self.text_length(&rest[..at]), at + 1),
-                None if rest.len() > self.undecided_bytes_max() || end => (rest.len(), rest.len()),
+            let undecided_bytes_max = self.undecided_text_bytes_max();
+            let decisive = &rest[..rest.len().min(undecided_bytes_max + 1)];
+            let (text_length, whole_length) = match charset.find_newline(decisive) {
+                Some(at) => (self.text_length(&rest[..at]), at + charset.unit_bytes()),
+                None if rest.len() > undecided_bytes_max || end => (rest.len(), rest.len()),
                 None => break,
             };
             if text_length <= self.rules.max_bytes {
-                push_line(&mut pieces, start..start + text_length, whole_length);
+                push_line(&mut pieces, start..start + text_length, whole_start..start + whole_length);
                 continue;
             }
-            let cut = cut_before(rest, self.rules.max_bytes);
+            let cut = start + charset.cut_before(rest, self.rules.max_bytes);
             match self.rules.too_long {
-                TooLong::Split => push_line(&mut pieces, start..start + cut, cut),
+                TooLong::Split => push_line(&mut pieces, start..cut, whole_start..cut),
                 TooLong::Truncate => {
-                    push_line(&mut pieces, start..start + cut, cut);
+                    push_line(&mut pieces, start..cut, whole_start..cut);
                     self.discarding = true;
                 }
                 TooLong::Drop => {
-                    push_too_long(&mut pieces, start..start + cut);
+                    push_too_long(&mut pieces, whole_start..cut);
                     self.discarding = true;
                 }
             }
@@ -102,29 +186,47 @@ impl Splitter {
         pieces
     }
 
-    fn text_length(&self, before_newline: &[u8]) -> usize {
-        match before_newline {
-            [text @ .., b'\r'] if self.rules.strip_cr => text.len(),
-            text => text.len(),
+    /// How many of `bytes` are header. Where its lines end is all that counts, so nothing of it has to wait for that.
+    fn split_off_header(&mut self, offset: u64, bytes: &[u8], end: bool) -> usize {
+        let charset = self.charset();
+        let mut consumed = charset.textless_bytes(offset, bytes);
+        while self.headers_left > 0 {
+            let rest = &bytes[consumed..];
+            let Some(at) = charset.find_newline(rest) else {
+                return consumed + if end { rest.len() } else { charset.whole_units(rest.len()) };
+            };
+            consumed += at + charset.unit_bytes();
+            self.headers_left -= 1;
         }
+        consumed
+    }
+
+    fn learn(&mut self, offset: u64, bytes: &[u8]) {
+        if offset == 0 && self.rules.encoding == Encoding::Utf16 {
+            self.charset = Some(Charset::of(self.rules.encoding, bytes));
+        }
+    }
+
+    fn charset(&self) -> Charset {
+        self.charset.unwrap_or_else(|| Charset::of(self.rules.encoding, b""))
+    }
+
+    fn text_length(&self, before_newline: &[u8]) -> usize {
+        if self.rules.strip_cr { self.charset().without_cr(before_newline).len() } else { before_newline.len() }
     }
 }
 
-const UTF8_BYTES_MAX: usize = 4;
-
-/// The greatest length up to `length_max`, at least 1, that does not cut a UTF-8 character; what is not
-/// UTF-8 is cut at `length_max`.
-fn cut_before(bytes: &[u8], length_max: usize) -> usize {
-    let is_continuation = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
-    (0..UTF8_BYTES_MAX)
-        .map(|back| length_max.saturating_sub(back))
-        .find(|at| !is_continuation(*at))
-        .filter(|at| *at > 0)
-        .unwrap_or(length_max)
+/// Of the bytes that end at `offset` those that are whole units of text.
+fn whole_units_before(charset: Charset, offset: u64, before: &[u8]) -> &[u8] {
+    if charset.unit_bytes() == 1 {
+        return before;
+    }
+    let start = offset.saturating_sub(before.len() as u64);
+    let text = &before[charset.textless_bytes(start, before)..];
+    &text[..charset.whole_units(text.len())]
 }
 
-fn push_line(pieces: &mut Pieces, text: Range<usize>, whole_length: usize) {
-    let whole = text.start..text.start + whole_length;
+fn push_line(pieces: &mut Pieces, text: Range<usize>, whole: Range<usize>) {
     pieces.consumed = whole.end;
     pieces.lines.push(Line { text, whole });
 }
@@ -138,99 +240,4 @@ fn push_too_long(pieces: &mut Pieces, bytes: Range<usize>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn rules(max_bytes: usize, too_long: TooLong) -> LineRules {
-        LineRules { max_bytes, too_long, strip_cr: false }
-    }
-
-    fn check(rules: LineRules, input: &str, lines: &[&str], too_long: &[&str], unfinished: &str) {
-        let mut splitter = Splitter::new(rules);
-        let pieces = splitter.split(input.as_bytes(), false);
-        assert_eq!(pieces.lines.iter().map(|line| &input[line.text.clone()]).collect::<Vec<_>>(), lines, "{input:?}");
-        assert_eq!(pieces.too_long.iter().map(|range| &input[range.clone()]).collect::<Vec<_>>(), too_long, "{input:?}");
-        assert_eq!(&input[pieces.consumed..], unfinished, "{input:?}");
-    }
-
-    #[test]
-    fn lines_end_at_a_newline_and_the_unfinished_one_waits() {
-        check(rules(10, TooLong::Truncate), "one\n\ntwo\r\nthr", &["one", "", "two\r"], &[], "thr");
-    }
-
-    #[test]
-    fn a_cr_belongs_to_the_terminator_when_it_is_stripped() {
-        let stripping = LineRules { strip_cr: true, ..rules(3, TooLong::Truncate) };
-        check(stripping, "one\r\n\r\na\rb\nabc\r", &["one", "", "a\rb"], &[], "abc\r");
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_follows_the_rule() {
-        check(rules(3, TooLong::Truncate), "abc\nabcdefgh\nx\n", &["abc", "abc", "x"], &["defgh\n"], "");
-        check(rules(3, TooLong::Split), "abc\nabcdefgh\nx\n", &["abc", "abc", "def", "gh", "x"], &[], "");
-        check(rules(3, TooLong::Split), "abcdef\nx\n", &["abc", "def", "x"], &[], "");
-        check(rules(3, TooLong::Drop), "abc\nabcdefgh\nx\n", &["abc", "x"], &["abcdefgh\n"], "");
-        check(rules(3, TooLong::Drop), "abcd", &[], &["abcd"], "");
-    }
-
-    #[test]
-    fn a_cut_does_not_tear_a_character() {
-        check(rules(4, TooLong::Split), "abcé\n日本\n", &["abc", "é", "日", "本"], &[], "");
-    }
-
-    #[test]
-    fn behind_the_cut_of_a_long_line_a_restart_goes_on_dropping() {
-        let mut splitter = Splitter::new(rules(10, TooLong::Truncate));
-        splitter.resume_behind(b"0123456789");
-        assert_eq!(splitter.split(b"tail\nnext\n", false).lines.len(), 1);
-        splitter.resume_behind(b"012\n456789");
-        assert_eq!(splitter.split(b"tail\nnext\n", false).lines.len(), 2);
-        splitter.resume_behind(b"short");
-        assert_eq!(splitter.split(b"tail\nnext\n", false).lines.len(), 2);
-    }
-
-    fn any_rules() -> impl Strategy<Value = LineRules> {
-        let too_long = prop_oneof![Just(TooLong::Truncate), Just(TooLong::Split), Just(TooLong::Drop)];
-        (1usize..12, too_long, any::<bool>()).prop_map(|(max_bytes, too_long, strip_cr)| LineRules {
-            max_bytes,
-            too_long,
-            strip_cr,
-        })
-    }
-
-    proptest! {
-        /// I1: lines and dropped pieces tile what is consumed; no line is longer than allowed; and it makes
-        /// no difference in which pieces the file is read.
-        #[test]
-        fn spans_tile_the_file_however_it_is_read(
-            rules in any_rules(),
-            input in "[a-c\r\n\n\né日]{0,60}",
-            cuts in proptest::collection::vec(1usize..20, 1..20),
-        ) {
-            let input = input.as_bytes();
-            let whole = Splitter::new(rules).split(input, true);
-            let mut expected: Vec<Range<usize>> = whole.lines.iter().map(|line| line.whole.clone()).collect();
-            let mut tiles: Vec<_> = expected.iter().cloned().chain(whole.too_long.iter().cloned()).collect();
-            tiles.sort_by_key(|tile| tile.start);
-            prop_assert_eq!(tiles.iter().fold(0, |end, tile| if tile.start == end { tile.end } else { usize::MAX }), input.len());
-            for line in &whole.lines {
-                prop_assert!(line.text.len() <= rules.max_bytes.max(1));
-            }
-
-            let mut splitter = Splitter::new(rules);
-            let mut in_pieces = Vec::new();
-            let (mut start, mut available) = (0, 0);
-            let mut cuts = cuts.into_iter().cycle();
-            while start < input.len() {
-                available = (available + cuts.next().unwrap()).min(input.len());
-                let pieces = splitter.split(&input[start..available], available == input.len());
-                in_pieces.extend(pieces.lines.iter().map(|line| start + line.whole.start..start + line.whole.end));
-                start += pieces.consumed;
-            }
-            // Where a piece ends within the undecided CR of a line that is too long, the cut is the same.
-            expected.retain(|range| !range.is_empty());
-            prop_assert_eq!(in_pieces, expected);
-        }
-    }
-}
+mod tests;

@@ -78,7 +78,7 @@ impl Tailer {
             return Ok(());
         }
         let key = self.new_key();
-        let file = TailedFile::new(key, Arc::from(found.path.as_path()), source, self.parts.flow.line)?;
+        let file = TailedFile::new(key, Arc::from(found.path.as_path()), source, &self.rules)?;
         self.files.insert(inode, Tailed::new(file));
         self.opened_one();
         Ok(())

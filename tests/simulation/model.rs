@@ -35,6 +35,7 @@ pub(crate) struct Decided {
     ended: Vec<Piece>,
     /// Bytes of those lines.
     ended_byte_count: usize,
+    ended_line_count: usize,
     /// Those of an unfinished last line.
     last: Vec<Piece>,
 }
@@ -47,7 +48,12 @@ impl Decided {
         let mut unfinished: &[u8] = &[];
         for line in bytes[self.ended_byte_count..].split_inclusive(|byte| *byte == b'\n') {
             if line.ends_with(b"\n") {
-                pieces.push_line(line);
+                if self.ended_line_count < flow.line.skip_header_lines {
+                    pieces.push(line.len(), Fate::Dropped(DropReason::Header));
+                } else {
+                    pieces.push_line(line);
+                }
+                self.ended_line_count += 1;
                 self.ended_byte_count += line.len();
             } else {
                 unfinished = line;
@@ -55,7 +61,11 @@ impl Decided {
         }
         self.ended = pieces.pieces;
         let mut last = Pieces { flow, start: self.ended_byte_count as u64, pieces: Vec::new() };
-        if complete {
+        if self.ended_line_count < flow.line.skip_header_lines {
+            if !unfinished.is_empty() {
+                last.push(unfinished.len(), Fate::Dropped(DropReason::Header));
+            }
+        } else if complete {
             last.push_line(unfinished);
         } else {
             last.push_unfinished(unfinished);

@@ -379,6 +379,7 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
     let max_bytes = if max_bytes.is_empty() { String::new() } else { format!("max_bytes = \"{max_bytes}\"\n") };
     let too_long = ["truncate", "split", "drop"][rng.usize(..3)];
     let strip_cr = rng.bool();
+    let skip_header_lines = [0, 0, 1, 5][rng.usize(..4)];
     let on_mismatch = ["send_raw", "drop", "wrap"][rng.usize(..3)];
     let (parse, keys): (String, &[&str]) = if rng.bool() {
         let regex = r"(?s-u)^(?<key>[^ ]*) (?<rest>.*)$";
@@ -392,7 +393,7 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
     let request_bytes = ["5 MiB", "1200 KiB"][rng.usize(..2)];
     format!(
         "[[flow]]\nname = \"flow {index}\"\nfiles = [{files:?}]\n\
-         [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\n{parse}\
+         [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\nskip_header_lines = {skip_header_lines}\n{parse}\
          [flow.kinesis]\nstream = \"s{index}\"\naggregate = \"{aggregate}\"\npartition_key = \"{partition_key}\"\n\
          max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n"
     )

@@ -3,18 +3,24 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{LineRules, Preset, TooLong};
+use crate::config::{Encoding, LineRules, Preset, TooLong};
 use crate::limits::LINE_BYTES_MAX;
 use crate::tailer::lines::Splitter;
 
-const LINE_RULES: LineRules = LineRules { max_bytes: LINE_BYTES_MAX, too_long: TooLong::Truncate, strip_cr: false };
+const LINE_RULES: LineRules = LineRules {
+    encoding: Encoding::Utf8,
+    skip_header_lines: 0,
+    max_bytes: LINE_BYTES_MAX,
+    too_long: TooLong::Truncate,
+    strip_cr: false,
+};
 
 pub(super) fn grouper(joining: Joining, max_lines: usize) -> Grouper {
     Grouper::new(&Multiline { joining, timeout: Duration::from_secs(1), max_lines })
 }
 
 pub(super) fn lines_of(text: &[u8]) -> Vec<Line> {
-    Splitter::new(LINE_RULES).split(text, true).lines
+    Splitter::new(LINE_RULES).split(0, text, true).lines
 }
 
 /// `start`, `continue`, `end`; empty for none.
@@ -81,7 +87,7 @@ fn a_record_is_no_longer_than_allowed_and_the_rest_begins_another() {
 fn what_was_dropped_between_two_lines_ends_the_record() {
     let bytes = b"a\n cut dropped\n c\n c\n";
     let mut splitter = Splitter::new(LineRules { max_bytes: 4, ..LINE_RULES });
-    let lines = splitter.split(bytes, true).lines;
+    let lines = splitter.split(0, bytes, true).lines;
     let grouped = grouper(Joining::Preset(Preset::Indented), 100).group(bytes, lines, 100, Ending::Complete);
     assert_eq!(texts(bytes, &grouped), ["a\n cut", " c\n c"]);
     assert_eq!(grouped.records[0].whole, 0..6);
@@ -93,7 +99,7 @@ fn the_cr_of_a_terminator_is_sent_and_not_matched() {
     let grouper = grouper(patterns(["^s$", "^x$|^$", "^end$"]), 100);
     let grouped = grouper.group(bytes, lines_of(bytes), 100, Ending::Complete);
     assert_eq!(texts(bytes, &grouped), ["s\r\nx\r\n\r\nend\r", "s\r"]);
-    let stripped = Splitter::new(LineRules { strip_cr: true, ..LINE_RULES }).split(bytes, true).lines;
+    let stripped = Splitter::new(LineRules { strip_cr: true, ..LINE_RULES }).split(0, bytes, true).lines;
     let grouped = grouper.group(bytes, stripped, 100, Ending::Complete);
     assert_eq!(texts(bytes, &grouped), ["s\r\nx\r\n\r\nend", "s"]);
 }
