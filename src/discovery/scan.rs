@@ -40,7 +40,8 @@ pub struct Found {
     /// `st_size`, bytes.
     pub byte_count: u64,
     /// When it came into being, nanoseconds since the epoch: two files that had one inode number after the other differ
-    /// in it. `None` where the file system does not keep it.
+    /// in it, unless both came within one tick of the kernel's clock (up to 10 ms). `None` where the file system does
+    /// not keep it.
     pub created: Option<u64>,
     /// `st_mtime`.
     pub modified: SystemTime,
