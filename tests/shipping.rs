@@ -300,34 +300,37 @@ fn the_file_can_be_the_partition_key() {
     }
 }
 
+/// Ships a file in `encoding` in two runs: its header of so many bytes and the first line, then the second line.
+fn ship_encoded(encoding: &str, header_byte_count: usize, first: &[u8], second: &[u8], expected: [&str; 2]) {
+    let settings = format!("[flow.line]\nencoding = \"{encoding}\"\nskip_header_lines = 1\nstrip_cr = true\n");
+    let (kinesis, place) = stage(&settings);
+    place.append_bytes("a.log", first);
+    let agent = place.run(&[]);
+    let figures = agent.wait_settled(first.len());
+    assert_eq!(figures.sum_where("kinetail_dropped_bytes_total", "reason=\"header\""), header_byte_count, "{encoding}");
+    agent.stop();
+    assert_eq!(texts(&kinesis.received("s")), expected[..1], "{encoding}");
+
+    place.append_bytes("a.log", second);
+    let agent = place.run(&[]);
+    let figures = agent.wait_settled(second.len());
+    agent.stop();
+    assert_eq!(figures.sum("kinetail_delivered_bytes_total"), second.len(), "{encoding}");
+    let mut received = texts(&kinesis.received("s"));
+    received.sort_unstable_by_key(|text| expected.iter().position(|line| line == text));
+    assert_eq!(received, expected, "{encoding}");
+}
+
 /// Files in other encodings arrive as UTF-8, and what is settled is bytes of the file: a restart goes on where it was.
 #[test]
 fn files_in_other_encodings_arrive_as_utf_8() {
-    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-    let (first, second) = (utf_16("\u{feff}名前,値\r\n日本,1\r\n"), utf_16("🦀,2\r\n"));
-    let files: [(&str, usize, &[u8], &[u8], [&str; 2]); 3] = [
-        ("shift_jis", 6, b"\x96\xbc\x91\x4f\r\n\x93\xfa\x96\x7b\r\n", b"\xb1\x83\x5c\r\n", ["日本", "ｱソ"]),
-        ("euc-kr", 6, b"\xc0\xcc\xb8\xa7\r\n\xc7\xd1\xb1\xb9\r\n", b"\xb0\xa1\r\n", ["한국", "가"]),
-        ("utf-16le", 14, &first, &second, ["日本,1", "🦀,2"]),
-    ];
-    for (encoding, header_byte_count, first, second, expected) in files {
-        let settings = format!("[flow.line]\nencoding = \"{encoding}\"\nskip_header_lines = 1\nstrip_cr = true\n");
-        let (kinesis, place) = stage(&settings);
-        place.append_bytes("a.log", first);
-        let agent = place.run(&[]);
-        let figures = agent.wait_settled(first.len());
-        assert_eq!(figures.sum_where("kinetail_dropped_bytes_total", "reason=\"header\""), header_byte_count, "{encoding}");
-        agent.stop();
-        assert_eq!(texts(&kinesis.received("s")), expected[..1], "{encoding}");
-
-        place.append_bytes("a.log", second);
-        let agent = place.run(&[]);
-        let figures = agent.wait_settled(second.len());
-        agent.stop();
-        assert_eq!(figures.sum("kinetail_delivered_bytes_total"), second.len(), "{encoding}");
-        let mut received = texts(&kinesis.received("s"));
-        received.sort_unstable_by_key(|text| expected.iter().position(|line| line == text));
-        assert_eq!(received, expected, "{encoding}");
+    let (first, second) = (b"\x96\xbc\x91\x4f\r\n\x93\xfa\x96\x7b\r\n", b"\xb1\x83\x5c\r\n");
+    ship_encoded("shift_jis", 6, first, second, ["日本", "ｱソ"]);
+    ship_encoded("euc-kr", 6, b"\xc0\xcc\xb8\xa7\r\n\xc7\xd1\xb1\xb9\r\n", b"\xb0\xa1\r\n", ["한국", "가"]);
+    let [first, second] = ["\u{feff}名前,値\r\n日本,1\r\n", "🦀,2\r\n"].map(|text| text.encode_utf16().collect::<Vec<_>>());
+    let bytes = |text: &[u16], of: fn(u16) -> [u8; 2]| text.iter().copied().flat_map(of).collect::<Vec<u8>>();
+    for (encoding, of) in [("utf-16le", u16::to_le_bytes as fn(u16) -> [u8; 2]), ("utf-16", u16::to_be_bytes)] {
+        ship_encoded(encoding, 14, &bytes(&first, of), &bytes(&second, of), ["日本,1", "🦀,2"]);
     }
 }
 

@@ -92,12 +92,11 @@ impl Splitter {
         self.discarding = is_behind_cut && self.headers_left == 0 && self.rules.too_long != TooLong::Split;
     }
 
-    /// Whether the bytes `before`, which end at `offset`, end with the end of a line. Two suffice to tell.
+    /// Whether a line ends at `offset`, to be told from the two bytes `before`, or as many as there are.
     pub(super) fn is_line_start(&self, offset: u64, before: &[u8]) -> bool {
         let charset = self.charset();
         let before = whole_units_before(charset, offset, before);
         charset.rfind_newline(before).is_some_and(|at| at + charset.unit_bytes() == before.len())
-            && offset.is_multiple_of(charset.unit_bytes() as u64)
     }
 
     /// Whether a line ends in `bytes`, which begin where [a unit does](Splitter::unit_start).

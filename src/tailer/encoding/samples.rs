@@ -16,7 +16,7 @@ pub(crate) const ALL: [Encoding; 8] = [
 ];
 
 /// Of all lengths, of two planes, and with 0x0A in what is no newline.
-const CHARACTERS: &str = "abc\\~0{é ßÿ日本ソ表ｱ가똠中㐀€🦀𠀀\u{feff}\u{0a0a}\u{0a00}\u{010a}\u{0d00}";
+const CHARACTERS: &str = "abc\\~0{é ßÿ日本ソ表熙黑ｱ가똠中㐀€🦀𠀀\u{feff}\u{0a0a}\u{0a00}\u{010a}\u{0d00}";
 
 /// Bytes that begin, end or break characters.
 const FRAGMENTS: [u8; 16] = [0x00, 0x0a, 0x0d, 0x30, 0x39, 0x40, 0x7f, 0x80, 0x81, 0xa0, 0xd8, 0xdc, 0xe3, 0xfe, 0xff, b'a'];

@@ -56,7 +56,7 @@ fn a_cut_does_not_tear_a_character_of_any_encoding() {
     check_cuts(Encoding::Utf16Le, "ab🦀\u{a0a}\r\ncd\n", &["ab", "🦀", "\u{a0a}", "cd"]);
     check_cuts(Encoding::Utf16Be, "abc\n\r\n\u{a00}🦀d", &["ab", "c", "", "\u{a00}", "🦀", "d"]);
     check_cuts(Encoding::Latin1, "éééééé\n", &["ééééé", "é"]);
-    check_cuts(Encoding::ShiftJis, "日本ソｱb\n表", &["日本", "ソｱb", "表"]);
+    check_cuts(Encoding::ShiftJis, "日本ソｱb\n熙黑熙\n", &["日本", "ソｱb", "熙黑", "熙"]);
     check_cuts(Encoding::EucKr, "가나다a\r\n", &["가나", "다a"]);
     check_cuts(Encoding::Gb18030, "a🦀b中c🦀\n", &["a🦀", "b中c", "🦀"]);
 }
@@ -172,6 +172,8 @@ fn behind_the_cut_of_a_long_line_a_restart_goes_on_dropping() {
     check_resumed(utf_16, &file, 8, 2);
     let file = encoded(Encoding::Utf16Be, "\u{feff}abcdef\ngh\n");
     check_resumed(utf_16, &file, 12, 1);
+    // Where the file ended within a character.
+    check_resumed(utf_16, &file, 13, 1);
 }
 
 #[test]
@@ -227,9 +229,14 @@ impl Tiles {
     }
 }
 
-fn split_at_once(rules: LineRules, file: &[u8]) -> Tiles {
-    let mut splitter = Splitter::new(rules);
-    let (mut tiles, mut start) = (Tiles::default(), 0);
+fn stripped(rules: LineRules, charset: Charset, line: &[u8]) -> &[u8] {
+    if rules.strip_cr { charset.without_cr(line) } else { line }
+}
+
+/// Splits what begins at `start` of `file`, after a restart there.
+fn split_at_once(rules: LineRules, file: &[u8], mut start: usize) -> Tiles {
+    let mut splitter = resumed(rules, file, start);
+    let mut tiles = Tiles::default();
     while start < file.len() {
         let pieces = splitter.split(start as u64, &file[start..], true);
         tiles.add(start, &pieces);
@@ -245,8 +252,9 @@ proptest! {
     fn spans_tile_the_file_however_it_is_read(
         (rules, file) in any_rules(),
         cuts in proptest::collection::vec((1usize..20, any::<bool>()), 1..20),
+        settled in any::<prop::sample::Index>(),
     ) {
-        let expected = split_at_once(rules, &file);
+        let expected = split_at_once(rules, &file, 0);
         let charset = Charset::of(rules.encoding, &file);
         let end = expected.0.iter().fold(0, |end, Tile { whole, .. }| if whole.start == end { whole.end } else { usize::MAX });
         prop_assert_eq!(end, file.len());
@@ -254,7 +262,14 @@ proptest! {
         for Tile { whole, fate } in &expected.0 {
             prop_assert!(!whole.is_empty());
             match fate {
-                Ok(text) => prop_assert!(text.len() <= rules.max_bytes && whole.start <= text.start && text.end <= whole.end),
+                Ok(text) => {
+                    prop_assert!(text.len() <= rules.max_bytes && whole.start <= text.start);
+                    let line = &file[text.start..];
+                    let line = charset.find_newline(line).map_or(line, |at| stripped(rules, charset, &line[..at]));
+                    let is_cut = text.end == whole.end && whole.end < file.len();
+                    let is_right = if is_cut { line.len() > rules.max_bytes } else { line.len() == text.len() };
+                    prop_assert!(is_right, "{:?} of a line of {} bytes", text, line.len());
+                }
                 Err(DropReason::Header) => header = whole.clone(),
                 Err(_) => {}
             }
@@ -279,6 +294,11 @@ proptest! {
             in_pieces.add(start, &pieces);
             start += pieces.consumed;
         }
-        prop_assert_eq!(in_pieces.0, expected.0);
+        prop_assert_eq!(&in_pieces.0, &expected.0);
+
+        if !expected.0.is_empty() {
+            let open = &expected.0[settled.index(expected.0.len())..];
+            prop_assert_eq!(split_at_once(rules, &file, open[0].whole.start).0, open);
+        }
     }
 }
