@@ -322,7 +322,8 @@ impl Tailer {
                 return Ok(Turn::Blocked);
             }
             let byte_count_before = tailed.file.byte_count();
-            let mut look = tailed.file.look(&mut self.buffer, tailed.complete())?;
+            let complete = tailed.complete()?;
+            let mut look = tailed.file.look(&mut self.buffer, complete)?;
             if std::mem::take(&mut tailed.is_failing) {
                 tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file can be read again");
             }
@@ -488,14 +489,14 @@ impl Tailed {
     }
 
     /// How much of what has no end is taken to be complete.
-    fn complete(&self) -> Complete {
-        if self.finish.is_some() {
-            Complete::All
-        } else if self.open_record.is_some_and(|(_, until)| until <= Instant::now()) {
-            Complete::Record
-        } else {
-            Complete::Nothing
-        }
+    fn complete(&mut self) -> io::Result<Complete> {
+        let waited_for = self.open_record.filter(|(_, until)| *until <= Instant::now());
+        Ok(match waited_for {
+            _ if self.finish.is_some() => Complete::All,
+            // Unless there is more of it by now.
+            Some((reach, _)) if self.file.byte_count_now()? <= reach => Complete::Record,
+            _ => Complete::Nothing,
+        })
     }
 
     /// It has grown, or was truncated, or may be let go.

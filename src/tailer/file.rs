@@ -319,6 +319,12 @@ impl TailedFile {
         Ok(size)
     }
 
+    /// Size of the content now.
+    pub(super) fn byte_count_now(&mut self) -> io::Result<u64> {
+        self.look_at_size()?;
+        Ok(self.byte_count)
+    }
+
     /// Whether there may be something to read.
     pub(super) fn is_worth_a_look(&self) -> bool {
         if self.is_compressed {
