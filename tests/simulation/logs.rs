@@ -20,6 +20,8 @@ pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
     pub(crate) inode: (u64, u64),
     pub(crate) bytes: Vec<u8>,
+    /// The last line of a rotated file needs no end for long; that story is told elsewhere, so here it always has one.
+    is_rotated: bool,
     handle: File,
 }
 
@@ -39,6 +41,10 @@ impl Logs {
 
     /// Renames a file within the globs; a new file takes its name.
     pub(crate) fn rotate(&mut self, index: usize) {
+        if !self.files[index].bytes.ends_with(b"\n") {
+            self.write(index, b"\n");
+        }
+        self.files[index].is_rotated = true;
         let rotated = self.folder.join(format!("rotated.log.{}", self.files.len()));
         let path = std::mem::replace(&mut self.files[index].path, rotated);
         fs::rename(&path, &self.files[index].path).unwrap();
@@ -48,7 +54,7 @@ impl Logs {
     fn create_at(&mut self, path: PathBuf) {
         let handle = File::options().create_new(true).append(true).open(&path).unwrap();
         let metadata = handle.metadata().unwrap();
-        self.files.push(LogFile { path, inode: (metadata.dev(), metadata.ino()), bytes: Vec::new(), handle });
+        self.files.push(LogFile { path, inode: (metadata.dev(), metadata.ino()), bytes: Vec::new(), is_rotated: false, handle });
     }
 
     /// Some lines of all kinds to the end of a file, perhaps without the end of the last one.
@@ -57,7 +63,7 @@ impl Logs {
         for _ in 0..rng.usize(1..12) {
             text.extend(self.line(index, max_bytes, rng));
         }
-        if rng.u8(..4) == 0 {
+        if rng.u8(..4) == 0 && !self.files[index].is_rotated {
             text.truncate(rng.usize(..text.len()));
         }
         self.write(index, &text);
