@@ -100,7 +100,7 @@ fn line(table: &mut Table<'_>, is_parsed: bool) -> LineRules {
     };
     LineRules {
         encoding,
-        skip_header_lines: table.count("skip_header_lines", 0..=HEADER_LINES_MAX).unwrap_or(0),
+        skip_header_lines: table.integer("skip_header_lines", 0..=HEADER_LINES_MAX).map_or(0, |written| written.value),
         max_bytes: table.size_because("max_bytes", bounds, why).map_or(longest, |written| written.value),
         too_long: table.choice("too_long", &too_long).unwrap_or(TooLong::Truncate),
         strip_cr: table.boolean("strip_cr").unwrap_or(is_parsed),

@@ -261,21 +261,6 @@ impl<'a> Table<'a> {
         self.measure(key, "a size with a unit", (bounds, why), "B", parse_size, |bytes| size_written(*bytes))
     }
 
-    /// A whole number within bounds.
-    pub(super) fn count(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<usize> {
-        let value = self.ask(key)?;
-        let Some(number) = value.get_ref().as_integer() else {
-            self.wrong_kind(key, "a whole number", value, "write it in digits, without quotes");
-            return None;
-        };
-        let count = usize::from_str_radix(number.as_str(), number.radix()).ok().filter(|count| bounds.contains(count));
-        if count.is_none() {
-            let help = format!("from {} to {}", bounds.start(), bounds.end());
-            self.mistake(&value.span(), format!("`{key}` is out of range: {}", number.as_str()), help);
-        }
-        count
-    }
-
     /// A duration within bounds.
     pub(super) fn duration(&mut self, key: &'static str, bounds: RangeInclusive<Duration>) -> Option<Placed<Duration>> {
         self.measure(key, "a duration with a unit", (bounds, ""), "s", parse_duration, |duration| duration_written(*duration))

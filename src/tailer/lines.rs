@@ -134,19 +134,22 @@ impl Splitter {
     pub(super) fn split(&mut self, offset: u64, bytes: &[u8], end: bool) -> Pieces {
         self.learn(offset, bytes);
         let charset = self.charset();
+        let (unit_bytes, undecided_bytes_max) = (charset.unit_bytes(), self.undecided_text_bytes_max());
         let mut pieces = Pieces { charset, ..Pieces::default() };
         if self.headers_left > 0 {
             let byte_count = self.split_off_header(offset, bytes, end);
             return Pieces { header_byte_count: byte_count, consumed: byte_count, ..pieces };
         }
+        // Only what comes first can have some: a tile ends behind a whole unit, or the input ends.
+        let mut textless_bytes = charset.textless_bytes(offset, bytes);
         while pieces.consumed < bytes.len() && pieces.lines.len() < PIECE_LINES_MAX {
             let whole_start = pieces.consumed;
-            let start = whole_start + charset.textless_bytes(offset + whole_start as u64, &bytes[whole_start..]);
+            let start = whole_start + std::mem::take(&mut textless_bytes);
             let rest = &bytes[start..];
             if self.discarding {
                 let newline = charset.find_newline(rest);
                 let length = match newline {
-                    Some(at) => at + charset.unit_bytes(),
+                    Some(at) => at + unit_bytes,
                     None if end => rest.len(),
                     None => charset.whole_units(rest.len()),
                 };
@@ -158,10 +161,9 @@ impl Splitter {
                 continue;
             }
             // No further than needed: many pieces of one long line would each search all of it.
-            let undecided_bytes_max = self.undecided_text_bytes_max();
             let decisive = &rest[..rest.len().min(undecided_bytes_max + 1)];
             let (text_length, whole_length) = match charset.find_newline(decisive) {
-                Some(at) => (self.text_length(&rest[..at]), at + charset.unit_bytes()),
+                Some(at) => (self.text_length(charset, &rest[..at]), at + unit_bytes),
                 None if rest.len() > undecided_bytes_max || end => (rest.len(), rest.len()),
                 None => break,
             };
@@ -210,8 +212,8 @@ impl Splitter {
         self.charset.unwrap_or_else(|| Charset::of(self.rules.encoding, b""))
     }
 
-    fn text_length(&self, before_newline: &[u8]) -> usize {
-        if self.rules.strip_cr { self.charset().without_cr(before_newline).len() } else { before_newline.len() }
+    fn text_length(&self, charset: Charset, before_newline: &[u8]) -> usize {
+        if self.rules.strip_cr { charset.without_cr(before_newline).len() } else { before_newline.len() }
     }
 }
 

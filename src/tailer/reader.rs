@@ -296,3 +296,30 @@ pub(super) fn start_of_last_line(source: &mut Source, rules: LineRules) -> io::R
         None => end,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Encoding, TooLong};
+
+    fn rules(encoding: Encoding) -> LineRules {
+        LineRules { encoding, skip_header_lines: 0, max_bytes: 1000, too_long: TooLong::Truncate, strip_cr: false }
+    }
+
+    #[test]
+    fn the_last_line_begins_behind_the_last_newline() {
+        for (encoding, content, start) in [
+            (Encoding::Utf8, b"one\ntwo".as_slice(), 4),
+            (Encoding::Utf8, b"one\n", 4),
+            (Encoding::Utf8, b"one", 0),
+            (Encoding::Utf16, b"\xfe\xff\0a\0\n\n\0\0b\0", 6),
+            (Encoding::Utf16, b"\xff\xfea\0\n\0\0\nb", 6),
+            (Encoding::Utf16, b"a\0\0\n\0", 0),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), content).unwrap();
+            let found = start_of_last_line(&mut Source::open(file.path()).unwrap(), rules(encoding)).unwrap();
+            assert_eq!(found, start, "{encoding:?} {content:?}");
+        }
+    }
+}
