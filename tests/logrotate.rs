@@ -59,8 +59,9 @@ impl Rotation {
         };
         let log = stage.place.log("app.log");
         fs::write(&config, format!("\"{}\" {{\nrotate 20\nmissingok\n{directives}\n{postrotate}}}\n", log.display())).unwrap();
-        // What others may write it does not believe.
+        // What others may write to it does not trust.
         fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(stage.place.log(""), fs::Permissions::from_mode(0o755)).unwrap();
         Self { program, config, state }
     }
 

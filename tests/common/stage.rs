@@ -106,6 +106,15 @@ impl Stage {
         agent.figures().assert_balanced();
     }
 
+    /// Waits until the agent has read, or has seen in its files, `byte_count` bytes since it was started.
+    pub(crate) fn wait_seen(&self, agent: &Agent, byte_count: usize) {
+        let is_seen = || {
+            let figures = agent.figures();
+            figures.sum("kinetail_read_bytes_total") + figures.sum("kinetail_lag_bytes") >= byte_count
+        };
+        wait_until_or(&format!("{byte_count} bytes are seen"), is_seen, || agent.stderr());
+    }
+
     /// Waits until the agent has `count` files open.
     pub(crate) fn wait_open(&self, agent: &Agent, count: usize) {
         let state = || format!("{}\n{}", agent.page("/metrics").1, agent.stderr());

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::common::{Agent, Kinesis, Stage, line, lines, skipped, texts, verify, wait_until_or};
+use crate::common::{Agent, Kinesis, Stage, line, lines, skipped, texts, wait_until_or};
 
 /// A part of app.log is shipped; while the agent is down it grows, `rotate` happens, and a new app.log is written.
 fn check(pattern: &str, rotate: impl FnOnce(&Stage)) {
@@ -34,8 +34,8 @@ fn renamed_out_of_the_globs() {
     check("LOGS/app.log", |stage| stage.rename("app.log", "app.log.1"));
 }
 
-/// A file renamed twice out of the globs, with another rotation between, is read to its end; so is a file renamed to a
-/// name that has nothing of its own.
+/// A file renamed out of the globs, in its folder, to a name that has nothing of its own, is read to its end; another
+/// with a likelier name is left alone.
 #[test]
 #[ignore = "files renamed out of the globs while the agent is down are not found yet"]
 fn renamed_to_any_name_in_its_folder() {
@@ -106,6 +106,7 @@ fn deleted_before_it_was_read() {
     stage.kinesis.take_down();
     let undelivered = lines("undelivered", 1_000);
     stage.place.append("app.log", &undelivered);
+    stage.wait_seen(&agent, stage.place.byte_count("app.log") + stage.place.byte_count("good.log"));
     agent.wait_health(503);
     agent.stop();
     stage.delete("app.log");
@@ -228,7 +229,5 @@ fn replaced_by_a_file_that_begins_alike() {
     write(&mut stage, "next", "new", 200);
     stage.rename("next", "app.log");
     let agent = stage.start();
-    stage.settle(&agent);
-    agent.stop();
-    verify(&stage.sent, &stage.kinesis.received("s"));
+    stage.finish(agent);
 }

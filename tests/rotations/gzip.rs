@@ -7,7 +7,7 @@ use std::io;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::common::{Agent, Kinesis, Stage, lines, wait_until_or};
+use crate::common::{Kinesis, Stage, lines};
 
 /// `gzip NAME`: what is in the log `name` is in `name.gz`, which has its name when it is complete, or earlier.
 fn gzip(stage: &Stage, name: &str) {
@@ -57,7 +57,7 @@ fn compressed_during_an_outage() {
     let agent = stage.start();
     agent.wait_health(503);
     for rotation in 0..2 {
-        wait_until_seen(&stage, &agent);
+        stage.wait_seen(&agent, stage.sent.iter().map(|line| line.len() + 1).sum());
         let rotated = format!("app.log.{rotation}");
         stage.rename("app.log", &rotated);
         gzip(&stage, &rotated);
@@ -65,16 +65,6 @@ fn compressed_during_an_outage() {
     }
     stage.kinesis.bring_up();
     stage.finish(agent);
-}
-
-/// Waits until everything that was written was read, or seen.
-fn wait_until_seen(stage: &Stage, agent: &Agent) {
-    let byte_count: usize = stage.sent.iter().map(|line| line.len() + 1).sum();
-    let is_seen = || {
-        let figures = agent.figures();
-        figures.sum("kinetail_read_bytes_total") + figures.sum("kinetail_lag_bytes") >= byte_count
-    };
-    wait_until_or("the files are seen", is_seen, || agent.stderr());
 }
 
 /// A file of which a part was shipped, and which is compressed while the agent is down: the rest of it is shipped.
@@ -121,7 +111,7 @@ fn never_seen_it_is_ignored() {
 }
 
 /// With `compressed = "read"` a compressed file of which nothing was ever shipped is shipped, once, like any other; one
-/// that is cut short or damaged harms no other.
+/// that is damaged harms no other.
 #[test]
 #[ignore = "there is no key `compressed` yet"]
 fn never_seen_it_is_read_on_demand() {
@@ -130,7 +120,8 @@ fn never_seen_it_is_read_on_demand() {
         stage.write(name, name, 5_000);
         gzip(&stage, name);
     }
-    fs::write(stage.place.log("app.log.3.gz"), b"not compressed at all").unwrap();
+    // A header as it should be, then a block of a type that there is none of.
+    fs::write(stage.place.log("app.log.3.gz"), b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xff\xff\n").unwrap();
     stage.write("app.log", "new", 100);
     let agent = stage.start();
     stage.finish(agent);

@@ -142,8 +142,11 @@ fn permission_lost_in_the_middle() {
     }
     set_mode(&file, 0o600);
     set_mode(&folder, 0o700);
+    // A permission that is given is not always notified of, a new file is.
+    stage.write("newer.log", "newer", 100);
     stage.sent.extend(later.concat());
     stage.settle(&agent);
+    assert_eq!(agent.figures().sum("kinetail_unreachable_bytes_total"), 0);
     agent.stop();
     stage.verify_with_restart();
 }
@@ -182,6 +185,35 @@ fn names_that_are_not_utf_8() {
     stage.settle(&agent);
     fs::rename(log(&stage, b"\xfd.log"), log(&stage, b"\xfc.log")).unwrap();
     write(&mut stage, b"\xfc.log", "renamed", 50);
+    stage.finish(agent);
+}
+
+/// A symbolic link that is turned from file to file, as container runtimes do: each is read to its end, also when the link has
+/// moved on, and while the agent is down.
+#[test]
+fn a_link_that_is_turned_to_another_file() {
+    let mut stage = Stage::of("LOGS/current.log");
+    let turn = |stage: &Stage, target: &str| {
+        symlink(stage.place.log(target), stage.place.log("next")).unwrap();
+        stage.rename("next", "current.log");
+    };
+    stage.write("data.0", "first", 500);
+    turn(&stage, "data.0");
+    let agent = stage.start();
+    for round in 0..4 {
+        stage.settle(&agent);
+        let (old, new) = (format!("data.{round}"), format!("data.{}", round + 1));
+        stage.write(&old, &format!("before {round}"), 5_000);
+        stage.write(&new, &format!("new {round}"), 100);
+        turn(&stage, &new);
+        // Its writer has not noticed yet.
+        stage.write(&old, &format!("behind {round}"), 500);
+    }
+    stage.settle(&agent);
+    agent.stop();
+    stage.write("data.5", "while it was down", 500);
+    turn(&stage, "data.5");
+    let agent = stage.start();
     stage.finish(agent);
 }
 
