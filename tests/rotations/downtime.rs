@@ -91,6 +91,36 @@ fn rotated_several_times() {
     stage.finish(agent);
 }
 
+/// Stopped and started again and again in the middle of it all, with rotations while it runs and while it does not, under a
+/// writer at full speed.
+#[test]
+fn rotated_between_restarts() {
+    let mut stage = Stage::of("LOGS/app.log*");
+    let writer = stage.writer("w", "app.log");
+    let mut rotation_count = 0;
+    let mut rotate = |stage: &Stage| {
+        for number in (1..=rotation_count).rev() {
+            stage.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
+        }
+        stage.rename("app.log", "app.log.1");
+        rotation_count += 1;
+        writer.say_first(500, 5_000);
+        writer.reopen();
+    };
+    for _ in 0..4 {
+        let agent = stage.start();
+        stage.fill(&agent, "w", &writer);
+        rotate(&stage);
+        // Whatever it has read by now.
+        agent.stop();
+        writer.say_first(1_000, 5_000);
+        rotate(&stage);
+    }
+    stage.sent = writer.stop();
+    let agent = stage.start();
+    stage.finish(agent);
+}
+
 /// A file that was deleted before all of it could be read: what was seen of it and not delivered is counted as
 /// unreachable, and the log names it.
 #[test]
