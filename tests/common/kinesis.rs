@@ -42,7 +42,18 @@ pub(crate) struct Record {
 impl Kinesis {
     /// A service without streams on a free port.
     pub(crate) fn start() -> Self {
-        let options = StoreOptions { create_stream_ms: 0, shard_limit: 1000, ..StoreOptions::default() };
+        Self::start_with(StoreOptions::default())
+    }
+
+    /// A service with the stream `name` whose shards take no more than the real ones do: a MiB a second each.
+    pub(crate) fn throttling(name: &str, shard_count: u32) -> Self {
+        let kinesis = Self::start_with(StoreOptions { enforce_limits: true, ..StoreOptions::default() });
+        kinesis.create_stream(name, shard_count);
+        kinesis
+    }
+
+    fn start_with(options: StoreOptions) -> Self {
+        let options = StoreOptions { create_stream_ms: 0, shard_limit: 1000, ..options };
         let inspection = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut kinesis = Self { addr: (Ipv4Addr::LOCALHOST, 0).into(), store: Store::new(options), inspection, server: None };
         kinesis.bring_up();

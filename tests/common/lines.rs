@@ -1,6 +1,6 @@
 //! Lines that tell on whoever loses, doubles, tears or merges them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -105,4 +105,20 @@ pub(crate) fn verify(sent: &[String], received: &[Received]) {
         }
     }
     assert!(report.is_empty(), "{} lines sent, {} records received\n{report}", sent.len(), received.len());
+}
+
+/// For writers of whose lines the rotation itself loses some: what arrived was sent, and arrived once, and every line
+/// of `kept`, which is in a file still, is among it. Sent is what arrived, and what is in no file.
+#[track_caller]
+pub(crate) fn verify_kept(sent: &[String], kept: &[String], received: &[Received]) {
+    let sent: BTreeSet<&str> = sent.iter().map(String::as_str).collect();
+    let kept: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
+    let arrived: BTreeSet<String> = received.iter().map(Received::text).collect();
+    let expected = sent.into_iter().filter(|line| kept.contains(line) || arrived.contains(*line));
+    verify(&expected.map(str::to_owned).collect::<Vec<_>>(), received);
+}
+
+/// The lines of `text`, which may be without a newline at its end.
+pub(crate) fn texts(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
 }

@@ -6,10 +6,14 @@
 mod agent;
 mod kinesis;
 mod lines;
+mod stage;
+mod writer;
 
 pub(crate) use agent::{Agent, Ended, Figures, Place};
 pub(crate) use kinesis::{Kinesis, Record, ShardRecords};
-pub(crate) use lines::{Received, line, lines, verify};
+pub(crate) use lines::{Received, line, lines, texts, verify, verify_kept};
+pub(crate) use stage::Stage;
+pub(crate) use writer::Writer;
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
