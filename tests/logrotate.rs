@@ -155,42 +155,34 @@ stories! {
     dated(ROTATED_TOO, "create\ndateext\ndateformat -%Y%m%d-%s", Writing::Reopens);
 
     /// `copytruncate` under a writer that pauses meanwhile: nothing is lost.
-    #[ignore = "copies are not recognised yet"]
     copied_out_of_the_globs(LIVE_ONLY, "copytruncate", Writing::Pauses);
 
     /// `copytruncate` under a writer that pauses meanwhile: nothing is lost, and copies that match double nothing.
-    #[ignore = "copies are not recognised yet"]
     copied_within_the_globs(ROTATED_TOO, "copytruncate", Writing::Pauses);
 
     /// `copytruncate` under a writer that does not pause: what has arrived and what logrotate has lost, which is in no file,
     /// are what was written.
-    #[ignore = "copies are not recognised yet"]
     copied_out_of_the_globs_under_a_writer_that_does_not_pause(LIVE_ONLY, "copytruncate", Writing::GoesOn);
 
     /// The same, with copies that match.
-    #[ignore = "copies are not recognised yet"]
     copied_within_the_globs_under_a_writer_that_does_not_pause(ROTATED_TOO, "copytruncate", Writing::GoesOn);
 
     /// `compress`: the renamed log is compressed at once, and deleted. It is open, and read to its end.
     compressed_out_of_the_globs(LIVE_ONLY, "create\ncompress", Writing::Reopens);
 
     /// `compress`: compressed files that match are known by what is in them.
-    #[ignore = "compressed files are read as if they were text"]
     compressed_within_the_globs(ROTATED_TOO, "create\ncompress", Writing::Reopens);
 
     /// `compress`, `delaycompress`: compressed at the next rotation.
     compressed_later_out_of_the_globs(LIVE_ONLY, "create\ncompress\ndelaycompress", Writing::Reopens);
 
     /// `compress`, `delaycompress`: compressed files that match are known by what is in them.
-    #[ignore = "compressed files are read as if they were text"]
     compressed_later_within_the_globs(ROTATED_TOO, "create\ncompress\ndelaycompress", Writing::Reopens);
 
     /// `copytruncate`, `compress`: the copy is there for a moment only.
-    #[ignore = "copies are not recognised yet"]
     copied_and_compressed(ROTATED_TOO, "copytruncate\ncompress", Writing::Pauses);
 
     /// `dateext`, `copytruncate`, `compress`, `delaycompress`, as many distributions have it.
-    #[ignore = "copies are not recognised yet"]
     copied_dated_and_compressed_later(
         ROTATED_TOO, "copytruncate\ncompress\ndelaycompress\ndateext\ndateformat -%Y%m%d-%s", Writing::Pauses
     );

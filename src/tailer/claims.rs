@@ -65,6 +65,8 @@ enum Verdict {
     Ignored,
     /// A life begins in it.
     New,
+    /// A life begins in it, and all that is in it was read in another file.
+    Read,
 }
 
 impl Tailer {
@@ -118,6 +120,10 @@ impl Tailer {
                 Verdict::New => {
                     self.begin(inode).await?;
                     return Ok(true);
+                }
+                Verdict::Read => {
+                    self.begin_at_end(inode).await?;
+                    return Ok(false);
                 }
                 Verdict::Ended(other) => self.end_life(other).await?,
                 Verdict::Rewritten(life) => {
@@ -230,6 +236,9 @@ impl Tailer {
             };
             if relation(comparison) == Relation::Continues {
                 return Ok(Some(Verdict::Continues(Box::new(life))));
+            }
+            if is_rotated_name(&life.path, path) && life.is_ahead_of(source)? {
+                return Ok(Some(Verdict::Read));
             }
         }
         Ok(None)
@@ -344,13 +353,27 @@ impl Tailer {
         let is_old = ignore_older.is_some_and(|limit| modified.elapsed().is_ok_and(|age| age > limit));
         let passes_over = (is_first_look || is_old) && !tailed.file.is_compressed();
         let start = if passes_over { start_of_last_line(tailed.file.opened()?, rules)? } else { 0 };
+        if start > 0 {
+            self.parts.metrics.skipped_bytes(if is_old { "ignore_older" } else { "start_at" }, start);
+        }
+        self.begin_at(inode, key, start).await
+    }
+
+    /// A life begins in this file, of which all was read elsewhere.
+    async fn begin_at_end(&mut self, inode: Inode) -> io::Result<()> {
+        let key = self.new_key();
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
+        let end = tailed.file.opened()?.byte_count_told()?;
+        tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file is a copy of one that was read further");
+        self.begin_at(inode, key, end).await
+    }
+
+    async fn begin_at(&mut self, inode: Inode, key: FileKey, start: u64) -> io::Result<()> {
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
         tailed.file.begin_at(key, start)?;
         tailed.standing = Standing::Established;
         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
         tracing::debug!(flow, %path, position = start, "tailing file");
-        if start > 0 {
-            self.parts.metrics.skipped_bytes(if is_old { "ignore_older" } else { "start_at" }, start);
-        }
         let life = KnownLife { settlement: Settlement::new(start, []), identity: tailed.identity(), ..tailed.as_known() };
         self.announce(&life).await;
         self.unread.insert(inode);

@@ -63,6 +63,13 @@ impl KnownLife {
     }
 }
 
+impl KnownLife {
+    /// Whether `source`, which begins as it, is a copy of it made before it was read further and truncated.
+    pub(super) fn is_ahead_of(&self, source: &Source) -> io::Result<bool> {
+        Ok(self.identity.place.is_none() && source.byte_count_told()? < self.settlement.end())
+    }
+}
+
 impl KnownLives {
     /// The lives in the rows of one flow, and those that were gone for so long before `now`, the time since 1970, that they
     /// are forgotten.

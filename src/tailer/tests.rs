@@ -250,6 +250,22 @@ async fn after_copytruncate_the_copy_continues_the_file() {
     }
 }
 
+/// A copy may have less than was read: what was written between the copying and the truncation is not in it.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_overtaken_is_not_read() {
+    let mut host = Host::running("");
+    host.append("a.log", many("first"));
+    assert_eq!(host.lines().await.len(), 200);
+    fs::copy(host.path("a.log"), host.path("hidden")).unwrap();
+    host.append("a.log", "only read by the agent\n");
+    assert_eq!(host.lines().await.len(), 1);
+    host.rename("hidden", "a.log.1");
+    host.write("a.log", "next\n");
+    assert_eq!(host.lines_within(60).await, ["next"]);
+    host.while_down(|_| {}).await;
+    assert_eq!(host.lines_within(60).await, [""; 0]);
+}
+
 /// So it is when both happened while the agent was down.
 #[tokio::test(start_paused = true)]
 async fn copytruncate_while_the_agent_is_down() {

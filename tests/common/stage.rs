@@ -118,7 +118,7 @@ impl Stage {
     /// Waits until the agent has `count` files open.
     pub(crate) fn wait_open(&self, agent: &Agent, count: usize) {
         let state = || format!("{}\n{}", agent.page("/metrics").1, agent.stderr());
-        wait_until_or(&format!("{count} files are open"), || agent.figures().sum("kinetail_open_files") == count, state);
+        wait_until_or(&format!("{count} files are open"), || agent.figures().sum("kinetail_tailed_files") == count, state);
     }
 
     /// Everything has arrived, once, and a restart sends nothing more.

@@ -61,28 +61,24 @@ fn check(pattern: &str, writing: Writing) {
 
 /// Under a writer that pauses for the rotation, copies that no glob matches: nothing is lost, nothing doubled.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn copies_out_of_the_globs_under_a_writer_that_pauses() {
     check("LOGS/app.log", Writing::Paused);
 }
 
 /// Under a writer that does not pause, copies that no glob matches: everything arrives once but what is in no file.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn copies_out_of_the_globs_under_a_writer_that_does_not_pause() {
     check("LOGS/app.log", Writing::GoesOn);
 }
 
 /// Under a writer that pauses for the rotation, copies that match: nothing is lost, nothing doubled.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn copies_within_the_globs_under_a_writer_that_pauses() {
     check("LOGS/app.log*", Writing::Paused);
 }
 
 /// Under a writer that does not pause, copies that match: everything arrives once but what is in no file.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn copies_within_the_globs_under_a_writer_that_does_not_pause() {
     check("LOGS/app.log*", Writing::GoesOn);
 }
@@ -104,7 +100,6 @@ fn truncated_when_all_was_read() {
 
 /// A backlog that is copied and truncated during an outage is read from the copy, which no glob matches.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn a_backlog_is_read_from_the_copy() {
     let mut stage = backlog("LOGS/app.log");
     let agent = stage.start();
@@ -117,7 +112,6 @@ fn a_backlog_is_read_from_the_copy() {
 
 /// A backlog that is copied and truncated several times during an outage is read from the copies, which match.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn a_backlog_is_read_from_several_copies() {
     let mut stage = backlog("LOGS/app.log*");
     let agent = stage.start();
@@ -181,7 +175,6 @@ fn regrown_past_the_old_offset() {
 /// A file that is truncated, and begins with the same KiB and more, and has grown beyond the old offset when it is looked at
 /// again, is read from its beginning: what was read of it is compared, not how it begins.
 #[test]
-#[ignore = "a file written anew is told by its first KiB only: no continuity hash yet"]
 fn regrown_past_the_old_offset_with_the_same_beginning() {
     regrown(|_| (0..20).map(|number| line("header", number, 120) + "\n").collect());
 }

@@ -29,7 +29,6 @@ fn renamed_within_the_globs() {
 
 /// A file renamed out of the globs, in its folder, is read to its end.
 #[test]
-#[ignore = "files renamed out of the globs while the agent is down are not found yet"]
 fn renamed_out_of_the_globs() {
     check("LOGS/app.log", |stage| stage.rename("app.log", "app.log.1"));
 }
@@ -37,7 +36,6 @@ fn renamed_out_of_the_globs() {
 /// A file renamed out of the globs, in its folder, to a name that has nothing of its own, is read to its end; another
 /// with a likelier name is left alone.
 #[test]
-#[ignore = "files renamed out of the globs while the agent is down are not found yet"]
 fn renamed_to_any_name_in_its_folder() {
     check("LOGS/app.log", |stage| {
         stage.rename("app.log", "2026-11-21.old");
@@ -61,14 +59,12 @@ fn copy_and_truncate(stage: &Stage) {
 
 /// A file copied and truncated, of which the copy matches no glob: what was not read is read from the copy.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn copied_out_of_the_globs_and_truncated() {
     check("LOGS/app.log", copy_and_truncate);
 }
 
 /// A file copied and truncated, of which the copy matches: what was not read is read from the copy, and nothing else.
 #[test]
-#[ignore = "copies are not recognised yet"]
 fn copied_within_the_globs_and_truncated() {
     check("LOGS/app.log*", copy_and_truncate);
 }
@@ -124,7 +120,6 @@ fn rotated_between_restarts() {
 /// A file that was deleted before all of it could be read: what was seen of it and not delivered is counted as
 /// unreachable, and the log names it.
 #[test]
-#[ignore = "what was deleted while the agent was down is not counted yet"]
 fn deleted_before_it_was_read() {
     let kinesis = Kinesis::with_stream("s", 2);
     let mut stage = Stage::with(kinesis, "LOGS/*.log", "drain_timeout = \"200 ms\"", "");
@@ -219,7 +214,6 @@ fn an_inode_that_is_used_again() {
 
 /// As above, with the same KiB and more at the beginning.
 #[test]
-#[ignore = "a file is told by its first KiB only: no continuity hash yet"]
 fn an_inode_that_is_used_again_by_a_file_that_begins_alike() {
     let header: String = (0..20).map(|number| line("header", number, 120) + "\n").collect();
     inode_reused("an_inode_that_is_used_again_by_a_file_that_begins_alike", &header);
@@ -227,7 +221,6 @@ fn an_inode_that_is_used_again_by_a_file_that_begins_alike() {
 
 /// Truncated and grown beyond the old offset, with the same KiB at the beginning.
 #[test]
-#[ignore = "a file is told by its first KiB only: no continuity hash yet"]
 fn regrown_past_the_old_offset_with_the_same_beginning() {
     let mut stage = Stage::of("LOGS/app.log");
     let header: Vec<String> = (0..20).map(|number| line("header", number, 120)).collect();

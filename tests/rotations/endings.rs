@@ -10,7 +10,6 @@ use std::io::Write as _;
 use crate::common::{Stage, line, verify};
 
 #[test]
-#[ignore = "last lines of files rotated within the globs, and of copies, are not sent yet"]
 fn last_lines_without_newline() {
     let mut stage = Stage::of("LOGS/**/*.log");
     let agent = stage.start();

@@ -42,14 +42,12 @@ fn compressed_out_of_the_globs() {
 /// A file that is renamed and compressed at once is read to its end, for it is open; the compressed one matches, is known
 /// by its content, and nothing of it is sent again.
 #[test]
-#[ignore = "compressed files are read as if they were text"]
 fn compressed_within_the_globs() {
     renamed_and_compressed_at_once("LOGS/app.log*");
 }
 
 /// As above, when nothing can be sent while it happens.
 #[test]
-#[ignore = "compressed files are read as if they were text"]
 fn compressed_during_an_outage() {
     let mut stage = Stage::with(Kinesis::with_stream("s", 2), "LOGS/app.log*", "memory_max = \"2 MiB\"", "");
     stage.kinesis.take_down();
@@ -69,7 +67,6 @@ fn compressed_during_an_outage() {
 
 /// A file of which a part was shipped, and which is compressed while the agent is down: the rest of it is shipped.
 #[test]
-#[ignore = "compressed files are read as if they were text"]
 fn compressed_while_the_agent_is_down() {
     let mut stage = Stage::of("LOGS/app.log*");
     let agent = stage.start();
@@ -86,7 +83,6 @@ fn compressed_while_the_agent_is_down() {
 
 /// A file that was shipped whole, and is compressed while the agent is down: nothing of it is sent again.
 #[test]
-#[ignore = "compressed files are read as if they were text"]
 fn compressed_when_all_was_shipped() {
     let mut stage = Stage::of("LOGS/app.log*");
     stage.write("app.log", "shipped", 2_000);
@@ -100,7 +96,6 @@ fn compressed_when_all_was_shipped() {
 
 /// A compressed file of which nothing was ever shipped is left alone, unless the flow says otherwise.
 #[test]
-#[ignore = "compressed files are read as if they were text"]
 fn never_seen_it_is_ignored() {
     let mut stage = Stage::of("LOGS/app.log*");
     stage.place.append("app.log.1", &lines("never seen", 2_000));
@@ -113,7 +108,6 @@ fn never_seen_it_is_ignored() {
 /// With `compressed = "read"` a compressed file of which nothing was ever shipped is shipped, once, like any other; one
 /// that is damaged harms no other.
 #[test]
-#[ignore = "there is no key `compressed` yet"]
 fn never_seen_it_is_read_on_demand() {
     let mut stage = Stage::with(Kinesis::with_stream("s", 2), "LOGS/app.log*", "", "compressed = \"read\"");
     for name in ["app.log.1", "app.log.2"] {
