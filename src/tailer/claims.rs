@@ -173,7 +173,7 @@ impl Tailer {
                 Relation::Copy | Relation::Stranger => {}
             }
         }
-        let beginning = source.beginning(FINGERPRINT_BYTES as u32)?;
+        let beginning = source.beginning(FINGERPRINT_BYTES)?;
         if let Some(remounted) = self.tailed_before_remount(inode) {
             return Ok(Verdict::Ended(remounted));
         }
@@ -285,7 +285,8 @@ impl Tailer {
         let originals: Vec<Inode> = self.files.iter().filter(&mut may_be_original).map(|(other, _)| *other).collect();
         for original in originals {
             let Some(tailed) = self.files.get_mut(&original) else { continue };
-            if !tailed.file.is_compressed() && !(tailed.file.open()? && tailed.file.content()? == Content::Same) {
+            let has_kept_content = tailed.file.is_compressed() || tailed.file.open()? && tailed.file.content()? == Content::Same;
+            if !has_kept_content {
                 return Ok(Some(Verdict::Ended(original)));
             }
             let comparison = Comparison {

@@ -245,9 +245,8 @@ impl TailedFile {
             return known.is_content_of(self.opened()?);
         }
         let (byte_count, other_byte_count) = (self.opened()?.byte_count_told()?, other.opened()?.byte_count_told()?);
-        let beginning = self.opened()?.beginning(FINGERPRINT_BYTES as u32)?;
-        let length = u32::try_from(beginning.len()).unwrap_or(u32::MAX);
-        if byte_count > other_byte_count || other.opened()?.beginning(length)? != beginning {
+        let beginning = self.opened()?.beginning(FINGERPRINT_BYTES)?;
+        if byte_count > other_byte_count || other.opened()?.beginning(beginning.len())? != beginning {
             return Ok(false);
         }
         if self.is_compressed && other.opened()?.may_have_byte_count_modulo(byte_count)? {
@@ -378,7 +377,7 @@ impl TailedFile {
             return Ok(Content::Same);
         }
         let source = self.opened()?;
-        let beginning = source.beginning(FINGERPRINT_BYTES as u32)?;
+        let beginning = source.beginning(FINGERPRINT_BYTES)?;
         let has_beginning =
             beginning.get(..known.byte_count as usize).is_some_and(|known_part| fingerprint_of(known_part) == known);
         if !has_beginning || !(is_compressed || source.has(mark)?) {

@@ -45,7 +45,7 @@ impl KnownLife {
     /// Whether `source` has all that is known of its content.
     pub(super) fn is_content_of(&self, source: &mut Source) -> io::Result<bool> {
         let fingerprint = self.identity.fingerprint;
-        if fingerprint_of(&source.beginning(fingerprint.byte_count)?) != fingerprint {
+        if fingerprint_of(&source.beginning(fingerprint.byte_count as usize)?) != fingerprint {
             return Ok(false);
         }
         let end = self.settlement.end();

@@ -104,9 +104,9 @@ impl Source {
     }
 
     /// The beginning, at most `byte_count_max` bytes of it.
-    pub(super) fn beginning(&mut self, byte_count_max: u32) -> io::Result<Vec<u8>> {
+    pub(super) fn beginning(&mut self, byte_count_max: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.read_at(&mut bytes, 0, u64::from(byte_count_max))?;
+        self.read_at(&mut bytes, 0, byte_count_max as u64)?;
         Ok(bytes)
     }
 
@@ -133,7 +133,7 @@ pub(super) fn fingerprint_of(beginning: &[u8]) -> Fingerprint {
 /// The bytes before `end`, as they are kept: the last [`MARK_BYTES`] of `before`.
 pub(super) fn mark_of(before: &[u8], end: u64) -> Mark {
     let last = &before[before.len().saturating_sub(MARK_BYTES)..];
-    Mark { end, byte_count: last.len() as u32, hash: hash(last) }
+    Mark { end, byte_count: u32::try_from(last.len()).unwrap_or(u32::MAX), hash: hash(last) }
 }
 
 /// That of nothing is 0, as in the defaults.

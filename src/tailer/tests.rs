@@ -207,7 +207,7 @@ async fn a_file_out_of_the_globs_is_read_as_long_as_it_grows() {
     assert_eq!(host.lines_within(15).await, ["first"]);
     host.rename("a.log", "a.old");
     for number in 0..5 {
-        host.append("a.old", &format!("{number}\nha"));
+        host.append("a.old", format!("{number}\nha"));
         let expected = if number == 0 { "0".to_owned() } else { format!("ha{number}") };
         assert_eq!(host.lines_within(20).await, [expected]);
     }
@@ -271,12 +271,12 @@ async fn a_copy_that_was_overtaken_is_not_read() {
 async fn copytruncate_while_the_agent_is_down() {
     for copy in ["a.log.1", "a.log.copy"] {
         let mut host = Host::running(if copy == "a.log.1" { "" } else { "files = 'LOGS/*.log'" });
-        host.append("a.log", &many("first"));
+        host.append("a.log", many("first"));
         assert_eq!(host.lines().await.len(), 200);
         host.while_down(|host| {
             host.append("a.log", "not read\n");
             host.copytruncate("a.log", copy);
-            host.append("a.log", &many("next"));
+            host.append("a.log", many("next"));
         })
         .await;
         let lines = host.lines_within(60).await;
@@ -290,7 +290,7 @@ async fn copytruncate_while_the_agent_is_down() {
 #[tokio::test(start_paused = true)]
 async fn a_copy_is_not_read_until_it_is_different() {
     let mut host = Host::running("");
-    host.append("a.log", &many("same"));
+    host.append("a.log", many("same"));
     assert_eq!(host.lines().await.len(), 200);
     fs::copy(host.path("a.log"), host.path("b.log")).unwrap();
     assert_eq!(host.lines_within(600).await, [""; 0]);
@@ -379,7 +379,7 @@ async fn deleted_and_made_again() {
 #[tokio::test(start_paused = true)]
 async fn replaced_at_once() {
     let mut host = Host::running("");
-    host.append("a.log", &many("same"));
+    host.append("a.log", many("same"));
     assert_eq!(host.lines().await.len(), 200);
     host.write("temporary", &many("same"));
     host.rename("temporary", "a.log");
@@ -426,16 +426,16 @@ async fn a_file_left_out_by_a_new_configuration_is_not_read() {
 #[tokio::test(start_paused = true)]
 async fn rotated_and_compressed() {
     let mut host = Host::running("");
-    host.append("a.log", &many("one"));
+    host.append("a.log", many("one"));
     assert_eq!(host.lines().await.len(), 200);
     host.append("a.log", "last\n");
     host.rename("a.log", "a.log.1");
-    host.append("a.log", &many("two"));
+    host.append("a.log", many("two"));
     host.gzip("a.log.1");
     assert_eq!(count(&host.lines_within(200).await), (201, 201));
     host.while_down(|host| {
         host.append("a.log", "not read\n");
-        host.append("a.log", &many("three"));
+        host.append("a.log", many("three"));
         host.rename("a.log.1.gz", "a.log.2.gz");
         host.rename("a.log", "a.log.1");
         host.gzip("a.log.1");
@@ -452,7 +452,7 @@ async fn rotated_and_compressed() {
 async fn compressed_and_never_seen() {
     for (settings, expected) in [("", 0), ("compressed = 'read'", 201)] {
         let mut host = Host::new(settings);
-        host.append("a.log", &format!("{}half", many("one")));
+        host.append("a.log", format!("{}half", many("one")));
         host.gzip("a.log");
         host.start();
         assert_eq!(host.lines_within(100).await.len(), expected);
@@ -483,7 +483,7 @@ async fn more_files_than_may_be_open() {
     let mut host = Host::running("");
     for round in 0..3 {
         for file in 0..20 {
-            host.append(&format!("{file}.log"), &format!("{round} {file}\n"));
+            host.append(&format!("{file}.log"), format!("{round} {file}\n"));
         }
         assert_eq!(count(&host.lines().await), (20, 20));
         assert!(host.metrics.open_files.get() <= 4, "{} files are open", host.metrics.open_files.get());
