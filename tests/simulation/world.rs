@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use kinetail::agent::{self, Ending, Reading, Setting};
@@ -18,11 +16,12 @@ use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::kinesis::{Connection, Stream, Weather};
 use crate::ledger::{Ended, Ledger, Life, ledgers};
 use crate::logs::Logs;
+use crate::state::{copy_folder, folder_in_memory, open_store, wait_until};
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +169,7 @@ impl World {
 
     /// One life of the agent, from opening the store to what is in it afterwards.
     fn live(&mut self, mode: Mode) {
-        let (store, rows) = self.opened.take().unwrap_or_else(|| self.open_store());
+        let (store, rows) = self.opened.take().unwrap_or_else(|| open_store(&self.state()));
         let metrics = Arc::new(Metrics::default());
         // A runtime of its own, so that when it is dropped no task of the life lives on.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -183,7 +182,7 @@ impl World {
             fs::remove_dir_all(self.state()).unwrap();
             fs::rename(self.state_at_kill(), self.state()).unwrap();
         }
-        let (store, rows) = self.open_store();
+        let (store, rows) = open_store(&self.state());
         *self.tally.lives.entry(format!("{ended:?}")).or_default() += 1;
         for (index, flow) in self.config.flows.iter().enumerate() {
             let (stored, tally) = self.streams[index].end_life();
@@ -194,22 +193,6 @@ impl World {
             self.ledgers[index].balance(flow, &life);
         }
         self.opened = Some((store, rows));
-    }
-
-    /// The store, which nobody holds any more however the life before ended. A thread of sled's may hold its lock
-    /// for a moment after the store is closed, which in another process nobody would see.
-    fn open_store(&self) -> (Offsets, Vec<(FileKey, Row)>) {
-        let state = self.state();
-        let mut attempts = (0..5_000).map(|_| {
-            let opened = Offsets::open(&state);
-            if opened.is_err() {
-                thread::park_timeout(Duration::from_millis(1));
-            }
-            opened
-        });
-        let store = attempts.find_map(Result::ok).unwrap_or_else(|| Offsets::open(&state).unwrap());
-        let rows = store.load().unwrap();
-        (store, rows)
     }
 
     async fn life(&mut self, mode: Mode, store: Offsets, rows: Vec<(FileKey, Row)>, metrics: Arc<Metrics>) -> Ended {
@@ -399,34 +382,6 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
     )
 }
 
-/// In memory where there is such a file system: every commit waits for the disk.
-fn folder_in_memory() -> TempDir {
-    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
-}
-
 fn flow_metrics(metrics: &Metrics, flow: &Flow) -> FlowMetrics {
     metrics.flows().into_iter().find(|metrics| metrics.name == flow.name).unwrap()
-}
-
-async fn wait_until(condition: impl Fn() -> bool) -> bool {
-    let waiting = async {
-        while !condition() {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let waiting = pin!(waiting);
-    timeout(Duration::from_secs(60), waiting).await.is_ok()
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
