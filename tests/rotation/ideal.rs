@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kinetail::limits::RESCAN_INTERVAL;
+use kinetail::limits::RESCAN_DEFAULT;
 
 use crate::destination::Stored;
 use crate::host::{BodyId, Host, Origin};
@@ -46,7 +46,7 @@ impl Ideal {
 
     /// Looks at everything; what is then stored, unless nothing can be delivered just now.
     pub(crate) fn look(&mut self, host: &Host, can_deliver: bool, is_last: bool) -> Vec<Stored> {
-        self.next_look_at = host.now + RESCAN_INTERVAL;
+        self.next_look_at = host.now + RESCAN_DEFAULT;
         let mut stored = Vec::new();
         for (index, body) in host.bodies.iter().enumerate() {
             let id = BodyId(index);

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kinetail::limits::{COMMIT_INTERVAL, RESCAN_INTERVAL};
+use kinetail::limits::{COMMIT_INTERVAL, RESCAN_DEFAULT};
 
 use crate::destination::Stored;
 use crate::host::{Body, BodyId, Change, Host, Origin, Place, Purpose};
@@ -18,11 +18,11 @@ use crate::lines::{LineId, Recognised};
 use crate::world::Ended;
 
 /// A file that matched for so long while the agent ran has been found.
-const FOUND_AFTER: Duration = RESCAN_INTERVAL.saturating_add(Duration::from_secs(2));
+const FOUND_AFTER: Duration = RESCAN_DEFAULT.saturating_add(Duration::from_secs(2));
 /// A file that was there when the agent began has been found so soon.
 const FOUND_AT_START_AFTER: Duration = Duration::from_secs(1);
 /// A line that could be read for so long has arrived: `max_delay` and the latency are a part of it.
-const ARRIVED_AFTER: Duration = RESCAN_INTERVAL.saturating_add(Duration::from_secs(10));
+const ARRIVED_AFTER: Duration = RESCAN_DEFAULT.saturating_add(Duration::from_secs(10));
 /// The same where it takes time to tell a copy from a file.
 const COPY_ARRIVED_AFTER: Duration = Duration::from_secs(60);
 /// So long after its last growth a file that is out of the globs is surely still read, and nothing that ends it is
