@@ -143,6 +143,8 @@ pub struct Tailer {
 struct Tailed {
     file: TailedFile,
     standing: Standing,
+    /// Its life was reported; also before anything is in it, so that after a restart it is looked for where it is then.
+    is_announced: bool,
     /// With [`Mode::Once`]: where it ended at the beginning.
     finish: Option<u64>,
     /// The last attempt to read it failed, and that was told.
@@ -461,6 +463,7 @@ impl Tailed {
         Self {
             file,
             standing: Standing::New,
+            is_announced: false,
             finish: None,
             is_failing: false,
             has_told_too_long: false,

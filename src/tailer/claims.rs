@@ -16,8 +16,8 @@ use super::known::{Fingerprints, KnownLife};
 use super::problems::problem_of;
 use super::reader::start_of_last_line;
 use super::source::{Source, fingerprint_of};
-use super::{Tailed, Tailer};
-use crate::checkpointer::Remains;
+use super::{Tailed, Tailer, send};
+use crate::checkpointer::{Event, Remains};
 use crate::config::{Compressed, StartAt};
 use crate::discovery::{Problem, siblings};
 use crate::limits::{FINGERPRINT_BYTES, SHORT_COPY_WAIT};
@@ -55,10 +55,14 @@ enum Verdict {
     Continues(Box<KnownLife>),
     /// It is what it was taken for, or nothing can be said yet.
     NotYet,
+    /// There is nothing in it yet.
+    Empty,
     /// It has the same content as this other file.
     Copy(Inode),
     /// The life in this other file has ended: ask again.
     Ended(Inode),
+    /// It is this other file, on a disk that was unmounted meanwhile: ask again.
+    Remounted(Inode),
     /// This life was in it, and it has other content now: ask again.
     Rewritten(Box<KnownLife>),
     /// It is not read.
@@ -73,8 +77,19 @@ impl Tailer {
     /// Decides about all files of which nothing was decided yet, and again about copies. Those that are where a known life
     /// was come first: a life that has its file is in no other.
     pub(super) async fn establish_all(&mut self, problems: &mut Vec<Problem>) {
-        let undecided: Vec<Inode> =
-            self.files.iter().filter(|(_, tailed)| tailed.is_undecided()).map(|(inode, _)| *inode).collect();
+        let mut undecided: Vec<Inode> = self.those(Tailed::is_undecided);
+        if undecided.is_empty() && !self.is_first_scan {
+            return;
+        }
+        // What other files have now, not what they had.
+        for inode in self.those(|tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look()) {
+            if self.has_other_content(inode).unwrap_or(false) && self.end_life(inode).await.is_ok() {
+                undecided.push(inode);
+            }
+        }
+        // A copy is made after its original.
+        undecided
+            .sort_by_key(|inode| self.files.get(inode).map(|tailed| (tailed.file.place.created, Arc::clone(&tailed.file.path))));
         let (at_known, others): (Vec<Inode>, Vec<Inode>) =
             undecided.into_iter().partition(|inode| !self.known.at_inode(inode.inode).is_empty());
         for inode in at_known {
@@ -86,6 +101,15 @@ impl Tailer {
         for inode in others {
             self.establish_or_tell(inode, problems).await;
         }
+    }
+
+    fn those(&self, are_meant: impl Fn(&Tailed) -> bool) -> Vec<Inode> {
+        self.files.iter().filter(|(_, tailed)| are_meant(tailed)).map(|(inode, _)| *inode).collect()
+    }
+
+    fn has_other_content(&mut self, inode: Inode) -> io::Result<bool> {
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        Ok(!tailed.file.is_compressed() && tailed.file.open()? && tailed.file.content()? == Content::Different)
     }
 
     async fn establish_or_tell(&mut self, inode: Inode, problems: &mut Vec<Problem>) {
@@ -106,11 +130,7 @@ impl Tailer {
     /// Decides whose life goes on in a file; true when it may be read.
     pub(super) async fn try_establish(&mut self, inode: Inode) -> io::Result<bool> {
         loop {
-            let verdict = match self.verdict(inode) {
-                // It is compressed, and still being written.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Verdict::NotYet,
-                verdict => verdict?,
-            };
+            let verdict = self.verdict(inode).or_else(|error| self.put_aside_compressed(inode, error))?;
             let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
             match verdict {
                 Verdict::Continues(life) => {
@@ -126,6 +146,7 @@ impl Tailer {
                     return Ok(false);
                 }
                 Verdict::Ended(other) => self.end_life(other).await?,
+                Verdict::Remounted(before) => self.let_go(before).await,
                 Verdict::Rewritten(life) => {
                     self.known.remove(life.key);
                     let identity = Identity { place: None, ..life.identity };
@@ -144,9 +165,27 @@ impl Tailer {
                     }
                     return Ok(false);
                 }
+                Verdict::Empty => {
+                    if !std::mem::replace(&mut tailed.is_announced, true) {
+                        let life = tailed.as_known();
+                        self.announce(&life).await;
+                    }
+                    return Ok(false);
+                }
                 Verdict::NotYet => return Ok(false),
             }
         }
+    }
+
+    /// A compressed file that cannot be read is looked at again when it has changed: it may be still being written.
+    fn put_aside_compressed(&mut self, inode: Inode, error: io::Error) -> io::Result<Verdict> {
+        if let Some(tailed) = self.files.get_mut(&inode).filter(|tailed| tailed.file.is_compressed()) {
+            tailed.file.put_aside();
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return Ok(Verdict::NotYet);
+            }
+        }
+        Err(error)
     }
 
     fn verdict(&mut self, inode: Inode) -> io::Result<Verdict> {
@@ -160,12 +199,17 @@ impl Tailer {
         tailed.file.find_out_kind()?;
         let (path, place) = (Arc::clone(&tailed.file.path), tailed.file.place);
         let source = tailed.file.opened()?;
+        let mut blank = None;
         for life in self.known.at_inode(inode.inode) {
             let known_place = life.identity.place.map(|known_place| (known_place, life.path.as_path()));
             if !known_place.is_some_and(|known| is_same_file(known, (place, &path), life.identity.fingerprint)) {
                 continue;
             }
             let has_content = life.is_content_of(source)?;
+            if life.is_blank() {
+                blank = Some(life.key);
+                break;
+            }
             let life = Box::new(life);
             match relation(Comparison { is_same_file: true, has_content, is_tailed_elsewhere: false, is_evidence: false }) {
                 Relation::Continues => return Ok(Verdict::Continues(life)),
@@ -174,14 +218,18 @@ impl Tailer {
             }
         }
         let beginning = source.beginning(FINGERPRINT_BYTES)?;
+        if let Some(key) = blank {
+            self.known.remove(key);
+            (tailed.file.key, tailed.is_announced) = (key, true);
+        }
         if let Some(remounted) = self.tailed_before_remount(inode) {
-            return Ok(Verdict::Ended(remounted));
+            return Ok(Verdict::Remounted(remounted));
         }
         let is_first_look = self.new_files_start_at == StartAt::End;
         let is_too_short =
             beginning.is_empty() && !is_first_look || is_compressed_name(&path) && beginning.len() < GZIP_MAGIC_BYTES;
         if is_too_short {
-            return Ok(Verdict::NotYet);
+            return Ok(Verdict::Empty);
         }
         if let Some(verdict) = self.compare_with_known(inode, &path, &beginning)? {
             return Ok(verdict);
@@ -189,9 +237,14 @@ impl Tailer {
         if let Some(verdict) = self.compare_with_tailed(inode, &path, &beginning)? {
             return Ok(verdict);
         }
-        let is_compressed = self.files.get(&inode).is_some_and(|tailed| tailed.file.is_compressed());
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Verdict::NotYet) };
+        let is_compressed = tailed.file.is_compressed();
         let is_ignored = is_compressed && (self.parts.flow.compressed == Compressed::Ignore || is_first_look);
-        Ok(if is_ignored { Verdict::Ignored } else { Verdict::New })
+        if is_ignored {
+            return Ok(Verdict::Ignored);
+        }
+        tailed.file.opened()?.see_end()?;
+        Ok(Verdict::New)
     }
 
     /// Whether nothing has changed since a file was found to be a copy.
@@ -315,6 +368,10 @@ impl Tailer {
     /// In this file a known life goes on.
     async fn resume(&mut self, inode: Inode, life: KnownLife) -> io::Result<()> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
+        if std::mem::take(&mut tailed.is_announced) {
+            let closed = Event::Closed { file: tailed.file.key, read_until: 0, remains: Remains::Nothing };
+            send(&self.parts.events, closed).await;
+        }
         tailed.file.resume(&life)?;
         // From here on nothing fails: what was known is used up.
         self.known.remove(life.key);
@@ -330,7 +387,7 @@ impl Tailer {
             tailed.renamed_from = Some(Arc::from(life.path.as_path()));
         }
         tailed.is_superseded = life.identity.is_superseded;
-        tailed.standing = Standing::Established;
+        (tailed.standing, tailed.is_announced) = (Standing::Established, true);
         let resumed = KnownLife { path: tailed.file.path.to_path_buf(), identity: tailed.identity(), ..life.clone() };
         let missing =
             if tailed.file.is_compressed() { 0 } else { life.identity.byte_count.saturating_sub(tailed.file.byte_count()) };
@@ -346,7 +403,6 @@ impl Tailer {
 
     /// A life begins in this file.
     async fn begin(&mut self, inode: Inode) -> io::Result<()> {
-        let key = self.new_key();
         let (is_first_look, rules) = (self.new_files_start_at == StartAt::End, self.parts.flow.line);
         let ignore_older = self.parts.flow.ignore_older;
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
@@ -357,22 +413,21 @@ impl Tailer {
         if start > 0 {
             self.parts.metrics.skipped_bytes(if is_old { "ignore_older" } else { "start_at" }, start);
         }
-        self.begin_at(inode, key, start).await
+        self.begin_at(inode, start).await
     }
 
     /// A life begins in this file, of which all was read elsewhere.
     async fn begin_at_end(&mut self, inode: Inode) -> io::Result<()> {
-        let key = self.new_key();
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
         let end = tailed.file.opened()?.byte_count_told()?;
         tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file is a copy of one that was read further");
-        self.begin_at(inode, key, end).await
+        self.begin_at(inode, end).await
     }
 
-    async fn begin_at(&mut self, inode: Inode, key: FileKey, start: u64) -> io::Result<()> {
+    async fn begin_at(&mut self, inode: Inode, start: u64) -> io::Result<()> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
-        tailed.file.begin_at(key, start)?;
-        tailed.standing = Standing::Established;
+        tailed.file.begin_at(start)?;
+        (tailed.standing, tailed.is_announced) = (Standing::Established, true);
         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
         tracing::debug!(flow, %path, position = start, "tailing file");
         let life = KnownLife { settlement: Settlement::new(start, []), identity: tailed.identity(), ..tailed.as_known() };
@@ -384,15 +439,14 @@ impl Tailer {
     /// The file has other content now, or is somewhere else: the life in it has ended, and another may begin.
     pub(super) async fn end_life(&mut self, inode: Inode) -> io::Result<()> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
-        if tailed.is_gone {
-            self.let_go(inode).await;
-            return Ok(());
-        }
         let path = &tailed.file.path;
         let (read_until, unread) = (tailed.file.position(), tailed.file.unread_byte_count());
         tracing::info!(flow = self.parts.metrics.name, path = %path.display(), read_until, unread, "file was truncated, reading from its beginning");
-        let anew = tailed.file.anew()?;
-        let next = Tailed { finish: tailed.finish, ..Tailed::new(anew) };
+        let key = FileKey(self.parts.random.u64(..));
+        let anew = tailed.file.anew(key)?;
+        let Tailed { finish, is_gone, is_superseded, .. } = *tailed;
+        let quiet_since = tailed.quiet_since.map(|_| Instant::now());
+        let next = Tailed { finish, is_gone, is_superseded, quiet_since, ..Tailed::new(anew) };
         if let Some(ended) = self.files.insert(inode, next) {
             self.close_life(&ended, Remains::Content).await;
         }
@@ -436,7 +490,8 @@ impl Tailer {
 impl Tailed {
     fn is_undecided(&self) -> bool {
         match self.standing {
-            Standing::New | Standing::Copy(_) => true,
+            Standing::New => !self.file.is_compressed() || self.file.has_changed(),
+            Standing::Copy(_) => true,
             Standing::Established => false,
             Standing::Ignored => self.file.has_changed(),
         }

@@ -109,10 +109,10 @@ impl TailedFile {
         Ok(file)
     }
 
-    /// The same file, as one of which nothing is known.
-    pub(super) fn anew(&mut self) -> io::Result<Self> {
+    /// The same file, as one of which nothing is known; should a life begin in it, this is its key.
+    pub(super) fn anew(&mut self, key: FileKey) -> io::Result<Self> {
         let source = self.source.take().ok_or(io::ErrorKind::NotFound)?.anew()?;
-        Self::new(self.key, Arc::clone(&self.path), source, self.reader.rules())
+        Self::new(key, Arc::clone(&self.path), source, self.reader.rules())
     }
 
     /// Of a file in which nothing was read yet: whether it is compressed, and its size.
@@ -131,8 +131,8 @@ impl TailedFile {
     }
 
     /// In this file a life begins of which everything before `start` is passed over.
-    pub(super) fn begin_at(&mut self, key: FileKey, start: u64) -> io::Result<()> {
-        self.begin(key, Settlement::new(start, []), Identity::default())
+    pub(super) fn begin_at(&mut self, start: u64) -> io::Result<()> {
+        self.begin(self.key, Settlement::new(start, []), Identity::default())
     }
 
     fn begin(&mut self, key: FileKey, settled_before: Settlement, identity: Identity) -> io::Result<()> {
@@ -244,13 +244,18 @@ impl TailedFile {
             };
             return known.is_content_of(self.opened()?);
         }
-        let (byte_count, other_byte_count) = (self.opened()?.byte_count_told()?, other.opened()?.byte_count_told()?);
         let beginning = self.opened()?.beginning(FINGERPRINT_BYTES)?;
-        if byte_count > other_byte_count || other.opened()?.beginning(beginning.len())? != beginning {
+        if other.opened()?.beginning(beginning.len())? != beginning {
             return Ok(false);
         }
-        if self.is_compressed && other.opened()?.may_have_byte_count_modulo(byte_count)? {
+        let other_byte_count = other.opened()?.byte_count_told()?;
+        if self.is_compressed && self.opened()?.may_have_byte_count(other_byte_count)? {
             return Ok(true);
+        }
+        self.opened()?.see_end()?;
+        let byte_count = self.opened()?.byte_count_told()?;
+        if byte_count > other_byte_count {
+            return Ok(false);
         }
         let last = self.opened()?.mark(byte_count)?;
         other.opened()?.has(last)
@@ -445,7 +450,7 @@ mod tests {
         };
         let rules = Arc::new(Rules::of_lines(rules));
         let mut file = TailedFile::new(FileKey(1), path.into(), Source::open(path).unwrap(), &rules).unwrap();
-        file.begin_at(FileKey(1), 0).unwrap();
+        file.begin_at(0).unwrap();
         file
     }
 
@@ -473,8 +478,8 @@ mod tests {
         assert_eq!(opened.look(Complete::Nothing), ["one", "two"]);
         std::fs::write(&opened.path, "new\n").unwrap();
         assert_eq!(opened.look(Complete::Nothing), ["different"]);
-        opened.file = opened.file.anew().unwrap();
-        opened.file.begin_at(FileKey(2), 0).unwrap();
+        opened.file = opened.file.anew(FileKey(2)).unwrap();
+        opened.file.begin_at(0).unwrap();
         assert_eq!(opened.look(Complete::Nothing), ["new"]);
     }
 

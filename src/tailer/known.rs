@@ -42,6 +42,11 @@ impl KnownLife {
         self.identity.byte_count.saturating_sub(self.settlement.watermark() + above)
     }
 
+    /// Nothing is known of its content, because there was none.
+    pub(super) fn is_blank(&self) -> bool {
+        self.identity.fingerprint.byte_count == 0 && self.settlement.end() == 0
+    }
+
     /// Whether `source` has all that is known of its content.
     pub(super) fn is_content_of(&self, source: &mut Source) -> io::Result<bool> {
         let fingerprint = self.identity.fingerprint;

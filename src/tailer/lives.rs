@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::claims::Standing;
 use super::file::{Inode, TailedFile};
 use super::identity::is_same_file;
 use super::known::KnownLife;
@@ -91,7 +90,7 @@ impl Tailer {
             return;
         }
         let before = std::mem::replace(&mut tailed.file.path, Arc::from(found.path));
-        if tailed.standing == Standing::Established {
+        if tailed.is_announced {
             tracing::info!(flow = self.parts.metrics.name, from = %before.display(), to = %tailed.file.path.display(), "file was renamed");
             tailed.renamed_from = Some(before);
             send(&self.parts.events, tailed.moved()).await;
@@ -108,7 +107,9 @@ impl Tailer {
             let successor = tailed.renamed_from.as_ref().and_then(|path| self.by_path.get(&**path));
             if successor.is_some_and(|successor| successor != inode) {
                 (tailed.renamed_from, tailed.is_superseded) = (None, true);
-                send(&self.parts.events, tailed.moved()).await;
+                if tailed.is_announced {
+                    send(&self.parts.events, tailed.moved()).await;
+                }
             }
             let is_expected_to_grow = is_there && !tailed.is_superseded;
             tailed.quiet_since = if is_expected_to_grow { None } else { tailed.quiet_since.or_else(|| Some(Instant::now())) };
@@ -130,9 +131,12 @@ impl Tailer {
             tailed.file.saw(&found);
             tailed.file.path = Arc::from(found.path);
             if matches!(tailed.file.open(), Ok(true)) {
-                let moved = tailed.moved();
+                let moved = tailed.is_announced.then(|| tailed.moved());
                 self.opened_one();
-                return send(&self.parts.events, moved).await;
+                if let Some(moved) = moved {
+                    send(&self.parts.events, moved).await;
+                }
+                return;
             }
         }
         self.let_go(inode).await;
@@ -142,7 +146,7 @@ impl Tailer {
     pub(super) async fn let_go(&mut self, inode: Inode) {
         let Some(tailed) = self.files.remove(&inode) else { return };
         self.unread.remove(&inode);
-        if tailed.standing != Standing::Established {
+        if !tailed.is_announced {
             return;
         }
         let read_until = tailed.file.position();

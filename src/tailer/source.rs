@@ -78,13 +78,21 @@ impl Source {
     pub(super) fn byte_count_told(&self) -> io::Result<u64> {
         match self {
             Self::Plain(handle) => Ok(handle.metadata()?.len()),
-            Self::Gzip(reader) => Ok(u64::from(reader.byte_count_told()?)),
+            Self::Gzip(reader) => reader.byte_count().map_or_else(|| reader.byte_count_told().map(u64::from), Ok),
         }
     }
 
-    /// Whether the size is so much modulo 2³², as compressed files tell theirs.
-    pub(super) fn may_have_byte_count_modulo(&self, byte_count: u64) -> io::Result<bool> {
-        Ok(self.byte_count_told()? & u64::from(u32::MAX) == byte_count & u64::from(u32::MAX))
+    /// Sees to it that the content has an end. Of a compressed file the content has to be decompressed for that; from then
+    /// on its size is known.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when it has none: it is still being written, or was cut.
+    pub(super) fn see_end(&mut self) -> io::Result<()> {
+        let mut nothing = Vec::new();
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Gzip(reader) => reader.read_at(&mut nothing, u64::MAX, u64::MAX),
+        }
     }
 
     /// Whether the content may have exactly so many bytes, as far as is known without reading all of it.

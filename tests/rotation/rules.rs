@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kinetail::limits::{COMMIT_INTERVAL, RESCAN_DEFAULT};
+use kinetail::limits::{COMMIT_INTERVAL, FINGERPRINT_BYTES, RESCAN_DEFAULT, SHORT_COPY_WAIT};
 
 use crate::destination::Stored;
 use crate::host::{Body, BodyId, Change, Host, Origin, Place, Purpose};
@@ -323,6 +323,7 @@ impl Rules {
         earlier.push(Arrival { at: stored.at, life });
         if let Some(last) = last
             && !self.may_come_again(line, last, life)
+            && !is_in_short_copy(host, line, stored.at)
         {
             let again = stored.at - last.at;
             self.fail(host, "DOUBLED", line, &format!("{recognised:?} at {:?} and again {again:?} later", last.at));
@@ -358,4 +359,16 @@ impl Rules {
         };
         last.at + forgotten >= *ended_at
     }
+}
+
+/// Whether the line is in a copy so short that it may as well be by chance that it is one, and that has been there for so
+/// long that it is not about to replace its original.
+fn is_in_short_copy(host: &Host, line: LineId, at: Duration) -> bool {
+    let is_it = |body: &Body| {
+        matches!(body.origin, Origin::Copied { .. })
+            && body.byte_count < FINGERPRINT_BYTES as u64
+            && at.saturating_sub(body.begun_at) >= SHORT_COPY_WAIT
+            && body.places.iter().any(|place| place.line == line)
+    };
+    host.bodies.iter().any(is_it)
 }
