@@ -153,6 +153,8 @@ struct Tailed {
     has_told_too_long: bool,
     /// No glob matches it any more.
     is_gone: bool,
+    /// Where a glob has led to it last.
+    matched_path: Arc<Path>,
     /// The name that it had before, until it is known whether another file has taken that.
     renamed_from: Option<Arc<Path>>,
     /// Another file has.
@@ -461,6 +463,7 @@ impl Seen {
 impl Tailed {
     fn new(file: TailedFile) -> Self {
         Self {
+            matched_path: Arc::clone(&file.path),
             file,
             standing: Standing::New,
             is_announced: false,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Row {
     /// Name of the flow that tails it.
     pub flow: String,
-    /// Where it was last seen; for people, and where a file has to be looked for. The identity decides.
+    /// Where a glob led to it last; for people, and where it is looked for. The identity decides.
     pub path: String,
     /// By what it is known again.
     pub identity: Identity,

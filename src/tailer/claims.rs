@@ -388,7 +388,10 @@ impl Tailer {
         }
         tailed.is_superseded = life.identity.is_superseded;
         (tailed.standing, tailed.is_announced) = (Standing::Established, true);
-        let resumed = KnownLife { path: tailed.file.path.to_path_buf(), identity: tailed.identity(), ..life.clone() };
+        if tailed.is_gone {
+            tailed.matched_path = Arc::from(life.path.as_path());
+        }
+        let resumed = KnownLife { path: tailed.matched_path.to_path_buf(), identity: tailed.identity(), ..life.clone() };
         let missing =
             if tailed.file.is_compressed() { 0 } else { life.identity.byte_count.saturating_sub(tailed.file.byte_count()) };
         self.announce(&resumed).await;
@@ -445,8 +448,8 @@ impl Tailer {
         let key = FileKey(self.parts.random.u64(..));
         let anew = tailed.file.anew(key)?;
         let Tailed { finish, is_gone, is_superseded, .. } = *tailed;
-        let quiet_since = tailed.quiet_since.map(|_| Instant::now());
-        let next = Tailed { finish, is_gone, is_superseded, quiet_since, ..Tailed::new(anew) };
+        let (quiet_since, matched_path) = (tailed.quiet_since.map(|_| Instant::now()), Arc::clone(&tailed.matched_path));
+        let next = Tailed { matched_path, finish, is_gone, is_superseded, quiet_since, ..Tailed::new(anew) };
         if let Some(ended) = self.files.insert(inode, next) {
             self.close_life(&ended, Remains::Content).await;
         }

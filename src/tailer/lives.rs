@@ -90,6 +90,7 @@ impl Tailer {
             return;
         }
         let before = std::mem::replace(&mut tailed.file.path, Arc::from(found.path));
+        tailed.matched_path = Arc::clone(&tailed.file.path);
         if tailed.is_announced {
             tracing::info!(flow = self.parts.metrics.name, from = %before.display(), to = %tailed.file.path.display(), "file was renamed");
             tailed.renamed_from = Some(before);
@@ -131,12 +132,7 @@ impl Tailer {
             tailed.file.saw(&found);
             tailed.file.path = Arc::from(found.path);
             if matches!(tailed.file.open(), Ok(true)) {
-                let moved = tailed.is_announced.then(|| tailed.moved());
-                self.opened_one();
-                if let Some(moved) = moved {
-                    send(&self.parts.events, moved).await;
-                }
-                return;
+                return self.opened_one();
             }
         }
         self.let_go(inode).await;
@@ -302,14 +298,14 @@ impl Tailer {
 
 impl Tailed {
     fn moved(&self) -> Event {
-        Event::Moved { file: self.file.key, path: Arc::clone(&self.file.path), is_superseded: self.is_superseded }
+        Event::Moved { file: self.file.key, path: Arc::clone(&self.matched_path), is_superseded: self.is_superseded }
     }
 
     /// This life, as it is known when it is not tailed any more.
     pub(super) fn as_known(&self) -> KnownLife {
         let identity = Identity { is_superseded: self.is_superseded, ..self.file.identity() };
         let settlement = Settlement::new(self.file.position(), []);
-        let path = self.file.path.to_path_buf();
+        let path = self.matched_path.to_path_buf();
         KnownLife { key: self.file.key, path, identity, settlement, gone_at: None, is_lost: false }
     }
 }
