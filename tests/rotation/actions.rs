@@ -123,6 +123,7 @@ impl Drawing<'_> {
             }
             Class::Rewrite => self.push(Deed::Rewrite { program, keep: Keep::Nothing }),
             Class::RewriteBehindHead => self.push(Deed::Rewrite { program, keep: Keep::Head }),
+            Class::RewriteToSize => self.push(Deed::RewriteToSize { program }),
             Class::Compress => {
                 if let Some(other) = self.other() {
                     self.compress(other);

@@ -55,6 +55,14 @@ impl Lines {
         LineId(self.0.len() - 1)
     }
 
+    /// A line of so many bytes, with its newline; or the shortest that there is.
+    pub(crate) fn begin_of(&mut self, program: usize, byte_count: usize, rng: &mut fastrand::Rng) -> LineId {
+        let line = LineId(self.0.len());
+        self.0.push(Line { program, filling: rng.u8(b'a'..=b'z'), filling_bytes: 0 });
+        self.0[line.0].filling_bytes = byte_count.saturating_sub(self.text(line).len() + 1);
+        line
+    }
+
     /// Its bytes, without the newline.
     pub(crate) fn text(&self, line: LineId) -> Vec<u8> {
         let Line { program, filling, filling_bytes } = self.0[line.0];

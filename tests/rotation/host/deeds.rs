@@ -25,6 +25,9 @@ pub(crate) enum Keep {
     Head,
 }
 
+/// Of the lines that fill a file to a size.
+const LINE_BYTES: usize = 300_000;
+
 /// What happens to files in one moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Deed {
@@ -63,6 +66,10 @@ pub(crate) enum Deed {
     Rewrite {
         program: usize,
         keep: Keep,
+    },
+    /// Truncates a program's file and writes as much as there was.
+    RewriteToSize {
+        program: usize,
     },
     Unlink {
         path: PathBuf,
@@ -132,6 +139,7 @@ impl Host {
             Deed::Copy { from, to, purpose } => self.copy(from, to, *purpose),
             Deed::Truncate { path, keep } => self.truncate(path, *keep, rng),
             Deed::Rewrite { program, keep } => self.rewrite(*program, *keep, rng),
+            Deed::RewriteToSize { program } => self.rewrite_to_size(*program, rng),
             Deed::Unlink { path } => self.unlink(path),
             Deed::BeginCompressing { from, to } => self.begin_compressing(from, to),
             Deed::Compress { from, to, through } => self.compress(from, to, through.as_deref()),
@@ -305,6 +313,24 @@ impl Host {
             self.append_line(program, rng);
         }
         self.avoid_former_size(program, rng);
+    }
+
+    fn rewrite_to_size(&mut self, program: usize, rng: &mut fastrand::Rng) {
+        let Program { path, body, .. } = &self.programs[program];
+        let (path, body) = (path.clone(), *body);
+        if self.body_at(&path) != Some(body) || !self.bodies[body.0].is_writable() {
+            return;
+        }
+        let before = usize::try_from(self.bodies[body.0].byte_count).unwrap();
+        self.truncate(&path, Keep::Nothing, rng);
+        let mut left = before;
+        while left > 0 {
+            // No longer than a line may be; the last is never the shortest.
+            let byte_count = if left > 2 * LINE_BYTES { LINE_BYTES } else { left };
+            let line = self.lines.begin_of(program, byte_count, rng);
+            self.write_line(program, line);
+            left -= byte_count;
+        }
     }
 
     fn unlink(&mut self, path: &Path) {
