@@ -77,16 +77,14 @@ impl Tailer {
     /// Decides about all files of which nothing was decided yet, and again about copies. Those that are where a known life
     /// was come first: a life that has its file is in no other.
     pub(super) async fn establish_all(&mut self, problems: &mut Vec<Problem>) {
-        let mut undecided: Vec<Inode> = self.those(Tailed::is_undecided);
-        if undecided.is_empty() && !self.is_first_scan {
-            return;
-        }
-        // What other files have now, not what they had.
+        // What files have now, not what they had: also when it is long until they have their turn. What cannot be read is
+        // told then.
         for inode in self.those(|tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look()) {
-            if self.has_other_content(inode).unwrap_or(false) && self.end_life(inode).await.is_ok() {
-                undecided.push(inode);
+            if self.has_other_content(inode).unwrap_or(false) {
+                let _ = self.end_life(inode).await;
             }
         }
+        let mut undecided: Vec<Inode> = self.those(Tailed::is_undecided);
         // A copy is made after its original.
         undecided
             .sort_by_key(|inode| self.files.get(inode).map(|tailed| (tailed.file.place.created, Arc::clone(&tailed.file.path))));
@@ -109,7 +107,10 @@ impl Tailer {
 
     fn has_other_content(&mut self, inode: Inode) -> io::Result<bool> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
-        Ok(!tailed.file.is_compressed() && tailed.file.open()? && tailed.file.content()? == Content::Different)
+        if tailed.file.is_compressed() || !tailed.file.open()? || tailed.file.content()? == Content::Different {
+            return Ok(!tailed.file.is_compressed() && tailed.file.is_open());
+        }
+        Ok(tailed.file.byte_count_now()? < tailed.file.position())
     }
 
     async fn establish_or_tell(&mut self, inode: Inode, problems: &mut Vec<Problem>) {
@@ -145,7 +146,11 @@ impl Tailer {
                     self.begin_at_end(inode).await?;
                     return Ok(false);
                 }
-                Verdict::Ended(other) => self.end_life(other).await?,
+                Verdict::Ended(other) => {
+                    self.end_life(other).await?;
+                    // Of two with the same content the original comes first.
+                    Box::pin(self.establish(other)).await;
+                }
                 Verdict::Remounted(before) => self.let_go(before).await,
                 Verdict::Rewritten(life) => {
                     self.known.remove(life.key);
@@ -432,7 +437,7 @@ impl Tailer {
         tailed.file.begin_at(start)?;
         (tailed.standing, tailed.is_announced) = (Standing::Established, true);
         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
-        tracing::debug!(flow, %path, position = start, "tailing file");
+        tracing::debug!(flow, %path, inode = inode.inode, position = start, "tailing file");
         let life = KnownLife { settlement: Settlement::new(start, []), identity: tailed.identity(), ..tailed.as_known() };
         self.announce(&life).await;
         self.unread.insert(inode);

@@ -88,7 +88,10 @@ impl KnownLives {
                 continue;
             }
             let settlement = Settlement::new(watermark, settled_above);
-            forgotten.extend(known.add(KnownLife { key, path: path.into(), identity, settlement, gone_at, is_lost: false }));
+            let mut life = KnownLife { key, path: path.into(), identity, settlement, gone_at, is_lost: false };
+            // What was on its way when the agent ended has to be read again, from wherever it is.
+            life.is_lost = gone_at.is_some() && identity.place.is_none() && life.unread_byte_count() > 0;
+            forgotten.extend(known.add(life));
         }
         (known, forgotten)
     }
@@ -142,9 +145,10 @@ impl KnownLives {
         lives
     }
 
-    /// Those that were in a file when the agent ended, and were not met since.
+    /// Those that were in a file when the agent ended, or of which not all was settled then, and that were not met since.
     pub(super) fn missing(&self) -> Vec<KnownLife> {
-        let mut lives: Vec<KnownLife> = self.lives.values().filter(|life| life.gone_at.is_none()).cloned().collect();
+        let is_missing = |life: &&KnownLife| life.identity.place.is_some() && (life.gone_at.is_none() || life.unread_byte_count() > 0);
+        let mut lives: Vec<KnownLife> = self.lives.values().filter(is_missing).cloned().collect();
         lives.sort_by_key(|life| life.key);
         lives
     }
