@@ -145,6 +145,8 @@ struct Tailed {
     standing: Standing,
     /// Its life was reported; also before anything is in it, so that after a restart it is looked for where it is then.
     is_announced: bool,
+    /// It has other content now than it once had.
+    is_rewritten: bool,
     /// With [`Mode::Once`]: where it ended at the beginning.
     finish: Option<u64>,
     /// The last attempt to read it failed, and that was told.
@@ -467,6 +469,7 @@ impl Tailed {
             file,
             standing: Standing::New,
             is_announced: false,
+            is_rewritten: false,
             finish: None,
             is_failing: false,
             has_told_too_long: false,

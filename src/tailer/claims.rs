@@ -61,8 +61,8 @@ enum Verdict {
     Copy(Inode),
     /// The life in this other file has ended: ask again.
     Ended(Inode),
-    /// It is this other file, on a disk that was unmounted meanwhile: ask again.
-    Remounted(Inode),
+    /// The life in this other file goes on in it, or may: ask again.
+    LetGo(Inode),
     /// This life was in it, and it has other content now: ask again.
     Rewritten(Box<KnownLife>),
     /// It is not read.
@@ -89,7 +89,7 @@ impl Tailer {
         undecided
             .sort_by_key(|inode| self.files.get(inode).map(|tailed| (tailed.file.place.created, Arc::clone(&tailed.file.path))));
         let (at_known, others): (Vec<Inode>, Vec<Inode>) =
-            undecided.into_iter().partition(|inode| !self.known.at_inode(inode.inode).is_empty());
+            undecided.into_iter().partition(|inode| self.is_where_known_life_was(*inode));
         for inode in at_known {
             self.establish_or_tell(inode, problems).await;
         }
@@ -99,6 +99,15 @@ impl Tailer {
         for inode in others {
             self.establish_or_tell(inode, problems).await;
         }
+    }
+
+    fn is_where_known_life_was(&self, inode: Inode) -> bool {
+        let Some(file) = self.files.get(&inode).map(|tailed| &tailed.file) else { return false };
+        let is_here = |life: &KnownLife| {
+            let known_place = life.identity.place.map(|place| (place, life.path.as_path()));
+            known_place.is_some_and(|known| is_same_file(known, (file.place, &file.path), life.identity.fingerprint))
+        };
+        self.known.at_inode(inode.inode).iter().any(is_here)
     }
 
     fn those(&self, are_meant: impl Fn(&Tailed) -> bool) -> Vec<Inode> {
@@ -151,7 +160,7 @@ impl Tailer {
                     // Of two with the same content the original comes first.
                     Box::pin(self.establish(other)).await;
                 }
-                Verdict::Remounted(before) => self.let_go(before).await,
+                Verdict::LetGo(other) => self.let_go(other).await,
                 Verdict::Rewritten(life) => {
                     self.known.remove(life.key);
                     let identity = Identity { place: None, ..life.identity };
@@ -228,7 +237,7 @@ impl Tailer {
             (tailed.file.key, tailed.is_announced) = (key, true);
         }
         if let Some(remounted) = self.tailed_before_remount(inode) {
-            return Ok(Verdict::Remounted(remounted));
+            return Ok(Verdict::LetGo(remounted));
         }
         let is_first_look = self.new_files_start_at == StartAt::End;
         let is_too_short =
@@ -295,7 +304,7 @@ impl Tailer {
             if relation(comparison) == Relation::Continues {
                 return Ok(Some(Verdict::Continues(Box::new(life))));
             }
-            if is_rotated_name(&life.path, path) && life.is_ahead_of(source)? {
+            if !tailed.is_rewritten && is_rotated_name(&life.path, path) && life.is_ahead_of(source)? {
                 return Ok(Some(Verdict::Read));
             }
         }
@@ -347,6 +356,9 @@ impl Tailer {
             if !has_kept_content {
                 return Ok(Some(Verdict::Ended(original)));
             }
+            if self.goes_beyond_compressed(inode, original)? {
+                return Ok(Some(Verdict::LetGo(original)));
+            }
             let comparison = Comparison {
                 is_same_file: false,
                 has_content: self.have_same_content(inode, original)?,
@@ -358,6 +370,16 @@ impl Tailer {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a compressed file, to which nobody adds, has all its content in another that has more.
+    fn goes_beyond_compressed(&mut self, inode: Inode, original: Inode) -> io::Result<bool> {
+        let Some(known) = self.files.get(&original).filter(|tailed| tailed.file.is_compressed()).map(Tailed::as_known) else {
+            return Ok(false);
+        };
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        let source = tailed.file.opened()?;
+        Ok(!source.is_compressed() && known.is_content_of(source)? && source.byte_count_told()? > known.settlement.end())
     }
 
     /// Whether everything that is in `copy` is in `original`, too, as far as their beginnings, and the ends of what is in
@@ -454,7 +476,7 @@ impl Tailer {
         let anew = tailed.file.anew(key)?;
         let Tailed { finish, is_gone, is_superseded, .. } = *tailed;
         let (quiet_since, matched_path) = (tailed.quiet_since.map(|_| Instant::now()), Arc::clone(&tailed.matched_path));
-        let next = Tailed { matched_path, finish, is_gone, is_superseded, quiet_since, ..Tailed::new(anew) };
+        let next = Tailed { is_rewritten: true, matched_path, finish, is_gone, is_superseded, quiet_since, ..Tailed::new(anew) };
         if let Some(ended) = self.files.insert(inode, next) {
             self.close_life(&ended, Remains::Content).await;
         }

@@ -147,7 +147,8 @@ impl KnownLives {
 
     /// Those that were in a file when the agent ended, or of which not all was settled then, and that were not met since.
     pub(super) fn missing(&self) -> Vec<KnownLife> {
-        let is_missing = |life: &&KnownLife| life.identity.place.is_some() && (life.gone_at.is_none() || life.unread_byte_count() > 0);
+        let is_missing =
+            |life: &&KnownLife| life.identity.place.is_some() && (life.gone_at.is_none() || life.unread_byte_count() > 0);
         let mut lives: Vec<KnownLife> = self.lives.values().filter(is_missing).cloned().collect();
         lives.sort_by_key(|life| life.key);
         lives

@@ -196,6 +196,7 @@ impl Tailer {
                 }
                 if let Some(tailed) = self.files.get_mut(&inode) {
                     (tailed.is_gone, tailed.quiet_since) = (true, Some(Instant::now()));
+                    tailed.matched_path = Arc::from(life.path.as_path());
                 }
                 self.establish(inode).await;
             }

@@ -11,8 +11,8 @@
 //! - after a kill or an abort, if it was delivered in the last two seconds before;
 //! - when its file was truncated to a length that is not 0, and the line stood before that;
 //! - when somebody made a copy of its file, to keep it, and the file was then written to;
-//! - when it is in a copy shorter than 1 KiB that was there for a minute, or whose original was renamed, or at the end of
-//!   everything.
+//! - when it is in a copy shorter than 1 KiB that was there for a minute, or was renamed, or its original was, or at the
+//!   end of everything.
 //!
 //! A line must arrive, whatever else happens, when
 //! - it was in a file that the globs match while the agent ran, for a rescan and some seconds, and nothing was held up

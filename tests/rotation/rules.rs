@@ -132,7 +132,8 @@ impl Rules {
         self.life = Some(Life { begun: host.now });
         for (index, seen) in self.seen.iter_mut().enumerate() {
             // What is not where it was, nor beside that, is looked for once.
-            let is_beside = |remembered: &Remembered| host.paths(BodyId(index)).any(|path| path.parent() == Some(&remembered.folder));
+            let is_beside =
+                |remembered: &Remembered| host.paths(BodyId(index)).any(|path| path.parent() == Some(&remembered.folder));
             seen.remembered.take_if(|remembered| !is_beside(remembered));
         }
         self.calm_since = self.calm_since.max(host.now);
@@ -367,13 +368,15 @@ impl Rules {
 }
 
 /// Whether the line is in a copy so short that it may as well be by chance that it is one, and that is not about to replace
-/// its original: it has been there for long, nobody waits, or its original has another name by now.
+/// its original: it has been there for long, nobody waits, or one of the two has another name by now.
 fn is_in_short_copy(host: &Host, line: LineId, at: Duration, is_final: bool) -> bool {
     let is_it = |body: &Body| {
         let Origin::Copied { from, .. } = body.origin else { return false };
         let has_line = body.places.iter().any(|place| place.line == line)
             || body.unfinished.as_ref().is_some_and(|unfinished| unfinished.line == line);
-        let is_over = is_final || at.saturating_sub(body.begun_at) >= SHORT_COPY_WAIT || host.bodies[from.0].renamed_at.is_some();
+        let is_over = is_final
+            || at.saturating_sub(body.begun_at) >= SHORT_COPY_WAIT
+            || body.renamed_at.or(host.bodies[from.0].renamed_at).is_some();
         has_line && body.byte_count < FINGERPRINT_BYTES as u64 && is_over
     };
     host.bodies.iter().any(is_it)
