@@ -24,7 +24,7 @@ pub(crate) enum Feature {
 }
 
 /// What is tested by everyone. The others are tried with `KINETAIL_FEATURES=Copies,Compressed`, or `all`.
-const ON: &[Feature] = &[];
+const ON: &[Feature] = &ALL;
 
 const ALL: [Feature; 7] = [
     Feature::SameFolder,
