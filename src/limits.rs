@@ -76,6 +76,8 @@ pub const HEADER_LINES_MAX: usize = 1000;
 pub const ROUND_BYTES: usize = MIB;
 /// Bytes of the beginning of a file that tell it from another with the same inode.
 pub const FINGERPRINT_BYTES: usize = KIB;
+/// With so many NULs a file begins only when it was truncated under a writer that does not append.
+pub const HOLE_BYTES_MIN: usize = 512;
 /// Bytes before a position that tell whether the file still has the content of which that is the position.
 pub const MARK_BYTES: usize = 256;
 /// Marks of one file that wait for the watermark to reach them. Beyond, fewer of them are kept.

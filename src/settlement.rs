@@ -27,6 +27,8 @@ pub enum Outcome {
 /// Why bytes that were read are not sent: the `reason` of `kinetail_dropped_bytes_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
+    /// NULs with which a file begins: it was truncated, and its writer has gone on where it was.
+    Hole,
     /// One of the first lines of a file, with `[flow.line] skip_header_lines`.
     Header,
     /// Longer than `[flow.line] max_bytes`, with `too_long = "truncate"` (the rest) or `"drop"` (all of it).
@@ -39,11 +41,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Header, Self::TooLong, Self::Mismatch, Self::RecordTooLarge];
+    pub const ALL: [Self; 5] = [Self::Hole, Self::Header, Self::TooLong, Self::Mismatch, Self::RecordTooLarge];
 
     /// The word in metrics, logs and status.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Hole => "hole",
             Self::Header => "header",
             Self::TooLong => "too_long",
             Self::Mismatch => "mismatch",

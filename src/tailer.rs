@@ -538,7 +538,7 @@ fn hand_on(
     chunk_place: mpsc::Permit<'_, Chunk>,
     mut event_places: mpsc::PermitIterator<'_, Event>,
 ) {
-    let Piece { start, header_byte_count, too_long, records, text, replaced_line_count, .. } = piece;
+    let Piece { start, head, too_long, records, text, replaced_line_count, .. } = piece;
     let mut report = |event| {
         if let Some(place) = event_places.next() {
             place.send(event);
@@ -550,8 +550,8 @@ fn hand_on(
     let span_of = |range: &Range<usize>| Span::new(file.key, start + range.start as u64, start + range.end as u64);
     let dropped = |spans, reason| Event::Settled(Settled { spans, outcome: Outcome::Dropped(reason) });
     // A piece has only one of the two, and so there is one report.
-    if header_byte_count > 0 {
-        report(dropped([span_of(&(0..header_byte_count))].into_iter().collect(), DropReason::Header));
+    if let Some((byte_count, reason)) = head {
+        report(dropped([span_of(&(0..byte_count))].into_iter().collect(), reason));
     } else if !too_long.is_empty() {
         report(dropped(too_long.iter().map(span_of).collect(), DropReason::TooLong));
     }

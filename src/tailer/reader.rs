@@ -14,8 +14,8 @@ use super::lines::{Line, Pieces, Splitter};
 use super::multiline::{Ending, Grouped, Grouper};
 use super::source::{Size, Source};
 use crate::config::{Flow, LineRules};
-use crate::limits::{PIECE_LINES_MAX, READ_BYTES};
-use crate::settlement::Settlement;
+use crate::limits::{HOLE_BYTES_MIN, PIECE_LINES_MAX, READ_BYTES};
+use crate::settlement::{DropReason, Settlement};
 
 /// How the content of the files of a flow is cut.
 pub(super) struct Rules {
@@ -40,6 +40,8 @@ pub(super) struct Reader {
     position: u64,
     /// Nothing in `position..scanned` ends a line or a record; at least `position`.
     scanned: u64,
+    /// All before the position, or what is there if that is the beginning, may be NULs to be dropped.
+    is_in_hole: bool,
     /// There is a record that may still go on, and this is how far the content reached then.
     open_record_at: Option<u64>,
     /// What was settled before reading began.
@@ -63,8 +65,8 @@ pub(super) struct Piece {
     pub start: u64,
     /// How long it is.
     pub byte_count: usize,
-    /// So many bytes at its beginning are of the header. Where there are any, there is nothing else.
-    pub header_byte_count: usize,
+    /// So many bytes at its beginning are dropped, and why. Where there are any, there is nothing else.
+    pub head: Option<(usize, DropReason)>,
     /// Bytes to drop as too long, positions in the piece.
     pub too_long: Vec<Range<usize>>,
     /// Records to send; each `text` is a position in `text`, or in what was read.
@@ -83,11 +85,18 @@ impl Rules {
     }
 }
 
+impl Piece {
+    fn empty(start: u64, byte_count: usize) -> Self {
+        Self { start, byte_count, head: None, too_long: Vec::new(), records: Vec::new(), text: None, replaced_line_count: 0 }
+    }
+}
+
 impl Reader {
     /// At the beginning of a content.
     pub(super) fn new(rules: Arc<Rules>) -> Self {
         let splitter = Splitter::new(rules.line);
-        Self { rules, splitter, position: 0, scanned: 0, open_record_at: None, settled_before: Settlement::default() }
+        let settled_before = Settlement::default();
+        Self { rules, splitter, position: 0, scanned: 0, is_in_hole: true, open_record_at: None, settled_before }
     }
 
     /// Goes on behind what is settled.
@@ -175,6 +184,10 @@ impl Reader {
 
     /// The lines and records in `read`, the bytes at the position.
     fn cut(&mut self, read: &[u8], complete: Complete) -> Piece {
+        let hole_byte_count = self.hole_byte_count(read);
+        if hole_byte_count > 0 {
+            return Piece { head: Some((hole_byte_count, DropReason::Hole)), ..Piece::empty(self.position, hole_byte_count) };
+        }
         let splitter = self.splitter;
         let pieces = self.splitter.split(self.position, read, complete == Complete::All);
         let Pieces { charset, header_byte_count, lines, mut too_long, mut consumed } = pieces;
@@ -197,7 +210,20 @@ impl Reader {
                 self.open_record_at = Some(self.position + read.len() as u64);
             }
         }
-        Piece { start: self.position, byte_count: consumed, header_byte_count, too_long, records, text, replaced_line_count }
+        let head = (header_byte_count > 0).then_some((header_byte_count, DropReason::Header));
+        Piece { start: self.position, byte_count: consumed, head, too_long, records, text, replaced_line_count }
+    }
+
+    /// With how many NULs `read` begins, if it is at the beginning of the content, or behind nothing but NULs: a writer that
+    /// does not append goes on where it was when its file is truncated, and leaves a hole before that.
+    fn hole_byte_count(&mut self, read: &[u8]) -> usize {
+        if !self.is_in_hole || self.splitter.unit_start(1) != 1 {
+            return 0;
+        }
+        let nul_count = read.iter().take_while(|byte| **byte == 0).count();
+        let is_hole = nul_count >= if self.position == 0 { HOLE_BYTES_MIN } else { 1 };
+        self.is_in_hole = is_hole && nul_count == read.len();
+        if is_hole { nul_count } else { 0 }
     }
 
     /// More bytes than this are surely enough for a piece. A record may be as long as a line, with one more line behind it
@@ -246,6 +272,10 @@ impl Reader {
             source.read_at(&mut before, context_start, position)?;
         }
         self.splitter.resume_behind(position, &before);
+        self.is_in_hole = before.last() == Some(&0) && {
+            source.read_at(&mut before, 0, position.min(HOLE_BYTES_MIN as u64))?;
+            before.len() == HOLE_BYTES_MIN && before.iter().all(|byte| *byte == 0)
+        };
         Ok(())
     }
 

@@ -331,6 +331,24 @@ async fn truncated_and_grown_again() {
     }
 }
 
+/// A writer that does not append goes on where it was when its file is truncated: what is before that is a hole, and the
+/// first line behind it is read as it is.
+#[tokio::test(start_paused = true)]
+async fn truncated_under_a_writer_that_does_not_append() {
+    for byte_count in [600_000, 1_000] {
+        let mut host = Host::running("");
+        let mut writer = File::create(host.path("a.log")).unwrap();
+        writer.write_all("x\n".repeat(byte_count / 2).as_bytes()).unwrap();
+        assert_eq!(host.lines().await.len(), byte_count / 2);
+        host.write("a.log", "");
+        writer.write_all(b"first\nsecond\n").unwrap();
+        assert_eq!(host.lines().await, ["first", "second"]);
+        host.while_down(|_| {}).await;
+        writer.write_all(b"third\n").unwrap();
+        assert_eq!(host.lines().await, ["third"]);
+    }
+}
+
 /// What was not read before it was deleted or overwritten is counted.
 #[tokio::test(start_paused = true)]
 async fn what_is_out_of_reach_is_counted() {
