@@ -158,6 +158,13 @@ impl Agent {
         prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
     }
 
+    /// What its descriptors lead to.
+    pub(crate) fn open_paths(&self) -> Vec<PathBuf> {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One that is closed meanwhile leads nowhere.
+        descriptors.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok()).collect()
+    }
+
     /// Most bytes of memory that it has had so far, as the kernel counts them.
     pub(crate) fn peak_memory(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -115,10 +115,10 @@ impl Stage {
         wait_until_or(&format!("{byte_count} bytes are seen"), is_seen, || agent.stderr());
     }
 
-    /// Waits until the agent has `count` files open.
-    pub(crate) fn wait_open(&self, agent: &Agent, count: usize) {
+    /// Waits until the agent tails `count` files.
+    pub(crate) fn wait_tailed(&self, agent: &Agent, count: usize) {
         let state = || format!("{}\n{}", agent.page("/metrics").1, agent.stderr());
-        wait_until_or(&format!("{count} files are open"), || agent.figures().sum("kinetail_tailed_files") == count, state);
+        wait_until_or(&format!("{count} files are tailed"), || agent.figures().sum("kinetail_tailed_files") == count, state);
     }
 
     /// Everything has arrived, once, and a restart sends nothing more.

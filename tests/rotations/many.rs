@@ -51,7 +51,7 @@ fn many_files_of_which_few_are_busy() {
     }
     let agent = stage.start();
     stage.settle(&agent);
-    stage.wait_open(&agent, 2_000);
+    stage.wait_tailed(&agent, 2_000);
     let writers = ["a", "b", "c"].map(|from| stage.writer(from, &format!("{from}.log")));
     for round in 0..3 {
         // What the idle ones have to say arrives while the busy ones go on.
@@ -130,6 +130,25 @@ fn ship_pieces(too_long: &str) -> (String, Vec<Received>, usize) {
     let dropped = figures.sum("kinetail_dropped_bytes_total");
     assert_eq!(figures.sum_where("kinetail_dropped_bytes_total", "reason=\"too_long\""), dropped);
     (long, of_long, dropped)
+}
+
+/// With `poll` no notification is asked for, and new files, new lines and rotations are noticed by rescans alone.
+#[test]
+fn without_notifications() {
+    let flow = "poll = true\nrescan = \"200 ms\"";
+    let mut stage = Stage::with(Kinesis::with_stream("s", 2), "LOGS/**/*.log*", "", flow);
+    stage.write("a.log", "first", 10);
+    let agent = stage.start();
+    stage.settle(&agent);
+    assert!(agent.open_paths().iter().all(|path| !path.to_string_lossy().contains("inotify")));
+    stage.write("a.log", "second", 10);
+    stage.write("new/b.log", "new", 10);
+    stage.settle(&agent);
+    stage.rename("a.log", "a.log.1");
+    stage.write("a.log.1", "third", 10);
+    stage.write("a.log", "fourth", 10);
+    stage.settle(&agent);
+    stage.finish(agent);
 }
 
 /// A line of 12 MiB that is written in pieces is sent in pieces of the greatest length, of which none is missing.

@@ -257,7 +257,7 @@ fn more_than_4_gib() {
         return skipped("more_than_4_gib", &format!("this file system has no files so large: {error}"));
     }
     let agent = stage.start();
-    stage.wait_open(&agent, 1);
+    stage.wait_tailed(&agent, 1);
     stage.write("a.log", "first", 1_000);
     stage.settle(&agent);
     agent.stop();

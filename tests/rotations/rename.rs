@@ -50,7 +50,7 @@ fn names_that_are_handed_on_within_the_globs() {
 fn rotate_and_delete(stage: &mut Stage, agent: &Agent) {
     for rotation in 0..3 {
         stage.write("a.log", &format!("rotation {rotation}"), 4_000);
-        stage.wait_open(agent, rotation + 2);
+        stage.wait_tailed(agent, rotation + 2);
         let rotated = format!("a.log.{rotation}");
         stage.rename("a.log", &rotated);
         stage.delete(&rotated);
