@@ -17,7 +17,7 @@ use crate::limits::{STORE_CACHE_BYTES, STORE_PROBE_BYTES};
 use crate::span::FileKey;
 
 /// First byte of every value; a store of a later version is refused rather than misread.
-const VALUE_VERSION: u8 = 1;
+const VALUE_VERSION: u8 = 2;
 /// What sled calls its file.
 const SLED_FILE: &str = "db";
 const FILES_TREE: &str = "files";

@@ -78,8 +78,10 @@ impl Tailer {
     /// was come first: a life that has its file is in no other.
     pub(super) async fn establish_all(&mut self, problems: &mut Vec<Problem>) {
         // What files have now, not what they had: also when it is long until they have their turn. What cannot be read is
-        // told then.
-        for inode in self.those(|tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look()) {
+        // told then. Those that are closed are many.
+        let may_have_other =
+            |tailed: &Tailed| tailed.standing == Standing::Established && tailed.file.is_open() && tailed.is_worth_a_look();
+        for inode in self.those(may_have_other) {
             if self.has_other_content(inode).unwrap_or(false) {
                 let _ = self.end_life(inode).await;
             }
@@ -351,6 +353,9 @@ impl Tailer {
         };
         let originals: Vec<Inode> = self.files.iter().filter(&mut may_be_original).map(|(other, _)| *other).collect();
         for original in originals {
+            if !self.has_mark_of(inode, original)? {
+                continue;
+            }
             let Some(tailed) = self.files.get_mut(&original) else { continue };
             let has_kept_content = tailed.file.is_compressed() || tailed.file.open()? && tailed.file.content()? == Content::Same;
             if !has_kept_content {
@@ -370,6 +375,15 @@ impl Tailer {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a file has what is before the place up to which another was read, if it is as long. There may be many files
+    /// that begin the same; so the other is not opened for that.
+    fn has_mark_of(&mut self, inode: Inode, original: Inode) -> io::Result<bool> {
+        let Some(mark) = self.files.get(&original).map(|tailed| tailed.file.identity().mark) else { return Ok(false) };
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        let source = tailed.file.opened()?;
+        Ok(source.is_compressed() || source.byte_count_told()? < mark.end || source.has(mark)?)
     }
 
     /// Whether a compressed file, to which nobody adds, has all its content in another that has more.
