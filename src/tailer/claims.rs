@@ -488,18 +488,18 @@ impl Tailer {
     /// Looks for a copy of a life that was lost next to where its file was, whether or not a glob matches it.
     pub(super) async fn adopt_copy_of(&mut self, life: &KnownLife) -> bool {
         let unread_byte_count = life.unread_byte_count();
+        // Without something that is not read yet there is nothing to do for it.
+        let may_have_more = |byte_count| unread_byte_count > 0 || byte_count > life.settlement.end();
         for found in siblings(&life.path) {
             let inode = Inode { device: found.device, inode: found.inode };
-            // Without something that is not read yet there is nothing to do for it.
-            let may_have_more = unread_byte_count > 0 || found.byte_count > life.settlement.end();
-            if self.files.contains_key(&inode)
-                || !may_have_more
-                || !is_evidence(&life.path, &found.path, life.identity.fingerprint)
+            // How much a compressed file holds is not told by its size.
+            let may_be_copy = may_have_more(found.byte_count) || is_compressed_name(&found.path);
+            if self.files.contains_key(&inode) || !may_be_copy || !is_evidence(&life.path, &found.path, life.identity.fingerprint)
             {
                 continue;
             }
             let is_copy = Source::open(&found.path).and_then(|mut source| {
-                let is_it = Inode::of(&source.metadata()?) == inode;
+                let is_it = Inode::of(&source.metadata()?) == inode && may_have_more(source.byte_count_told()?);
                 Ok(is_it && life.is_content_of(&mut source)?)
             });
             if !is_copy.unwrap_or(false) || self.insert(inode, &found).is_err() {

@@ -286,6 +286,19 @@ async fn copytruncate_while_the_agent_is_down() {
     }
 }
 
+/// Also when the copy is compressed at once where no glob looks, and so is smaller than what was read.
+#[tokio::test(start_paused = true)]
+async fn after_copytruncate_the_compressed_copy_continues_the_file() {
+    let mut host = Host::running("files = 'LOGS/*.log'");
+    host.append("a.log", many("first"));
+    assert_eq!(host.lines().await.len(), 200);
+    host.append("a.log", "not read\n");
+    host.copytruncate("a.log", "a.log.1");
+    host.gzip("a.log.1");
+    assert_eq!(host.lines_within(60).await, ["not read"]);
+    assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+}
+
 /// A copy of a file that is still there is not read; when the two become different, it is a file of its own.
 #[tokio::test(start_paused = true)]
 async fn a_copy_is_not_read_until_it_is_different() {
