@@ -145,7 +145,8 @@ impl Tailer {
             match verdict {
                 Verdict::Continues(life) => {
                     self.resume(inode, *life).await?;
-                    return Ok(true);
+                    // A compressed file of which nothing is left to read is closed.
+                    return Ok(self.files.get(&inode).is_some_and(|tailed| tailed.file.is_open()));
                 }
                 Verdict::New => {
                     self.begin(inode).await?;
