@@ -77,12 +77,9 @@ impl Tailer {
     /// Decides about all files of which nothing was decided yet, and again about copies. Those that are where a known life
     /// was come first: a life that has its file is in no other.
     pub(super) async fn establish_all(&mut self, problems: &mut Vec<Problem>) {
-        // What files have now, not what they had: also when it is long until they have their turn. What cannot be read is
-        // told then.
-        for inode in self.those(|tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look()) {
-            if self.has_other_content(inode).unwrap_or(false) {
-                let _ = self.end_life(inode).await;
-            }
+        // What files have now, not what they had: also when it is long until they have their turn.
+        for inode in self.those(Tailed::is_worth_a_look) {
+            self.end_if_rewritten(inode).await;
         }
         let mut undecided: Vec<Inode> = self.those(Tailed::is_undecided);
         // A copy is made after its original.
@@ -114,8 +111,16 @@ impl Tailer {
         self.files.iter().filter(|(_, tailed)| are_meant(tailed)).map(|(inode, _)| *inode).collect()
     }
 
+    /// Ends the life in a file that has other content now. What cannot be read is told when the file has its turn.
+    pub(super) async fn end_if_rewritten(&mut self, inode: Inode) {
+        if self.has_other_content(inode).unwrap_or(false) {
+            let _ = self.end_life(inode).await;
+        }
+    }
+
     fn has_other_content(&mut self, inode: Inode) -> io::Result<bool> {
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        let is_meant = |tailed: &&mut Tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look();
+        let Some(tailed) = self.files.get_mut(&inode).filter(is_meant) else { return Ok(false) };
         if tailed.file.is_compressed() || !tailed.file.open()? || tailed.file.content()? == Content::Different {
             return Ok(!tailed.file.is_compressed() && tailed.file.is_open());
         }

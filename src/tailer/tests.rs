@@ -301,6 +301,29 @@ async fn after_copytruncate_the_compressed_copy_continues_the_file() {
     assert_eq!(host.metrics.unreachable_bytes.get(), 0);
 }
 
+/// A copy is named after its original, also when that has another name by the time its truncation is noticed, and even
+/// when that is the name that the copy had.
+#[tokio::test(start_paused = true)]
+async fn copied_and_truncated_and_renamed_at_once() {
+    let mut host = Host::running("");
+    host.append("a.log", "first\n");
+    assert_eq!(host.lines().await, ["first"]);
+    host.append("a.log", "not read\n");
+    host.copytruncate("a.log", "a.log.1");
+    host.rename("a.log", "b.log");
+    assert_eq!(host.lines_within(60).await, ["not read"]);
+
+    let mut host = Host::running("");
+    host.append("a.log", many("same"));
+    fs::copy(host.path("a.log"), host.path("a.log.1")).unwrap();
+    assert_eq!(host.lines().await.len(), 200);
+    host.write("a.log", "next\n");
+    host.rename("a.log.1", "a.log.2");
+    host.gzip("a.log.2");
+    host.rename("a.log", "a.log.1");
+    assert_eq!(host.lines_within(60).await, ["next"]);
+}
+
 /// A copy of a file that is still there is not read; when the two become different, it is a file of its own.
 #[tokio::test(start_paused = true)]
 async fn a_copy_is_not_read_until_it_is_different() {
