@@ -77,14 +77,10 @@ impl Tailer {
     /// Decides about all files of which nothing was decided yet, and again about copies. Those that are where a known life
     /// was come first: a life that has its file is in no other.
     pub(super) async fn establish_all(&mut self, problems: &mut Vec<Problem>) {
-        // What files have now, not what they had: also when it is long until they have their turn. What cannot be read is
-        // told then. Those that are closed are many.
-        let may_have_other =
-            |tailed: &Tailed| tailed.standing == Standing::Established && tailed.file.is_open() && tailed.is_worth_a_look();
-        for inode in self.those(may_have_other) {
-            if self.has_other_content(inode).unwrap_or(false) {
-                let _ = self.end_life(inode).await;
-            }
+        // What files have now, not what they had: also when it is long until they have their turn. Those that are closed are
+        // many.
+        for inode in self.those(|tailed| tailed.file.is_open() && tailed.is_worth_a_look()) {
+            self.end_if_rewritten(inode).await;
         }
         let mut undecided: Vec<Inode> = self.those(Tailed::is_undecided);
         // A copy is made after its original.
@@ -116,8 +112,16 @@ impl Tailer {
         self.files.iter().filter(|(_, tailed)| are_meant(tailed)).map(|(inode, _)| *inode).collect()
     }
 
+    /// Ends the life in a file that has other content now. What cannot be read is told when the file has its turn.
+    pub(super) async fn end_if_rewritten(&mut self, inode: Inode) {
+        if self.has_other_content(inode).unwrap_or(false) {
+            let _ = self.end_life(inode).await;
+        }
+    }
+
     fn has_other_content(&mut self, inode: Inode) -> io::Result<bool> {
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        let is_meant = |tailed: &&mut Tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look();
+        let Some(tailed) = self.files.get_mut(&inode).filter(is_meant) else { return Ok(false) };
         if tailed.file.is_compressed() || !tailed.file.open()? || tailed.file.content()? == Content::Different {
             return Ok(!tailed.file.is_compressed() && tailed.file.is_open());
         }
@@ -147,7 +151,8 @@ impl Tailer {
             match verdict {
                 Verdict::Continues(life) => {
                     self.resume(inode, *life).await?;
-                    return Ok(true);
+                    // A compressed file of which nothing is left to read is closed.
+                    return Ok(self.files.get(&inode).is_some_and(|tailed| tailed.file.is_open()));
                 }
                 Verdict::New => {
                     self.begin(inode).await?;
@@ -502,18 +507,18 @@ impl Tailer {
     /// Looks for a copy of a life that was lost next to where its file was, whether or not a glob matches it.
     pub(super) async fn adopt_copy_of(&mut self, life: &KnownLife) -> bool {
         let unread_byte_count = life.unread_byte_count();
+        // Without something that is not read yet there is nothing to do for it.
+        let may_have_more = |byte_count| unread_byte_count > 0 || byte_count > life.settlement.end();
         for found in siblings(&life.path) {
             let inode = Inode { device: found.device, inode: found.inode };
-            // Without something that is not read yet there is nothing to do for it.
-            let may_have_more = unread_byte_count > 0 || found.byte_count > life.settlement.end();
-            if self.files.contains_key(&inode)
-                || !may_have_more
-                || !is_evidence(&life.path, &found.path, life.identity.fingerprint)
+            // How much a compressed file holds is not told by its size.
+            let may_be_copy = may_have_more(found.byte_count) || is_compressed_name(&found.path);
+            if self.files.contains_key(&inode) || !may_be_copy || !is_evidence(&life.path, &found.path, life.identity.fingerprint)
             {
                 continue;
             }
             let is_copy = Source::open(&found.path).and_then(|mut source| {
-                let is_it = Inode::of(&source.metadata()?) == inode;
+                let is_it = Inode::of(&source.metadata()?) == inode && may_have_more(source.byte_count_told()?);
                 Ok(is_it && life.is_content_of(&mut source)?)
             });
             if !is_copy.unwrap_or(false) || self.insert(inode, &found).is_err() {

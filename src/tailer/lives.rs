@@ -90,10 +90,13 @@ impl Tailer {
             return;
         }
         let before = std::mem::replace(&mut tailed.file.path, Arc::from(found.path));
+        // A life that has ended had the name from before: a copy is named after that.
+        self.end_if_rewritten(inode).await;
+        let Some(tailed) = self.files.get_mut(&inode) else { return };
         tailed.matched_path = Arc::clone(&tailed.file.path);
+        tailed.renamed_from = Some(Arc::clone(&before));
         if tailed.is_announced {
             tracing::info!(flow = self.parts.metrics.name, from = %before.display(), to = %tailed.file.path.display(), "file was renamed");
-            tailed.renamed_from = Some(before);
             send(&self.parts.events, tailed.moved()).await;
         }
     }

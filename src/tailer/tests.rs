@@ -15,6 +15,7 @@ struct Host {
     settings: String,
     rows: Vec<(FileKey, Row)>,
     starts: u64,
+    all_metrics: Metrics,
     metrics: FlowMetrics,
     /// Until where of each file lines have come since the start.
     delivered: Vec<(FileKey, u64)>,
@@ -32,8 +33,9 @@ impl Host {
     /// With these settings of `[[flow]]`, which tails `*.log*`.
     fn new(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (metrics, settings) = (Metrics::default().flow("f"), settings.to_owned());
-        Self { folder, settings, rows: Vec::new(), starts: 0, metrics, delivered: Vec::new(), running: None }
+        let (all_metrics, settings) = (Metrics::default(), settings.to_owned());
+        let metrics = all_metrics.flow("f");
+        Self { folder, settings, rows: Vec::new(), starts: 0, all_metrics, metrics, delivered: Vec::new(), running: None }
     }
 
     fn running(settings: &str) -> Self {
@@ -286,6 +288,42 @@ async fn copytruncate_while_the_agent_is_down() {
     }
 }
 
+/// Also when the copy is compressed at once where no glob looks, and so is smaller than what was read.
+#[tokio::test(start_paused = true)]
+async fn after_copytruncate_the_compressed_copy_continues_the_file() {
+    let mut host = Host::running("files = 'LOGS/*.log'");
+    host.append("a.log", many("first"));
+    assert_eq!(host.lines().await.len(), 200);
+    host.append("a.log", "not read\n");
+    host.copytruncate("a.log", "a.log.1");
+    host.gzip("a.log.1");
+    assert_eq!(host.lines_within(60).await, ["not read"]);
+    assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+}
+
+/// A copy is named after its original, also when that has another name by the time its truncation is noticed, and even
+/// when that is the name that the copy had.
+#[tokio::test(start_paused = true)]
+async fn copied_and_truncated_and_renamed_at_once() {
+    let mut host = Host::running("");
+    host.append("a.log", "first\n");
+    assert_eq!(host.lines().await, ["first"]);
+    host.append("a.log", "not read\n");
+    host.copytruncate("a.log", "a.log.1");
+    host.rename("a.log", "b.log");
+    assert_eq!(host.lines_within(60).await, ["not read"]);
+
+    let mut host = Host::running("");
+    host.append("a.log", many("same"));
+    fs::copy(host.path("a.log"), host.path("a.log.1")).unwrap();
+    assert_eq!(host.lines().await.len(), 200);
+    host.write("a.log", "next\n");
+    host.rename("a.log.1", "a.log.2");
+    host.gzip("a.log.2");
+    host.rename("a.log", "a.log.1");
+    assert_eq!(host.lines_within(60).await, ["next"]);
+}
+
 /// A copy of a file that is still there is not read; when the two become different, it is a file of its own.
 #[tokio::test(start_paused = true)]
 async fn a_copy_is_not_read_until_it_is_different() {
@@ -463,6 +501,21 @@ async fn rotated_and_compressed() {
     host.while_down(|_| {}).await;
     assert_eq!(host.lines_within(200).await, [""; 0]);
     assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+}
+
+/// A compressed file that was there beside its original, of which all was read, goes on as that when it is gone.
+#[tokio::test(start_paused = true)]
+async fn compressed_before_the_original_is_deleted() {
+    let mut host = Host::running("");
+    host.append("a.log", many("one"));
+    assert_eq!(host.lines().await.len(), 200);
+    fs::hard_link(host.path("a.log"), host.path("hidden")).unwrap();
+    host.gzip("a.log");
+    host.rename("hidden", "a.log");
+    assert_eq!(host.lines().await, [""; 0]);
+    host.delete("a.log");
+    assert_eq!(host.lines_within(100).await, [""; 0]);
+    assert!(!host.all_metrics.render().contains("file_problems_total{"), "nothing is wrong with it");
 }
 
 /// A compressed file of which nothing is known is read only if that is wished.

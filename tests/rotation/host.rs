@@ -4,6 +4,7 @@
 mod deeds;
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,12 @@ pub(crate) struct Body {
     /// When it was created, or last lost content.
     pub(crate) begun_at: Duration,
     pub(crate) renamed_at: Option<Duration>,
+    /// When another file had first taken a name that it had.
+    pub(crate) superseded_at: Option<Duration>,
+    /// The names that it has had, without their folders.
+    pub(crate) file_names: HashSet<OsString>,
+    /// So long it, or what it was made from, was before some of it was written anew behind a beginning that was left.
+    pub(crate) overwritten_until: u64,
     /// Were it written to, nobody could tell that it was truncated before.
     pub(crate) is_held_back: bool,
     /// Where lines ended that are there no more.
@@ -49,6 +56,7 @@ pub(crate) enum Origin {
         truncated_at: Option<Duration>,
     },
     Compressed {
+        from: BodyId,
         is_complete: bool,
     },
 }
@@ -109,6 +117,8 @@ pub(crate) struct Host {
     pub(crate) bodies: Vec<Body>,
     pub(crate) programs: Vec<Program>,
     names: BTreeMap<PathBuf, Name>,
+    /// Where each path has led last.
+    led_to: BTreeMap<PathBuf, BodyId>,
     changes: Vec<Change>,
     inodes: HashSet<u64>,
     /// Files that have the inode of one that is gone.
@@ -147,6 +157,7 @@ impl Host {
             bodies: Vec::new(),
             programs: Vec::new(),
             names: BTreeMap::new(),
+            led_to: BTreeMap::new(),
             changes: Vec::new(),
             inodes: HashSet::new(),
             reused_inode_count: 0,
@@ -181,13 +192,15 @@ impl Host {
     }
 
     pub(crate) fn body_at(&self, path: &Path) -> Option<BodyId> {
-        match self.names.get(path)? {
-            Name::File(body) => Some(*body),
-            Name::Link(target) => match self.names.get(target)? {
-                Name::File(body) => Some(*body),
-                Name::Link(_) => None,
-            },
+        let mut path = path;
+        // As many links as there may be, unless they lead round.
+        for _ in 0..self.names.len() {
+            match self.names.get(path)? {
+                Name::File(body) => return Some(*body),
+                Name::Link(target) => path = target,
+            }
         }
+        None
     }
 
     /// The names by which no program knows its file.
@@ -206,6 +219,17 @@ impl Host {
         self.body_at(path).is_some_and(|body| matches!(self.bodies[body.0].origin, Origin::Copied { .. }))
     }
 
+    /// Whether the names of a body say that it was made from `from`, whichever of the names of that is known.
+    pub(crate) fn is_named_after(&self, body: &Body, from: BodyId) -> bool {
+        let original = &self.bodies[from.0];
+        let is_like = |name: &OsString| original.file_names.iter().all(|of| is_rotated_name(of, name));
+        let is_like_earlier = match original.origin {
+            Origin::Written => true,
+            Origin::Copied { from, .. } | Origin::Compressed { from, .. } => self.is_named_after(body, from),
+        };
+        body.file_names.iter().all(is_like) && is_like_earlier
+    }
+
     pub(crate) fn is_free(&self, path: &Path) -> bool {
         !self.names.contains_key(path)
     }
@@ -214,6 +238,19 @@ impl Host {
         let path = self.logs().join(format!("{}.log", char::from(b'a' + u8::try_from(self.programs.len()).unwrap())));
         let (body, writer) = self.create(&path);
         self.programs.push(Program { path, writer: Some(writer), body });
+        self.note_names();
+    }
+
+    /// Notes the names that files have now, and had before.
+    fn note_names(&mut self) {
+        let leads: Vec<(PathBuf, BodyId)> =
+            self.names.keys().filter_map(|path| Some((path.clone(), self.body_at(path)?))).collect();
+        for (path, body) in leads {
+            self.bodies[body.0].file_names.insert(path.file_name().unwrap().to_owned());
+            if let Some(before) = self.led_to.insert(path, body).filter(|before| *before != body) {
+                self.bodies[before.0].superseded_at.get_or_insert(self.now);
+            }
+        }
     }
 
     fn create(&mut self, path: &Path) -> (BodyId, File) {
@@ -234,6 +271,9 @@ impl Host {
             last_growth: self.now,
             begun_at: self.now,
             renamed_at: None,
+            superseded_at: None,
+            file_names: HashSet::new(),
+            overwritten_until: 0,
             is_held_back: false,
             former_ends: HashSet::new(),
             history: Vec::new(),
@@ -247,4 +287,12 @@ impl Host {
         let now = self.now;
         self.bodies[body.0].history.push(format!("{now:?} {what}"));
     }
+}
+
+/// `a.log` becomes `a.log.1` or `a.log.1.gz`, and that `a.log.2.gz`.
+fn is_rotated_name(from: &OsStr, to: &OsStr) -> bool {
+    let [from, to] = [from, to].map(|name| name.to_str().unwrap());
+    let stem = from.rsplit_once('.').map_or(from, |(stem, _)| stem);
+    let is_number = |rest: &str| rest.strip_prefix(['.', '-']).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    to.starts_with(from) || to.strip_prefix(stem).is_some_and(is_number)
 }

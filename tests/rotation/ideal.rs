@@ -102,7 +102,7 @@ impl Ideal {
         let is_made_from_known = match &body.origin {
             Origin::Written => false,
             Origin::Copied { truncated_at, .. } => truncated_at.is_some() && begins_as_known(),
-            Origin::Compressed { is_complete } => *is_complete && begins_as_known(),
+            Origin::Compressed { is_complete, .. } => *is_complete && begins_as_known(),
         };
         (self.known.get(&id).is_some_and(is_in) || is_made_from_known) && !self.let_go.contains(&id)
     }

@@ -12,7 +12,8 @@
 //! - when its file was truncated to a length that is not 0, and the line stood before that;
 //! - when somebody made a copy of its file, to keep it, and the file was then written to;
 //! - when it is in a copy shorter than 1 KiB that was there for a minute, or was renamed, or its original was, or at the
-//!   end of everything.
+//!   end of everything;
+//! - when it is in a copy, compressed or not, that is not named after its original, and less than 1 KiB of that was known.
 //!
 //! A line must arrive, whatever else happens, when
 //! - it was in a file that the globs match while the agent ran, for a rescan and some seconds, and nothing was held up
@@ -29,12 +30,15 @@
 //! - it is in a compressed file that was made from a file of which the agent knew how it began, and that matches or
 //!   is named like it, beside it. Compressed files never seen are ignored, unless `compressed = "read"` asks for them.
 //!
+//! A copy, compressed or not, need not be read when its original had been longer, and was since written anew behind a
+//! beginning that was left: it looks like a copy from before, of which all was read.
+//!
 //! Every other line may be lost: truncated, deleted or moved away before the agent could read it. Of a line that a
 //! rescan had seen, and that was truncated before it was read, the bytes are counted as unreachable; no others are.
 //!
 //! A last line without a newline is not sent as long as its file is in the globs, or has left them or grown within 20 s.
 //! It is sent, as a line of its own, 75 s after a file that the agent has open was deleted, or renamed out of the globs,
-//! or at the end of everything. A file that was renamed within the globs and has come to rest may be treated as either.
+//! or at the end of everything. A file that had a name which another has now, and has come to rest, may be treated as either.
 //!
 //! What the agent cannot do yet is listed in [`features`], and neither drawn nor asked for. That the rules can be kept,
 //! all of them, is seen with an agent that knows everything and looks as often as the real one ([`ideal`]).

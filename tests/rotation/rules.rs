@@ -93,8 +93,10 @@ struct Matched {
 struct Remembered {
     at: Duration,
     folder: PathBuf,
-    /// Since when how it begins is known too: what is made from it can be told by that.
+    /// Since when how it begins is known too: what is made from it, and named after it, can be told by that.
     beginning_at: Option<Duration>,
+    /// Since when so much of that is known that the name does not matter.
+    long_beginning_at: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -130,14 +132,18 @@ impl Rules {
     /// The agent begins to live; `is_final`: to deliver everything.
     pub(crate) fn life_begins(&mut self, host: &Host, is_final: bool) {
         self.life = Some(Life { begun: host.now });
+        self.forget_what_is_elsewhere(host);
+        self.calm_since = self.calm_since.max(host.now);
+        self.is_final = is_final;
+    }
+
+    /// What is not where it was, nor beside that, is looked for once.
+    fn forget_what_is_elsewhere(&mut self, host: &Host) {
         for (index, seen) in self.seen.iter_mut().enumerate() {
-            // What is not where it was, nor beside that, is looked for once.
             let is_beside =
                 |remembered: &Remembered| host.paths(BodyId(index)).any(|path| path.parent() == Some(&remembered.folder));
             seen.remembered.take_if(|remembered| !is_beside(remembered));
         }
-        self.calm_since = self.calm_since.max(host.now);
-        self.is_final = is_final;
     }
 
     pub(crate) fn life_ends(&mut self, host: &Host, ended: Ended) {
@@ -150,6 +156,10 @@ impl Rules {
             seen.made_from.take_if(|from| from.remembered.beginning_at.is_none_or(|at| !survives(at)));
             if let Some(remembered) = &mut seen.remembered {
                 remembered.beginning_at.take_if(|at| !survives(*at));
+                remembered.long_beginning_at.take_if(|at| !survives(*at));
+            }
+            if let Some(from) = &mut seen.made_from {
+                from.remembered.long_beginning_at.take_if(|at| !survives(*at));
             }
         }
     }
@@ -192,6 +202,9 @@ impl Rules {
         for index in 0..host.bodies.len() {
             self.look_at(host, BodyId(index));
         }
+        if self.life.as_ref().is_some_and(|life| host.now - life.begun < FOUND_AT_START_AFTER) {
+            self.forget_what_is_elsewhere(host);
+        }
     }
 
     /// A file that has been out of sight for long may have been let go; what it has from `offset` on is then not
@@ -219,8 +232,8 @@ impl Rules {
     fn may_be_over(&self, host: &Host, id: BodyId, at: Duration) -> bool {
         let Some(life) = &self.life else { return false };
         let body = &host.bodies[id.0];
-        let rotated = body.renamed_at.map(|renamed_at| at.saturating_sub(renamed_at.max(body.last_growth).max(life.begun)));
-        self.quiet_out_of_sight(host, id, at).max(rotated).is_some_and(|duration| duration > OPEN_FOR)
+        let superseded = body.superseded_at.map(|since| at.saturating_sub(since.max(body.last_growth).max(life.begun)));
+        self.quiet_out_of_sight(host, id, at).max(superseded).is_some_and(|duration| duration > OPEN_FOR)
     }
 
     /// A copy that somebody keeps is told by its being like its original.
@@ -295,12 +308,16 @@ impl Rules {
             };
             seen.is_open |= is_found(matched.since);
             if seen.is_open && is_found(matched.in_folder_since.max(body.begun_at)) && seen.remembered.is_none() {
-                seen.remembered = Some(Remembered { at: now, folder: matched.folder.clone(), beginning_at: None });
+                seen.remembered =
+                    Some(Remembered { at: now, folder: matched.folder.clone(), beginning_at: None, long_beginning_at: None });
             }
-            if let (Some(remembered), Some(first)) = (&mut seen.remembered, body.places.first())
-                && is_found(matched.in_folder_since.max(first.at))
-            {
+            let Some(remembered) = &mut seen.remembered else { continue };
+            let is_known = |place: &Place| is_found(matched.in_folder_since.max(place.at));
+            if body.places.first().is_some_and(is_known) {
                 remembered.beginning_at.get_or_insert(now);
+            }
+            if body.places.iter().find(|place| place.end >= FINGERPRINT_BYTES as u64).is_some_and(is_known) {
+                remembered.long_beginning_at.get_or_insert(now);
             }
         }
         self.check_due(host);
@@ -329,7 +346,7 @@ impl Rules {
         earlier.push(Arrival { at: stored.at, life });
         if let Some(last) = last
             && !self.may_come_again(line, last, life)
-            && !is_in_short_copy(host, line, stored.at, self.is_final)
+            && !self.is_in_copy_that_cannot_be_told(host, line, stored.at)
         {
             let again = stored.at - last.at;
             self.fail(host, "DOUBLED", line, &format!("{recognised:?} at {:?} and again {again:?} later", last.at));
@@ -365,19 +382,28 @@ impl Rules {
         };
         last.at + forgotten >= *ended_at
     }
-}
 
-/// Whether the line is in a copy so short that it may as well be by chance that it is one, and that is not about to replace
-/// its original: it has been there for long, nobody waits, or one of the two has another name by now.
-fn is_in_short_copy(host: &Host, line: LineId, at: Duration, is_final: bool) -> bool {
-    let is_it = |body: &Body| {
-        let Origin::Copied { from, .. } = body.origin else { return false };
-        let has_line = body.places.iter().any(|place| place.line == line)
-            || body.unfinished.as_ref().is_some_and(|unfinished| unfinished.line == line);
-        let is_over = is_final
-            || at.saturating_sub(body.begun_at) >= SHORT_COPY_WAIT
-            || body.renamed_at.or(host.bodies[from.0].renamed_at).is_some();
-        has_line && body.byte_count < FINGERPRINT_BYTES as u64 && is_over
-    };
-    host.bodies.iter().any(is_it)
+    /// Whether the line is in a copy, compressed or not, of which it cannot be told that it is one: so little of its
+    /// original was known that it may as well be by chance, and it is not named after it. Or in a copy as short as that
+    /// which is not about to replace its original: it has been there for long, nobody waits, or one of the two has another
+    /// name by now.
+    fn is_in_copy_that_cannot_be_told(&self, host: &Host, line: LineId, at: Duration) -> bool {
+        let is_it = |(body, seen): (&Body, &Seen)| {
+            let (from, is_compressed) = match body.origin {
+                Origin::Written => return false,
+                Origin::Copied { from, .. } => (from, false),
+                Origin::Compressed { from, .. } => (from, true),
+            };
+            let has_line = body.places.iter().any(|place| place.line == line)
+                || body.unfinished.as_ref().is_some_and(|unfinished| unfinished.line == line);
+            let is_short = body.byte_count < FINGERPRINT_BYTES as u64;
+            let is_known = seen.made_from.as_ref().is_some_and(|from| from.remembered.long_beginning_at.is_some());
+            let is_over = self.is_final
+                || at.saturating_sub(body.begun_at) >= SHORT_COPY_WAIT
+                || body.renamed_at.or(host.bodies[from.0].renamed_at).is_some();
+            let may_be_chance = (is_short || !is_known) && !host.is_named_after(body, from);
+            has_line && (may_be_chance || is_short && is_over && !is_compressed)
+        };
+        host.bodies.iter().zip(&self.seen).any(is_it)
+    }
 }

@@ -152,6 +152,7 @@ impl Host {
                 }
             }
         }
+        self.note_names();
         std::mem::take(&mut self.changes)
     }
 
@@ -264,11 +265,12 @@ impl Host {
     }
 
     fn take_lines(&mut self, from: BodyId, to: BodyId) {
-        let Body { places, unfinished, byte_count, .. } = &self.bodies[from.0];
+        let Body { places, unfinished, byte_count, overwritten_until, .. } = &self.bodies[from.0];
         let places = places.iter().map(|place| Place { at: self.now, ..*place }).collect();
-        let (unfinished, byte_count) = (*unfinished, *byte_count);
+        let (unfinished, byte_count, overwritten_until) = (*unfinished, *byte_count, *overwritten_until);
         let body = &mut self.bodies[to.0];
         (body.places, body.unfinished, body.byte_count) = (places, unfinished, byte_count);
+        body.overwritten_until = overwritten_until;
     }
 
     fn truncate(&mut self, path: &Path, keep: Keep, rng: &mut fastrand::Rng) {
@@ -284,6 +286,7 @@ impl Host {
         body.places.retain(|place| place.end <= kept);
         body.unfinished = None;
         let lost_bytes = body.byte_count - kept;
+        body.overwritten_until = if kept > 0 { body.overwritten_until.max(body.byte_count) } else { 0 };
         body.byte_count = kept;
         body.is_held_back = kept >= HEAD_BYTES && !is_on(Feature::KeptHead);
         body.former_ends.extend(lost.iter().map(|place| place.end));
@@ -349,12 +352,12 @@ impl Host {
         fs::write(to, &compressed[..compressed.len() / 2]).unwrap();
         let what =
             format!("{} of {} bytes half compressed to {}", from.display(), self.bodies[original.0].byte_count, to.display());
-        self.add_body(to, Origin::Compressed { is_complete: false }, &what);
+        self.add_body(to, Origin::Compressed { from: original, is_complete: false }, &what);
     }
 
     fn compress(&mut self, from: &Path, to: &Path, through: Option<&Path>) {
         let half =
-            self.body_at(to).filter(|body| matches!(self.bodies[body.0].origin, Origin::Compressed { is_complete: false }));
+            self.body_at(to).filter(|body| matches!(self.bodies[body.0].origin, Origin::Compressed { is_complete: false, .. }));
         let is_possible = half.is_some() || self.is_free(to) && self.has_one_name(from);
         let Some(original) = self.body_at(from).filter(|_| is_possible) else { return };
         let compressed = gzipped(from);
@@ -370,10 +373,10 @@ impl Host {
                 if let Some(through) = through {
                     fs::rename(through, to).unwrap();
                 }
-                self.add_body(to, Origin::Compressed { is_complete: false }, &format!("made as {}", to.display()))
+                self.add_body(to, Origin::Compressed { from: original, is_complete: false }, &format!("made as {}", to.display()))
             }
         };
-        self.bodies[body.0].origin = Origin::Compressed { is_complete: true };
+        self.bodies[body.0].origin = Origin::Compressed { from: original, is_complete: true };
         self.bodies[body.0].begun_at = self.now;
         self.note(body, &format!("is all of {}", from.display()));
         self.take_lines(original, body);

@@ -35,13 +35,17 @@ impl Rules {
     /// Why what ends at `end` in a body must arrive, if it must.
     fn reason(&self, host: &Host, id: BodyId, end: u64) -> Option<Reason> {
         let (body, seen) = (&host.bodies[id.0], &self.seen[id.0]);
+        if !matches!(body.origin, Origin::Written) && body.byte_count < body.overwritten_until {
+            // It begins as a file of which the agent may have read more, and so looks as if it had nothing else.
+            return None;
+        }
         let is_promised = seen.promised_until.is_none_or(|promised| end <= promised);
         let is_in_folder = |folder: &Path| host.paths(id).any(|path| path.parent() == Some(folder));
         let is_named_after = |from: &MadeFrom| {
             let is_like = |path: &Path| path.file_name().is_some_and(|name| name.to_str().unwrap().starts_with(&from.name));
             host.paths(id).any(|path| path.parent() == Some(&from.remembered.folder) && is_like(path))
         };
-        if let Origin::Compressed { is_complete } = body.origin {
+        if let Origin::Compressed { is_complete, .. } = body.origin {
             let is_known = seen.made_from.as_ref().is_some_and(|from| seen.matched.is_some() || is_named_after(from));
             let is_read = is_known || seen.matched.is_some() && self.is_compressed_read;
             return (is_complete && is_read && is_on(Feature::Compressed)).then_some(Reason::CompressedFromKnown);
