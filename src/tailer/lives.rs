@@ -268,7 +268,7 @@ impl Tailer {
     }
 
     /// Closes files when too many are open: those first in which there is nothing to read, and for longest. A file that is
-    /// gone is kept open, because there is no way back to it.
+    /// gone is kept open, because there is no way back to it; and so is the one that has its turn.
     fn close_idle(&mut self) {
         let is_open = |tailed: &&mut Tailed| tailed.file.is_open();
         self.open_count = self.files.values_mut().filter(is_open).count();
@@ -280,6 +280,7 @@ impl Tailer {
         let unread = &self.unread;
         let mut closable: Vec<(bool, Instant, Inode)> = (self.files.iter())
             .filter(|(_, tailed)| tailed.file.is_open() && !tailed.is_gone && !tailed.file.is_compressed())
+            .filter(|(inode, _)| self.last_turn != Some(**inode))
             .map(|(inode, tailed)| (unread.contains(inode), tailed.last_read, *inode))
             .collect();
         closable.sort_unstable();
