@@ -1,5 +1,6 @@
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
