@@ -109,6 +109,14 @@ pub const RESCAN_DEBOUNCE: Duration = Duration::from_millis(100);
 /// Where folders never come to rest, a rescan is followed by so many times as long without one: at most 5 % of
 /// a core goes into looking.
 pub const RESCAN_REST: u32 = 19;
+/// Where notifications tell of every change, rescans that take more processor time than this are rarer in proportion: with
+/// [`RESCAN_DEFAULT`] they take at most half a thousandth of a core, until they are as rare as [`RESCAN_RARE`].
+pub const RESCAN_CPU_MAX: Duration = Duration::from_millis(5);
+/// Longest time between two rescans, unless `rescan` is longer: of a write to a mapped file, or a disk that is mounted,
+/// no notification tells.
+pub const RESCAN_RARE: Duration = Duration::from_secs(60);
+/// How often figures that take a look at every file are made anew while files are read.
+pub const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
 /// Paths remembered from notifications; beyond, all files are looked at.
 pub const HINTS_MAX: usize = 4096;
 /// Notifications that were lost, because more came than the system keeps, are told of again this often at most: where

@@ -22,10 +22,11 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::{Bound, Range};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -39,7 +40,9 @@ use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::{Flow, StartAt};
 use crate::discovery::{Globs, Hints, Watch};
-use crate::limits::{COMPLETE_AFTER, READ_BYTES, RESCAN_DEBOUNCE, RESCAN_REST, ROUND_BYTES};
+use crate::limits::{
+    COMPLETE_AFTER, FIGURES_INTERVAL, READ_BYTES, RESCAN_CPU_MAX, RESCAN_DEBOUNCE, RESCAN_RARE, RESCAN_REST, ROUND_BYTES,
+};
 use crate::metrics::FlowMetrics;
 use crate::offsets::{Fingerprint, Mark, Row};
 use crate::settlement::{DropReason, Outcome, Settled};
@@ -121,7 +124,8 @@ pub struct Tailer {
     /// Rows of lives that were gone for too long.
     forgotten: Vec<FileKey>,
     files: BTreeMap<Inode, Tailed>,
-    by_path: HashMap<PathBuf, Inode>,
+    /// Files by where the last rescan has found them.
+    by_path: HashMap<Arc<Path>, Inode>,
     /// Files in which there may be something to read.
     unread: BTreeSet<Inode>,
     /// Files with a record that may still go on, by when it is complete if nothing comes.
@@ -137,6 +141,11 @@ pub struct Tailer {
     is_first_scan: bool,
     /// Only what is there at the beginning is read.
     is_once: bool,
+    /// As far as the last rescan knows, notifications tell of all that will happen, and nothing is waited for.
+    is_calm: bool,
+    /// A file had its turn since the figures were made.
+    has_new_figures: bool,
+    figures_made_at: Instant,
     buffer: Vec<u8>,
 }
 
@@ -157,6 +166,8 @@ struct Tailed {
     is_gone: bool,
     /// Where a glob has led to it last.
     matched_path: Arc<Path>,
+    /// The rescan that goes on just now has found it.
+    is_found: bool,
     /// The name that it had before, until it is known whether another file has taken that.
     renamed_from: Option<Arc<Path>>,
     /// Another file has.
@@ -203,6 +214,9 @@ impl Tailer {
             new_files_start_at,
             is_first_scan: true,
             is_once: false,
+            is_calm: false,
+            has_new_figures: false,
+            figures_made_at: Instant::now(),
             buffer: Vec::new(),
         }
     }
@@ -250,18 +264,20 @@ impl Tailer {
     async fn follow(&mut self) {
         let hints = self.parts.hints.clone();
         let mut rescan_at = Instant::now();
-        let mut rescan_took = Duration::ZERO;
+        let mut rest_until = Instant::now();
         loop {
             if Instant::now() >= rescan_at {
-                let begun = Instant::now();
+                let (begun, cpu_time_before) = (Instant::now(), thread_cpu_time());
                 self.rescan().await;
-                rescan_took = begun.elapsed();
-                rescan_at = Instant::now() + self.parts.flow.rescan;
+                let interval = self.parts.flow.rescan;
+                rest_until = Instant::now() + interval.min(begun.elapsed() * RESCAN_REST);
+                let cpu_time = thread_cpu_time().saturating_sub(cpu_time_before);
+                rescan_at = Instant::now() + if self.is_calm { rare(interval, cpu_time) } else { interval };
             }
             let noticed = hints.take();
             self.unread.extend(noticed.written.iter().filter_map(|path| inode_at(path, &self.by_path, &self.files)));
             if noticed.rescan {
-                rescan_at = rescan_at.min(Instant::now() + RESCAN_DEBOUNCE.max(rescan_took * RESCAN_REST));
+                rescan_at = rescan_at.min((Instant::now() + RESCAN_DEBOUNCE).max(rest_until));
             }
             while let Some((_, inode)) = self.due.first().copied().filter(|(until, _)| *until <= Instant::now()) {
                 self.due.pop_first();
@@ -270,8 +286,8 @@ impl Tailer {
             match self.next_turn().await {
                 Turn::Read | Turn::AtEnd => tokio::task::yield_now().await,
                 Turn::Nothing => {
-                    self.show_figures();
-                    let until = self.due.first().map_or(rescan_at, |(until, _)| rescan_at.min(*until));
+                    let due = [self.due.first().map(|(until, _)| *until), self.show_new_figures()];
+                    let until = due.into_iter().flatten().fold(rescan_at, Instant::min);
                     tokio::select! {
                         biased;
                         () = hints.noticed() => {}
@@ -280,7 +296,7 @@ impl Tailer {
                 }
                 // However long an outage is, new files are opened, so that they can be read when they are gone.
                 Turn::Blocked => {
-                    self.show_figures();
+                    self.show_new_figures();
                     tokio::select! {
                         biased;
                         () = self.room() => {}
@@ -296,6 +312,7 @@ impl Tailer {
         let after_last = self.last_turn.and_then(|last| self.unread.range((Bound::Excluded(last), Bound::Unbounded)).next());
         let Some(inode) = after_last.or(self.unread.first()).copied() else { return Turn::Nothing };
         self.last_turn = Some(inode);
+        self.has_new_figures = true;
         let turn = match self.turn(inode).await {
             Ok(turn) => turn,
             Err(error) => {
@@ -423,19 +440,36 @@ impl Tailer {
         }
     }
 
-    fn show_figures(&self) {
+    /// Shows the figures if files had their turns and that was not done a moment ago; else returns when it is to be done.
+    fn show_new_figures(&mut self) -> Option<Instant> {
+        let due_at = self.has_new_figures.then_some(self.figures_made_at + FIGURES_INTERVAL)?;
+        if Instant::now() < due_at {
+            return Some(due_at);
+        }
+        self.show_figures();
+        None
+    }
+
+    fn show_figures(&mut self) {
+        (self.has_new_figures, self.figures_made_at) = (false, Instant::now());
+        let (mut lag_bytes, mut open, mut tailed_files, mut copies, mut compressed) = (0, 0, 0, 0, 0);
+        for tailed in self.files.values() {
+            lag_bytes += tailed.lag();
+            open += u64::from(tailed.file.is_open());
+            match tailed.standing {
+                Standing::Established => tailed_files += 1,
+                Standing::Copy(_) => copies += 1,
+                Standing::Ignored => compressed += 1,
+                Standing::New => {}
+            }
+        }
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let metrics = &self.parts.metrics;
-        metrics.lag_bytes.set(gauge(self.files.values().map(Tailed::lag).sum()));
-        metrics.open_files.set(gauge(self.files.values().filter(|tailed| tailed.file.is_open()).count() as u64));
-        metrics
-            .tailed_files
-            .set(gauge(self.files.values().filter(|tailed| tailed.standing == Standing::Established).count() as u64));
-        let of = |is_meant: fn(&Standing) -> bool| {
-            gauge(self.files.values().filter(|tailed| is_meant(&tailed.standing)).count() as u64)
-        };
-        metrics.skipped_files("copy", of(|standing| matches!(standing, Standing::Copy(_))));
-        metrics.skipped_files("compressed", of(|standing| *standing == Standing::Ignored));
+        metrics.lag_bytes.set(gauge(lag_bytes));
+        metrics.open_files.set(gauge(open));
+        metrics.tailed_files.set(gauge(tailed_files));
+        metrics.skipped_files("copy", gauge(copies));
+        metrics.skipped_files("compressed", gauge(compressed));
     }
 
     /// The time, in seconds since 1970.
@@ -474,6 +508,7 @@ impl Tailed {
             is_failing: false,
             has_told_too_long: false,
             is_gone: false,
+            is_found: false,
             renamed_from: None,
             is_superseded: false,
             quiet_since: None,
@@ -515,6 +550,12 @@ impl Tailed {
             Standing::New | Standing::Copy(_) => self.file.byte_count() > 0,
             Standing::Ignored => false,
         }
+    }
+
+    /// What becomes of it is decided in a rescan, and no notification will bring that forward.
+    fn is_waited_for(&self) -> bool {
+        let is_unfinished = self.quiet_since.is_some() && !self.file.is_at_end();
+        self.is_gone || self.is_failing || is_unfinished || matches!(self.standing, Standing::Copy(_))
     }
 
     fn lag(&self) -> u64 {
@@ -566,8 +607,18 @@ fn hand_on(
     }
 }
 
+/// The interval between rescans that take so much processor time each: longer when there are very many files.
+fn rare(interval: Duration, cpu_time: Duration) -> Duration {
+    let growth = cpu_time.div_duration_f64(RESCAN_CPU_MAX).max(1.0);
+    interval.mul_f64(growth).min(RESCAN_RARE).max(interval)
+}
+
+fn thread_cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
 /// The tailed file that was written to under this name, which may be another than the one it is tailed by.
-fn inode_at(path: &Path, by_path: &HashMap<PathBuf, Inode>, files: &BTreeMap<Inode, Tailed>) -> Option<Inode> {
+fn inode_at(path: &Path, by_path: &HashMap<Arc<Path>, Inode>, files: &BTreeMap<Inode, Tailed>) -> Option<Inode> {
     let known = by_path.get(path).copied();
     known.or_else(|| std::fs::metadata(path).ok().map(|metadata| Inode::of(&metadata))).filter(|inode| files.contains_key(inode))
 }

@@ -26,6 +26,9 @@ pub struct Scan {
     pub problems: Vec<Problem>,
     /// The folders in which a matching file could appear: those to watch.
     pub folders: BTreeMap<PathBuf, FolderIdentity>,
+    /// Some file was reached through a symbolic link, or has several names: it can be written to by a name that is in none
+    /// of `folders`, and then no notification tells.
+    pub has_other_names: bool,
 }
 
 /// A regular file that matches.
@@ -105,7 +108,8 @@ impl Globs {
         if has_links {
             files.sort_by(|a, b| a.path.cmp(&b.path));
         }
-        Scan { files, problems: problems.into_iter().collect(), folders }
+        let has_other_names = has_links || files.iter().any(|file| file.link_count > 1);
+        Scan { files, problems: problems.into_iter().collect(), folders, has_other_names }
     }
 }
 

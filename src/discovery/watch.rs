@@ -93,6 +93,11 @@ impl Watch {
         has_new
     }
 
+    /// Whether every folder is watched that is to be.
+    pub fn is_complete(&self) -> bool {
+        self.watcher.is_some() && !self.is_degraded
+    }
+
     fn degraded(&mut self, error: &notify::Error, sysctl: &'static str) {
         if std::mem::replace(&mut self.is_degraded, true) {
             return;

@@ -2,7 +2,7 @@
 //!
 //! Whose life goes on in a file that was not tailed before is decided in `claims`.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,19 +29,29 @@ impl Tailer {
             send(&self.parts.events, Event::Forgotten(file)).await;
         }
         let scan = self.parts.globs.scan();
-        if let Some(watch) = &mut self.parts.watch
-            && watch.set(scan.folders)
-        {
-            // What has come into a folder between the scan and its watch is found by the next scan.
-            self.parts.hints.rescan();
+        let mut is_told_of_all = false;
+        if let Some(watch) = &mut self.parts.watch {
+            if watch.set(scan.folders) {
+                // What has come into a folder between the scan and its watch is found by the next scan.
+                self.parts.hints.rescan();
+            }
+            is_told_of_all = watch.is_complete() && !scan.has_other_names;
         }
         let lost_before: HashSet<FileKey> = self.known.lost().iter().map(|life| life.key).collect();
         let mut problems = scan.problems;
-        let mut seen = BTreeSet::new();
         self.by_path.clear();
         for found in scan.files {
             let inode = Inode { device: found.device, inode: found.inode };
-            if self.files.get(&inode).is_some_and(|tailed| is_another(tailed, &found)) {
+            let tailed = self.files.get_mut(&inode);
+            let is_another = tailed.as_ref().is_some_and(|tailed| is_another(tailed, &found));
+            if let Some(tailed) = tailed.filter(|tailed| !is_another && *tailed.file.path == *found.path) {
+                // What most files are: those that were there before.
+                tailed.file.saw(&found);
+                tailed.is_found = true;
+                self.by_path.insert(Arc::clone(&tailed.file.path), inode);
+                continue;
+            }
+            if is_another {
                 self.let_go(inode).await;
             }
             if !self.files.contains_key(&inode)
@@ -50,15 +60,15 @@ impl Tailer {
                 problems.push(problem_of(&found.path, &error));
                 continue;
             }
-            self.by_path.insert(found.path.clone(), inode);
-            seen.insert(inode);
             self.found_again(inode, found).await;
         }
-        self.note_absent(&seen).await;
+        self.note_absent().await;
         self.establish_all(&mut problems).await;
         self.find_lost(&lost_before).await;
         self.unread.extend(self.files.iter().filter(|(_, tailed)| tailed.is_worth_a_look()).map(|(inode, _)| *inode));
         self.close_idle();
+        // Should a file become readable, nobody tells.
+        self.is_calm = is_told_of_all && problems.is_empty() && !self.files.values().any(Tailed::is_waited_for);
         self.problems.update(problems);
         self.new_files_start_at = StartAt::Beginning;
         if std::mem::take(&mut self.parts.is_first_start) {
@@ -86,13 +96,16 @@ impl Tailer {
     async fn found_again(&mut self, inode: Inode, found: Found) {
         let Some(tailed) = self.files.get_mut(&inode) else { return };
         tailed.file.saw(&found);
+        tailed.is_found = true;
         if *tailed.file.path == *found.path {
+            self.by_path.insert(Arc::clone(&tailed.file.path), inode);
             return;
         }
         let before = std::mem::replace(&mut tailed.file.path, Arc::from(found.path));
         // A life that has ended had the name from before: a copy is named after that.
         self.end_if_rewritten(inode).await;
         let Some(tailed) = self.files.get_mut(&inode) else { return };
+        self.by_path.insert(Arc::clone(&tailed.file.path), inode);
         tailed.matched_path = Arc::clone(&tailed.file.path);
         tailed.renamed_from = Some(Arc::clone(&before));
         if tailed.is_announced {
@@ -102,11 +115,11 @@ impl Tailer {
     }
 
     /// Notes which files no glob matches any more, and of which another has taken the name.
-    async fn note_absent(&mut self, seen: &BTreeSet<Inode>) {
+    async fn note_absent(&mut self) {
         let mut missing = Vec::new();
         for (inode, tailed) in &mut self.files {
             // In a folder that cannot be listed just now it may still be there.
-            let is_there = seen.contains(inode) || is_at(*inode, &tailed.file.path);
+            let is_there = std::mem::take(&mut tailed.is_found) || is_at(*inode, &tailed.file.path);
             tailed.is_gone = !is_there;
             let successor = tailed.renamed_from.as_ref().and_then(|path| self.by_path.get(&**path));
             if successor.is_some_and(|successor| successor != inode) {
@@ -272,7 +285,7 @@ impl Tailer {
     }
 
     /// Closes files when too many are open: those first in which there is nothing to read, and for longest. A file that is
-    /// gone is kept open, because there is no way back to it.
+    /// gone is kept open, because there is no way back to it; and so is the one that has its turn.
     fn close_idle(&mut self) {
         let is_open = |tailed: &&mut Tailed| tailed.file.is_open();
         self.open_count = self.files.values_mut().filter(is_open).count();
@@ -284,6 +297,7 @@ impl Tailer {
         let unread = &self.unread;
         let mut closable: Vec<(bool, Instant, Inode)> = (self.files.iter())
             .filter(|(_, tailed)| tailed.file.is_open() && !tailed.is_gone && !tailed.file.is_compressed())
+            .filter(|(inode, _)| self.last_turn != Some(**inode))
             .map(|(inode, tailed)| (unread.contains(inode), tailed.last_read, *inode))
             .collect();
         closable.sort_unstable();

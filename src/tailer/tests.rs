@@ -1,5 +1,6 @@
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -570,6 +571,18 @@ async fn more_files_than_may_be_open() {
 }
 
 /// A file that was not written to for long before it was first seen begins at its end.
+/// Regression: a file that was opened for its turn could be the one that was closed again for it, when none of the open ones
+/// had been read, and then it waited for the next rescan.
+#[tokio::test(start_paused = true)]
+async fn each_of_more_files_than_may_be_open_is_read_in_its_first_turn() {
+    let mut host = Host::new("rescan = '1 h'");
+    for file in 0..40 {
+        host.append(&format!("{file}.log"), format!("the only line of {file}\n"));
+    }
+    host.start();
+    assert_eq!(host.lines_within(1).await.len(), 40);
+}
+
 #[tokio::test(start_paused = true)]
 async fn older_files_begin_at_their_end() {
     let mut host = Host::new("ignore_older = '1 h'");

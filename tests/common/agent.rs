@@ -143,6 +143,11 @@ impl Agent {
         read_lossy(&self.stderr)
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end in an orderly way.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
