@@ -139,6 +139,8 @@ pub struct Tailer {
     new_files_start_at: StartAt,
     /// The globs were not expanded yet.
     is_first_scan: bool,
+    /// A compressed file never seen was looked through in this rescan: that takes long, and others wait.
+    has_looked_through: bool,
     /// Only what is there at the beginning is read.
     is_once: bool,
     /// As far as the last rescan knows, notifications tell of all that will happen, and nothing is waited for.
@@ -174,6 +176,8 @@ struct Tailed {
     is_superseded: bool,
     /// Since when nothing was added to a file that is gone or superseded.
     quiet_since: Option<Instant>,
+    /// What of it was reported last.
+    reported: Option<Seen>,
     /// When it was read last.
     last_read: Instant,
     /// A record in it may still go on: how far the file reached when that was found, and until when it is waited for.
@@ -213,6 +217,7 @@ impl Tailer {
             open_count: 0,
             new_files_start_at,
             is_first_scan: true,
+            has_looked_through: false,
             is_once: false,
             is_calm: false,
             has_new_figures: false,
@@ -398,30 +403,33 @@ impl Tailer {
     async fn is_ready(&mut self, inode: Inode) -> io::Result<bool> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
         if tailed.standing != Standing::Established {
-            return self.try_establish(inode).await;
+            // To decide about a compressed file takes long: that is done in rescans, not with every notification.
+            return if tailed.file.is_compressed() { Ok(false) } else { self.try_establish(inode).await };
         }
-        if !tailed.file.is_open() {
-            if tailed.file.is_compressed() && tailed.file.is_at_end() {
-                return Ok(false);
-            }
-            if !tailed.file.open()? {
-                // It was renamed or deleted.
-                self.parts.hints.rescan();
-                return Ok(false);
-            }
-            self.opened_one();
+        if tailed.file.is_compressed() && tailed.file.is_at_end() {
+            return Ok(false);
+        }
+        if !self.open(inode)? {
+            // It was renamed or deleted.
+            self.parts.hints.rescan();
+            return Ok(false);
         }
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
-        let before = tailed.seen();
         if tailed.file.content()? == Content::Different {
             self.end_life(inode).await?;
             return self.try_establish(inode).await;
         }
-        let now = tailed.seen();
-        if now != before {
-            send(&self.parts.events, now.event(tailed.file.key)).await;
-        }
+        self.report_seen(inode).await;
         Ok(true)
+    }
+
+    /// Reports what was seen of a file, if it is other than what was reported last.
+    async fn report_seen(&mut self, inode: Inode) {
+        let Some(tailed) = self.files.get_mut(&inode) else { return };
+        let seen = tailed.file.seen();
+        if tailed.reported.replace(seen) != Some(seen) {
+            send(&self.parts.events, seen.event(tailed.file.key)).await;
+        }
     }
 
     /// Waits until what is read would find a place.
@@ -482,7 +490,7 @@ impl Tailer {
 const PIECE_EVENTS: usize = 2;
 
 /// What the checkpointer learns of a file that is looked at.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen {
     fingerprint: Fingerprint,
     mark: Mark,
@@ -512,6 +520,7 @@ impl Tailed {
             renamed_from: None,
             is_superseded: false,
             quiet_since: None,
+            reported: None,
             last_read: Instant::now(),
             open_record: None,
         }
@@ -521,7 +530,7 @@ impl Tailed {
     fn wait_for_record(&mut self, inode: Inode, timeout: Duration, due: &mut BTreeSet<(Instant, Inode)>) {
         let before = self.open_record.take();
         self.open_record = self.file.open_record_at().map(|reach| match before {
-            Some((reach_before, until)) if reach_before == reach => (reach, until),
+            Some((reach_before, until)) if reach_before == reach && until > Instant::now() => (reach, until),
             _ => (reach, Instant::now() + timeout),
         });
         if let Some((_, until)) = before {
@@ -547,7 +556,7 @@ impl Tailed {
     fn is_worth_a_look(&self) -> bool {
         match self.standing {
             Standing::Established => self.file.is_worth_a_look() || self.is_gone,
-            Standing::New | Standing::Copy(_) => self.file.byte_count() > 0,
+            Standing::New | Standing::Copy(_) => !self.file.is_compressed() && self.file.byte_count() > 0,
             Standing::Ignored => false,
         }
     }
@@ -560,13 +569,10 @@ impl Tailed {
 
     fn lag(&self) -> u64 {
         match self.standing {
+            Standing::New if self.file.is_compressed() => 0,
             Standing::Established | Standing::New => self.file.byte_count().saturating_sub(self.file.position()),
             Standing::Copy(_) | Standing::Ignored => 0,
         }
-    }
-
-    fn seen(&self) -> Seen {
-        self.file.seen()
     }
 }
 

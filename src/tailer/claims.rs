@@ -79,8 +79,9 @@ impl Tailer {
     pub(super) async fn establish_all(&mut self, problems: &mut Vec<Problem>) {
         // What files have now, not what they had: also when it is long until they have their turn. Those that are closed are
         // many.
-        for inode in self.those(|tailed| tailed.file.is_open() && tailed.is_worth_a_look()) {
+        for inode in self.those(|tailed| tailed.file.is_compressed_anew() || tailed.file.is_open() && tailed.is_worth_a_look()) {
             self.end_if_rewritten(inode).await;
+            self.report_seen_if_established(inode).await;
         }
         let mut undecided: Vec<Inode> = self.those(Tailed::is_undecided);
         // A copy is made after its original.
@@ -120,12 +121,22 @@ impl Tailer {
     }
 
     fn has_other_content(&mut self, inode: Inode) -> io::Result<bool> {
-        let is_meant = |tailed: &&mut Tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look();
-        let Some(tailed) = self.files.get_mut(&inode).filter(is_meant) else { return Ok(false) };
-        if tailed.file.is_compressed() || !tailed.file.open()? || tailed.file.content()? == Content::Different {
-            return Ok(!tailed.file.is_compressed() && tailed.file.is_open());
+        let is_meant = |tailed: &&Tailed| tailed.standing == Standing::Established && tailed.is_worth_a_look();
+        if self.files.get(&inode).filter(is_meant).is_none() || !self.open(inode)? {
+            return Ok(false);
         }
-        Ok(tailed.file.byte_count_now()? < tailed.file.position())
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        if tailed.file.is_compressed() {
+            return Ok(tailed.file.is_compressed_anew());
+        }
+        Ok(tailed.file.content()? == Content::Different || tailed.file.byte_count_now()? < tailed.file.position())
+    }
+
+    /// So that it is known after a restart how much there was to read, also when it is long until it is read.
+    async fn report_seen_if_established(&mut self, inode: Inode) {
+        if self.files.get(&inode).is_some_and(|tailed| tailed.standing == Standing::Established) {
+            self.report_seen(inode).await;
+        }
     }
 
     async fn establish_or_tell(&mut self, inode: Inode, problems: &mut Vec<Problem>) {
@@ -213,10 +224,10 @@ impl Tailer {
         if self.is_still_copy(inode) {
             return Ok(Verdict::NotYet);
         }
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Verdict::NotYet) };
-        if !tailed.file.open()? {
+        if !self.open(inode)? {
             return Ok(Verdict::NotYet);
         }
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Verdict::NotYet) };
         tailed.file.find_out_kind()?;
         let (path, place) = (Arc::clone(&tailed.file.path), tailed.file.place);
         let source = tailed.file.opened()?;
@@ -241,7 +252,7 @@ impl Tailer {
         let beginning = source.beginning(FINGERPRINT_BYTES)?;
         if let Some(key) = blank {
             self.known.remove(key);
-            (tailed.file.key, tailed.is_announced) = (key, true);
+            tailed.file.key = key;
         }
         if let Some(remounted) = self.tailed_before_remount(inode) {
             return Ok(Verdict::LetGo(remounted));
@@ -263,6 +274,10 @@ impl Tailer {
         let is_ignored = is_compressed && (self.parts.flow.compressed == Compressed::Ignore || is_first_look);
         if is_ignored {
             return Ok(Verdict::Ignored);
+        }
+        if is_compressed && !self.is_once && std::mem::replace(&mut self.has_looked_through, true) {
+            self.parts.hints.rescan();
+            return Ok(Verdict::NotYet);
         }
         tailed.file.opened()?.see_end()?;
         Ok(Verdict::New)
@@ -361,9 +376,11 @@ impl Tailer {
             if !self.has_mark_of(inode, original)? {
                 continue;
             }
-            let Some(tailed) = self.files.get_mut(&original) else { continue };
-            let has_kept_content = tailed.file.is_compressed() || tailed.file.open()? && tailed.file.content()? == Content::Same;
-            if !has_kept_content {
+            let is_compressed = self.files.get(&original).is_some_and(|tailed| tailed.file.is_compressed());
+            if !is_compressed && !self.open(original)? {
+                return Ok(Some(Verdict::LetGo(original)));
+            }
+            if !self.has_kept_content(original)? {
                 return Ok(Some(Verdict::Ended(original)));
             }
             if self.goes_beyond_compressed(inode, original)? {
@@ -378,8 +395,17 @@ impl Tailer {
             if relation(comparison) == Relation::Copy {
                 return Ok(Some(Verdict::Copy(original)));
             }
+            if !self.has_kept_content(original)? {
+                // It was truncated while they were compared.
+                return Ok(Some(Verdict::Ended(original)));
+            }
         }
         Ok(None)
+    }
+
+    fn has_kept_content(&mut self, inode: Inode) -> io::Result<bool> {
+        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
+        Ok(tailed.file.is_compressed() || tailed.file.content()? == Content::Same)
     }
 
     /// Whether a file has what is before the place up to which another was read, if it is as long. There may be many files
@@ -411,13 +437,19 @@ impl Tailer {
         same.unwrap_or(Ok(false))
     }
 
+    /// What was announced while nothing was in the file is not what begins in it.
+    async fn take_back_announcement(&mut self, inode: Inode) {
+        let key = self.new_key();
+        let Some(tailed) = self.files.get_mut(&inode).filter(|tailed| tailed.is_announced) else { return };
+        tailed.is_announced = false;
+        let file = std::mem::replace(&mut tailed.file.key, key);
+        send(&self.parts.events, Event::Closed { file, read_until: 0, remains: Remains::Nothing }).await;
+    }
+
     /// In this file a known life goes on.
     async fn resume(&mut self, inode: Inode, life: KnownLife) -> io::Result<()> {
+        self.take_back_announcement(inode).await;
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
-        if std::mem::take(&mut tailed.is_announced) {
-            let closed = Event::Closed { file: tailed.file.key, read_until: 0, remains: Remains::Nothing };
-            send(&self.parts.events, closed).await;
-        }
         tailed.file.resume(&life)?;
         // From here on nothing fails: what was known is used up.
         self.known.remove(life.key);
@@ -470,10 +502,14 @@ impl Tailer {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
         let end = tailed.file.opened()?.byte_count_told()?;
         tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file is a copy of one that was read further");
+        self.parts.metrics.skipped_bytes("copy", end);
         self.begin_at(inode, end).await
     }
 
     async fn begin_at(&mut self, inode: Inode, start: u64) -> io::Result<()> {
+        if start > 0 {
+            self.take_back_announcement(inode).await;
+        }
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
         tailed.file.begin_at(start)?;
         (tailed.standing, tailed.is_announced) = (Standing::Established, true);
@@ -487,17 +523,19 @@ impl Tailer {
 
     /// The file has other content now, or is somewhere else: the life in it has ended, and another may begin.
     pub(super) async fn end_life(&mut self, inode: Inode) -> io::Result<()> {
+        let key = self.new_key();
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
-        let path = &tailed.file.path;
         let (read_until, unread) = (tailed.file.position(), tailed.file.unread_byte_count());
-        tracing::info!(flow = self.parts.metrics.name, path = %path.display(), read_until, unread, "file was truncated, reading from its beginning");
-        let key = FileKey(self.parts.random.u64(..));
+        // Whether a compressed file goes on where it was, or is another, is found out as after a restart.
+        let remains = if tailed.file.is_compressed() { Remains::Place } else { Remains::Content };
         let anew = tailed.file.anew(key)?;
-        let Tailed { finish, is_gone, is_superseded, .. } = *tailed;
+        tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), read_until, unread, "file was truncated or rewritten, reading from its beginning");
+        let Tailed { finish, is_gone, has_told_too_long, .. } = *tailed;
         let (quiet_since, matched_path) = (tailed.quiet_since.map(|_| Instant::now()), Arc::clone(&tailed.matched_path));
-        let next = Tailed { is_rewritten: true, matched_path, finish, is_gone, is_superseded, quiet_since, ..Tailed::new(anew) };
+        let next =
+            Tailed { is_rewritten: true, matched_path, finish, is_gone, has_told_too_long, quiet_since, ..Tailed::new(anew) };
         if let Some(ended) = self.files.insert(inode, next) {
-            self.close_life(&ended, Remains::Content).await;
+            self.close_life(&ended, remains).await;
         }
         // What was not read may be in a copy.
         self.parts.hints.rescan();

@@ -58,6 +58,8 @@ pub(super) struct TailedFile {
     byte_count_max: u64,
     /// Size of the file when last seen, which is another than that of the content if it is compressed.
     file_byte_count: u64,
+    /// Its size when this life began in it.
+    begun_at_file_byte_count: u64,
     /// When the file was last written to, as far as it was seen.
     modified: Option<SystemTime>,
     /// It was written to since it was last looked at.
@@ -101,6 +103,7 @@ impl TailedFile {
             byte_count: 0,
             byte_count_max: 0,
             file_byte_count: metadata.len(),
+            begun_at_file_byte_count: metadata.len(),
             modified: metadata.modified().ok(),
             is_written_to: false,
             unended_at: None,
@@ -137,7 +140,7 @@ impl TailedFile {
 
     fn begin(&mut self, key: FileKey, settled_before: Settlement, identity: Identity) -> io::Result<()> {
         let position = settled_before.watermark();
-        self.key = key;
+        self.begun_at_file_byte_count = self.file_byte_count;
         (self.fingerprint, self.mark) = (identity.fingerprint, identity.mark);
         // What was to be read in the file before, and is not in this one, is known to the tailer.
         self.byte_count_max = 0;
@@ -145,6 +148,7 @@ impl TailedFile {
             // Without decompressing it.
             (self.byte_count, self.byte_count_max, self.source) = (position, position, None);
             self.reader.resume_at_end(settled_before);
+            self.key = key;
             return Ok(());
         }
         self.look_at_size()?;
@@ -153,7 +157,9 @@ impl TailedFile {
         if position > 0 && !self.is_compressed {
             self.mark = source.mark(position)?;
         }
-        self.content().map(drop)
+        self.content()?;
+        self.key = key;
+        Ok(())
     }
 
     fn has_ended_at(&self, position: u64) -> io::Result<bool> {
@@ -230,6 +236,16 @@ impl TailedFile {
         self.unended_at != Some(self.file_byte_count)
     }
 
+    /// A compressed file, to which nobody adds, has another size now than when its life began.
+    pub(super) fn is_compressed_anew(&self) -> bool {
+        self.is_compressed && self.file_byte_count != self.begun_at_file_byte_count
+    }
+
+    /// The ranges behind the position that were settled before.
+    pub(super) fn settled_above(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.reader.settled_above()
+    }
+
     /// Whether all of its content is in `other`, too, as far as the beginnings, and the ends of what is in both, tell.
     pub(super) fn is_beginning_of(&mut self, other: &mut Self) -> io::Result<bool> {
         if other.is_compressed {
@@ -253,8 +269,9 @@ impl TailedFile {
             return Ok(true);
         }
         self.opened()?.see_end()?;
+        // In this order: while one is copied, the other may grow.
         let byte_count = self.opened()?.byte_count_told()?;
-        if byte_count > other_byte_count {
+        if byte_count > other.opened()?.byte_count_told()? {
             return Ok(false);
         }
         let last = self.opened()?.mark(byte_count)?;
@@ -332,7 +349,7 @@ impl TailedFile {
     /// Whether there may be something to read.
     pub(super) fn is_worth_a_look(&self) -> bool {
         if self.is_compressed {
-            self.source.is_some() && self.has_changed()
+            self.is_compressed_anew() || self.source.is_some() && self.has_changed()
         } else {
             self.byte_count != self.position() || self.is_written_to
         }
@@ -358,7 +375,9 @@ impl TailedFile {
         let source = self.source.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let piece = self.reader.next(source, size, buffer, complete)?;
         // Behind the reading: what was read is that of this life only if what is before it still is.
-        if !self.is_compressed && !source.has(self.mark)? {
+        let is_of_this_life = self.is_compressed
+            || source.has(self.mark)? && (self.mark.byte_count > 0 || has_beginning(source, self.fingerprint)?);
+        if !is_of_this_life {
             self.reader.take_back(position);
             return Ok(Look::Different);
         }
@@ -404,6 +423,10 @@ impl TailedFile {
         }
         Ok(())
     }
+}
+
+fn has_beginning(source: &mut Source, fingerprint: Fingerprint) -> io::Result<bool> {
+    Ok(fingerprint_of(&source.beginning(fingerprint.byte_count as usize)?) == fingerprint)
 }
 
 #[cfg(test)]

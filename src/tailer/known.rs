@@ -88,6 +88,8 @@ impl KnownLives {
                 continue;
             }
             let settlement = Settlement::new(watermark, settled_above);
+            // The agent ended between the two reports of a life that has lost its file.
+            let gone_at = gone_at.or(identity.place.is_none().then_some(now.as_secs()));
             let mut life = KnownLife { key, path: path.into(), identity, settlement, gone_at, is_lost: false };
             // What was on its way when the agent ended has to be read again, from wherever it is.
             life.is_lost = gone_at.is_some() && identity.place.is_none() && life.unread_byte_count() > 0;
@@ -110,7 +112,7 @@ impl KnownLives {
         if gone.clone().count() <= GONE_LIVES_MAX {
             return None;
         }
-        let oldest = gone.min_by_key(|life| (life.gone_at, life.key)).map(|life| life.key)?;
+        let oldest = gone.min_by_key(|life| (life.unread_byte_count() > 0, life.gone_at, life.key)).map(|life| life.key)?;
         self.remove(oldest).map(|life| life.key)
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::claims::Standing;
 use super::file::{Inode, TailedFile};
 use super::identity::is_same_file;
 use super::known::KnownLife;
@@ -18,6 +19,7 @@ use super::{Tailed, Tailer, send};
 use crate::checkpointer::{Event, Opened, Remains};
 use crate::config::StartAt;
 use crate::discovery::{Found, siblings};
+use crate::limits::COMPLETE_AFTER;
 use crate::offsets::Identity;
 use crate::settlement::Settlement;
 use crate::span::FileKey;
@@ -37,6 +39,7 @@ impl Tailer {
             }
             is_told_of_all = watch.is_complete() && !scan.has_other_names;
         }
+        self.has_looked_through = false;
         let lost_before: HashSet<FileKey> = self.known.lost().iter().map(|life| life.key).collect();
         let mut problems = scan.problems;
         self.by_path.clear();
@@ -66,7 +69,7 @@ impl Tailer {
         self.establish_all(&mut problems).await;
         self.find_lost(&lost_before).await;
         self.unread.extend(self.files.iter().filter(|(_, tailed)| tailed.is_worth_a_look()).map(|(inode, _)| *inode));
-        self.close_idle();
+        self.close_idle(None);
         // Should a file become readable, nobody tells.
         self.is_calm = is_told_of_all && problems.is_empty() && !self.files.values().any(Tailed::is_waited_for);
         self.problems.update(problems);
@@ -79,6 +82,7 @@ impl Tailer {
 
     /// Opens a file that was not tailed before. Whose life goes on in it is not known yet.
     pub(super) fn insert(&mut self, inode: Inode, found: &Found) -> io::Result<()> {
+        self.make_room(None);
         let source = Source::open(&found.path)?;
         let place = place_of(&source.metadata()?);
         if (Inode { device: place.device, inode: place.inode }) != inode {
@@ -89,7 +93,7 @@ impl Tailer {
         let key = self.new_key();
         let file = TailedFile::new(key, Arc::from(found.path.as_path()), source, &self.rules)?;
         self.files.insert(inode, Tailed::new(file));
-        self.opened_one();
+        self.open_count += 1;
         Ok(())
     }
 
@@ -116,10 +120,11 @@ impl Tailer {
 
     /// Notes which files no glob matches any more, and of which another has taken the name.
     async fn note_absent(&mut self) {
-        let mut missing = Vec::new();
+        let (mut missing, mut over) = (Vec::new(), Vec::new());
         for (inode, tailed) in &mut self.files {
-            // In a folder that cannot be listed just now it may still be there.
-            let is_there = std::mem::take(&mut tailed.is_found) || is_at(*inode, &tailed.file.path);
+            // In a folder that cannot be listed just now it may still be there, unless it is out of the globs anyway.
+            let was_matched_here = tailed.matched_path == tailed.file.path;
+            let is_there = std::mem::take(&mut tailed.is_found) || was_matched_here && is_at(*inode, &tailed.file.path);
             tailed.is_gone = !is_there;
             let successor = tailed.renamed_from.as_ref().and_then(|path| self.by_path.get(&**path));
             if successor.is_some_and(|successor| successor != inode) {
@@ -132,10 +137,15 @@ impl Tailer {
             tailed.quiet_since = if is_expected_to_grow { None } else { tailed.quiet_since.or_else(|| Some(Instant::now())) };
             if tailed.is_gone && !tailed.file.is_open() {
                 missing.push(*inode);
+            } else if tailed.is_gone && tailed.has_nothing_to_read() {
+                over.push(*inode);
             }
         }
         for inode in missing {
             self.follow_missing(inode).await;
+        }
+        for inode in over {
+            self.let_go(inode).await;
         }
     }
 
@@ -147,8 +157,8 @@ impl Tailer {
         if let Some(found) = renamed.filter(|found| !is_another(tailed, found)) {
             tailed.file.saw(&found);
             tailed.file.path = Arc::from(found.path);
-            if matches!(tailed.file.open(), Ok(true)) {
-                return self.opened_one();
+            if matches!(self.open(inode), Ok(true)) {
+                return;
             }
         }
         self.let_go(inode).await;
@@ -164,7 +174,11 @@ impl Tailer {
         let read_until = tailed.file.position();
         let path = tailed.file.path.display();
         tracing::debug!(flow = self.parts.metrics.name, %path, read_until, "file is gone, letting it go");
-        let remains = if tailed.file.is_deleted() { Remains::Content } else { Remains::Place };
+        let remains = match tailed.standing {
+            Standing::Established if tailed.file.is_deleted() => Remains::Content,
+            Standing::Established => Remains::Place,
+            Standing::New | Standing::Copy(_) | Standing::Ignored => Remains::Nothing,
+        };
         self.close_life(&tailed, remains).await;
     }
 
@@ -178,7 +192,9 @@ impl Tailer {
         }
         let (file, read_until) = (life.key, tailed.file.position());
         send(&self.parts.events, Event::Closed { file, read_until, remains }).await;
-        self.remember(life).await;
+        if remains != Remains::Nothing {
+            self.remember(life).await;
+        }
     }
 
     /// Keeps a life for the case that it goes on.
@@ -217,8 +233,9 @@ impl Tailer {
                 self.establish(inode).await;
             }
             // That it was deleted is only known where others are: a disk that is not mounted has an empty folder.
-            if !here.is_empty() && self.known.remove(life.key).is_some() {
-                self.lose(KnownLife { is_lost: true, gone_at: Some(self.now()), ..life }).await;
+            let is_lost = !here.is_empty();
+            if self.known.remove(life.key).is_some() {
+                self.lose(KnownLife { is_lost, gone_at: Some(self.now()), ..life }).await;
             }
         }
     }
@@ -242,6 +259,10 @@ impl Tailer {
                 continue;
             }
             if self.adopt_copy_of(&life).await {
+                continue;
+            }
+            if life.identity.place.is_some() && siblings(&life.path).is_empty() {
+                // As above: it may come back with its disk.
                 continue;
             }
             self.give_up(&mut life).await;
@@ -276,20 +297,31 @@ impl Tailer {
         send(&self.parts.events, Event::Opened(Opened { file, flow_index, path, identity, settlement })).await;
     }
 
-    /// One more file is open.
-    pub(super) fn opened_one(&mut self) {
-        self.open_count += 1;
-        if self.open_count > self.parts.open_files_max {
-            self.close_idle();
+    /// Opens a tailed file if it is closed. False when it is not at its path any more.
+    pub(super) fn open(&mut self, inode: Inode) -> io::Result<bool> {
+        match self.files.get(&inode) {
+            Some(tailed) if tailed.file.is_open() => return Ok(true),
+            Some(_) => self.make_room(Some(inode)),
+            None => return Ok(false),
+        }
+        let is_here = self.files.get_mut(&inode).map_or(Ok(false), |tailed| tailed.file.open())?;
+        self.open_count += usize::from(is_here);
+        Ok(is_here)
+    }
+
+    /// So that one more file can be opened; `keep` is not closed for it.
+    fn make_room(&mut self, keep: Option<Inode>) {
+        if self.open_count >= self.parts.open_files_max {
+            self.close_idle(keep);
         }
     }
 
     /// Closes files when too many are open: those first in which there is nothing to read, and for longest. A file that is
-    /// gone is kept open, because there is no way back to it; and so is the one that has its turn.
-    fn close_idle(&mut self) {
+    /// gone is kept open, because there is no way back to it; and so are the one that has its turn, and `keep`.
+    fn close_idle(&mut self, keep: Option<Inode>) {
         let is_open = |tailed: &&mut Tailed| tailed.file.is_open();
         self.open_count = self.files.values_mut().filter(is_open).count();
-        if self.open_count <= self.parts.open_files_max {
+        if self.open_count < self.parts.open_files_max {
             return;
         }
         // Some more, so that it is not done again for the next file.
@@ -297,7 +329,7 @@ impl Tailer {
         let unread = &self.unread;
         let mut closable: Vec<(bool, Instant, Inode)> = (self.files.iter())
             .filter(|(_, tailed)| tailed.file.is_open() && !tailed.is_gone && !tailed.file.is_compressed())
-            .filter(|(inode, _)| self.last_turn != Some(**inode))
+            .filter(|(inode, _)| ![self.last_turn, keep].contains(&Some(**inode)))
             .map(|(inode, tailed)| (unread.contains(inode), tailed.last_read, *inode))
             .collect();
         closable.sort_unstable();
@@ -319,10 +351,22 @@ impl Tailed {
         Event::Moved { file: self.file.key, path: Arc::clone(&self.matched_path), is_superseded: self.is_superseded }
     }
 
+    /// Nobody has read it, and there is nothing in it that could be, or it was not to be read.
+    fn has_nothing_to_read(&mut self) -> bool {
+        match self.standing {
+            Standing::Established => false,
+            Standing::Copy(_) | Standing::Ignored => true,
+            Standing::New => {
+                let is_quiet = self.quiet_since.is_some_and(|since| since.elapsed() >= COMPLETE_AFTER);
+                is_quiet && self.file.byte_count_now().is_ok_and(|byte_count| byte_count == 0)
+            }
+        }
+    }
+
     /// This life, as it is known when it is not tailed any more.
     pub(super) fn as_known(&self) -> KnownLife {
         let identity = Identity { is_superseded: self.is_superseded, ..self.file.identity() };
-        let settlement = Settlement::new(self.file.position(), []);
+        let settlement = Settlement::new(self.file.position(), self.file.settled_above());
         let path = self.matched_path.to_path_buf();
         KnownLife { key: self.file.key, path, identity, settlement, gone_at: None, is_lost: false }
     }

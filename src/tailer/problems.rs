@@ -40,7 +40,9 @@ impl Problems {
 
     /// A file that was open cannot be read any more.
     pub(super) fn add(&mut self, problem: Problem) {
-        self.tell(&problem);
+        if !self.told.contains(&problem) {
+            self.tell(&problem);
+        }
         self.told.insert(problem);
     }
 

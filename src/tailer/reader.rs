@@ -127,6 +127,11 @@ impl Reader {
         self.open_record_at
     }
 
+    /// The ranges behind the position that were settled before reading began.
+    pub(super) fn settled_above(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.settled_before.above().filter(|(_, end)| *end > self.position)
+    }
+
     /// What was read last is not of this content.
     pub(super) fn take_back(&mut self, position: u64) {
         self.position = position;
@@ -154,6 +159,8 @@ impl Reader {
         let end = next_settled.map_or(content_end, |start| start.min(content_end));
         let complete = if is_final || next_settled == Some(end) { Complete::All } else { complete };
         if complete == Complete::Nothing && size != Size::Unknown && self.nothing_new_ends_a_line(source, buffer, end)? {
+            // Of the record that may still go on there is more, or an unfinished line behind it.
+            self.open_record_at = self.open_record_at.map(|_| end);
             return Ok(None);
         }
         let mut length = READ_BYTES as u64;
