@@ -676,3 +676,138 @@ async fn long_records_of_several_lines() {
         }
     }
 }
+
+/// A record that may go on, and an unfinished line behind it: the record is waited for as long as the file grows, and then
+/// it is complete without what is unfinished.
+#[tokio::test(start_paused = true)]
+async fn a_record_with_an_unfinished_line_behind_it() {
+    let mut host = Host::running("multiline = { preset = 'java', timeout = '20 s' }");
+    host.append("a.log", "one\n");
+    assert_eq!(host.lines_within(15).await, [""; 0]);
+    host.append("a.log", "part");
+    assert_eq!(host.lines_within(60).await, ["one"]);
+    host.append("a.log", " of the next\n");
+    assert_eq!(host.lines_within(60).await, ["part of the next"]);
+}
+
+/// What is out of the globs stays so, wherever it was found: its last line is sent, and it is let go.
+#[tokio::test(start_paused = true)]
+async fn a_file_found_out_of_the_globs_is_let_go() {
+    for successor in ["", "three\n"] {
+        let mut host = Host::running("");
+        host.append("a.log", "one\n");
+        assert_eq!(host.lines().await, ["one"]);
+        host.while_down(|host| {
+            host.append("a.log", "two\nunfinished");
+            host.rename("a.log", "old");
+            if !successor.is_empty() {
+                host.append("a.log", successor);
+            }
+        })
+        .await;
+        let expected: Vec<&str> = successor.lines().chain(["two", "unfinished"]).collect();
+        assert_eq!(host.lines_within(200).await, expected);
+        assert_eq!(host.metrics.tailed_files.get(), successor.lines().count() as i64);
+    }
+}
+
+/// Rotated and compressed while the agent is down, under a name that no glob matches.
+#[tokio::test(start_paused = true)]
+async fn compressed_out_of_the_globs_while_the_agent_is_down() {
+    let mut host = Host::running("files = 'LOGS/*.log'");
+    host.append("a.log", many("one"));
+    assert_eq!(host.lines().await.len(), 200);
+    host.while_down(|host| {
+        host.append("a.log", many("two"));
+        host.rename("a.log", "a.log.1");
+        host.gzip("a.log.1");
+        host.append("a.log", "new\n");
+    })
+    .await;
+    assert_eq!(count(&host.lines_within(200).await), (201, 201));
+}
+
+/// As `gzip --stdout a.log > a.log.gz; : > a.log` does, again and again.
+#[tokio::test(start_paused = true)]
+async fn a_compressed_file_that_is_written_anew() {
+    let mut host = Host::running("");
+    for round in 0..3 {
+        let [first, second] = ["first", "second"].map(|part| many(&format!("{round} {part}")));
+        host.append("a.log", &first);
+        assert_eq!(host.lines().await.len(), 200);
+        host.append("a.log", &second);
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all((first + &second).as_bytes()).unwrap();
+        fs::write(host.path("a.log.gz"), encoder.finish().unwrap()).unwrap();
+        host.write("a.log", "");
+        assert_eq!(count(&host.lines_within(100).await), (200, 200), "round {round}");
+    }
+    assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+}
+
+/// A copy that was seen while it was still empty, and has less than was read: a restart knows that all of it was read.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_seen_empty_and_overtaken() {
+    let mut host = Host::running("");
+    host.append("a.log", many("one"));
+    assert_eq!(host.lines().await.len(), 200);
+    host.append("a.log.1", "");
+    host.lines().await;
+    host.append("a.log.1", &many("one")[..1_350]);
+    host.write("a.log", "");
+    assert_eq!(host.lines_within(100).await, [""; 0]);
+    host.while_down(|_| {}).await;
+    assert_eq!(host.lines_within(100).await, [""; 0]);
+}
+
+/// A folder that is away for a moment, as when a disk is mounted anew: nothing of it counts as out of reach.
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_comes_back() {
+    let mut host = Host::running("files = 'LOGS/d/*.log'");
+    fs::create_dir(host.path("d")).unwrap();
+    for file in 0..12 {
+        host.append(&format!("d/{file}.log"), "one\nhalf ");
+    }
+    assert_eq!(host.lines().await.len(), 12);
+    host.rename("d", "away");
+    let lines = host.lines_within(100).await;
+    host.rename("away", "d");
+    for file in 0..12 {
+        host.append(&format!("d/{file}.log"), "of it\n");
+    }
+    assert_eq!(lines.len() + host.lines_within(100).await.len(), 12 + lines.len(), "each once, whole or in two");
+    assert_eq!(host.metrics.unreachable_bytes.get(), 0);
+}
+
+/// Files that come and go empty, and copies that are deleted, cost nothing, and nothing keeps the others from their turn.
+#[tokio::test(start_paused = true)]
+async fn files_that_come_and_go_keep_nobody_from_being_read() {
+    let mut host = Host::running("");
+    host.append("a.log", many("a"));
+    host.append("b.log", many("b"));
+    assert_eq!(host.lines().await.len(), 400);
+    for file in 0..10 {
+        host.append(&format!("empty {file}.log"), "");
+        fs::copy(host.path("a.log"), host.path(&format!("copy {file}.log"))).unwrap();
+        assert_eq!(host.lines_within(12).await, [""; 0]);
+        host.delete(&format!("empty {file}.log"));
+        host.delete(&format!("copy {file}.log"));
+        host.append("a.log", "a\n");
+        host.append("b.log", "b\n");
+        assert_eq!(host.lines_within(12).await, ["a", "b"]);
+    }
+    host.lines_within(100).await;
+    assert_eq!(host.metrics.open_files.get(), 2);
+}
+
+/// More files are full than may be open, and each has its turn: nothing is told of files that were closed.
+#[tokio::test(start_paused = true)]
+async fn more_full_files_than_may_be_open() {
+    let mut host = Host::new("");
+    for file in 0..12 {
+        host.append(&format!("{file}.log"), format!("{file:01000}\n").repeat(1_200));
+    }
+    host.start();
+    assert_eq!(host.lines_within(5).await.len(), 12 * 1_200);
+    assert_eq!(host.metrics.tailed_files.get(), 12);
+}
