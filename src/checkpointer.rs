@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::budget::Budget;
 use crate::health::Health;
-use crate::limits::{COMMIT_INTERVAL, MARKS_WAITING};
+use crate::limits::{COMMIT_INTERVAL, MARKS_WAITING, OPENED_COMMIT_DELAY};
 use crate::metrics::{FlowMetrics, Gauge};
 use crate::offsets::{Changes, Fingerprint, Identity, Mark, Offsets, Row};
 use crate::settlement::{Settled, Settlement};
@@ -144,14 +144,25 @@ impl Checkpointer {
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut end: oneshot::Receiver<()>) -> bool {
         let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A file that the store does not know is not found again if it is renamed: so this is committed sooner.
+        let mut opened_commit_at: Option<Instant> = None;
         loop {
             tokio::select! {
                 // However many events there are, what they settled is committed in time.
                 biased;
                 _ = commits.tick() => self.commit().await,
+                () = sleep_until(opened_commit_at.unwrap_or_else(Instant::now)), if opened_commit_at.is_some() => {
+                    opened_commit_at = None;
+                    self.commit().await;
+                }
                 // A sender of it that is gone means the same.
                 _ = &mut end => break,
-                Some(event) = events.recv() => self.take(event),
+                Some(event) = events.recv() => {
+                    if matches!(event, Event::Opened(_)) {
+                        opened_commit_at.get_or_insert(Instant::now() + OPENED_COMMIT_DELAY);
+                    }
+                    self.take(event);
+                }
             }
         }
         while let Ok(event) = events.try_recv() {

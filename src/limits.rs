@@ -98,6 +98,8 @@ pub const RESCAN_DEFAULT: Duration = Duration::from_secs(10);
 pub const RESCAN_MIN: Duration = Duration::from_millis(100);
 /// Greatest `rescan`.
 pub const RESCAN_MAX: Duration = Duration::from_secs(60 * 60);
+/// Descriptors that are left for sockets, the offset store and the like when the limit of the process is low.
+pub const RESERVED_DESCRIPTORS: usize = 64;
 /// `max_open_files` when the configuration says nothing.
 pub const OPEN_FILES_DEFAULT: usize = 1024;
 /// Least `max_open_files`, and the least share of a flow in it.
@@ -181,6 +183,8 @@ pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
 
 /// How often settled offsets are committed and flushed to the disk.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon it is committed that a file is tailed from now on; several that come at once share a commit.
+pub const OPENED_COMMIT_DELAY: Duration = Duration::from_millis(50);
 /// How long an ending waits for the last commit; a disk that hangs longer costs lines sent twice.
 pub const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Memory that sled may use for its pages.

@@ -20,6 +20,8 @@ use crate::span::FileKey;
 const VALUE_VERSION: u8 = 2;
 /// What sled calls its file.
 const SLED_FILE: &str = "db";
+/// How sled's names of snapshots end that are being written.
+const UNFINISHED_SNAPSHOT: &str = "generating";
 const FILES_TREE: &str = "files";
 const FLOWS_TREE: &str = "flows";
 const LOCK_FILE: &str = "lock";
@@ -119,7 +121,8 @@ impl Offsets {
             std::fs::TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
             std::fs::TryLockError::Error(error) => unreadable(error),
         })?;
-        let store = Store::open(state_dir).map_err(|error| match error.kind() {
+        let opened = probe(state_dir).and_then(|()| Store::open(state_dir));
+        let store = opened.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => OpenError::Malformed(state_dir.to_owned(), error.to_string()),
             _ => unreadable(error),
         })?;
@@ -176,26 +179,42 @@ impl Offsets {
         match store {
             Some(store) => Ok(store),
             None => {
-                self.probe()?;
+                probe(&self.state_dir)?;
                 Ok(store.insert(Store::open(&self.state_dir)?))
             }
         }
     }
+}
 
-    /// Whether a file can be written and flushed in the state folder.
-    fn probe(&self) -> io::Result<()> {
-        let path = self.state_dir.join(PROBE_FILE);
-        let probed = File::create(&path).and_then(|mut file| {
-            file.write_all(&vec![0; STORE_PROBE_BYTES])?;
-            file.sync_all()
-        });
-        let removed = std::fs::remove_file(&path);
-        probed.and(removed)
+/// Whether a file can be written and flushed in the state folder.
+fn probe(state_dir: &Path) -> io::Result<()> {
+    let path = state_dir.join(PROBE_FILE);
+    let probed = File::create(&path).and_then(|mut file| {
+        file.write_all(&vec![0; STORE_PROBE_BYTES])?;
+        file.sync_all()
+    });
+    let removed = std::fs::remove_file(&path);
+    probed.and(removed)
+}
+
+/// Removes what a sled that could not write has left of a snapshot: it takes that for a damaged store.
+fn remove_unfinished_snapshots(folder: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == UNFINISHED_SNAPSHOT) {
+            std::fs::remove_file(path)?;
+        }
     }
+    Ok(())
 }
 
 impl Store {
     fn open(state_dir: &Path) -> io::Result<Self> {
+        remove_unfinished_snapshots(&state_dir.join(STORE_FOLDER))?;
         let db = sled::Config::default()
             .path(state_dir.join(STORE_FOLDER))
             .cache_capacity(STORE_CACHE_BYTES)
@@ -317,6 +336,16 @@ mod tests {
         std::fs::remove_dir_all(folder.path().join(STORE_FOLDER)).unwrap();
         let Err(error) = Offsets::open(folder.path()) else { panic!("opened") };
         assert!(error.to_string().contains("nothing in it, though it was written before"), "{error}");
+    }
+
+    #[test]
+    fn what_sled_leaves_on_a_full_disk_is_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Offsets::open(folder.path()).unwrap();
+        store.commit(&Changes { rows: vec![(FileKey(1), row(5))], ..Changes::default() }).unwrap();
+        drop(store);
+        File::create(folder.path().join(STORE_FOLDER).join("snap.0000000000000042.generating")).unwrap();
+        assert_eq!(opened_again(folder.path()).load().unwrap(), [(FileKey(1), row(5))]);
     }
 
     #[test]

@@ -14,14 +14,17 @@ mod identity;
 mod known;
 mod lines;
 mod lives;
+mod lost;
 mod multiline;
+mod open;
 mod problems;
 mod reader;
 mod source;
+mod tailed;
+mod turn;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
-use std::ops::{Bound, Range};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,22 +33,20 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use self::claims::Standing;
-use self::file::{Content, Inode, Look, TailedFile};
+use self::file::Inode;
 use self::known::KnownLives;
 pub use self::lines::Line;
-use self::problems::{Problems, problem_of};
-use self::reader::{Complete, Piece, Rules};
+use self::problems::Problems;
+use self::reader::Rules;
+use self::tailed::{Standing, Tailed};
+use self::turn::Turn;
 use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::{Flow, StartAt};
 use crate::discovery::{Globs, Hints, Watch};
-use crate::limits::{
-    COMPLETE_AFTER, FIGURES_INTERVAL, READ_BYTES, RESCAN_CPU_MAX, RESCAN_DEBOUNCE, RESCAN_RARE, RESCAN_REST, ROUND_BYTES,
-};
+use crate::limits::{FIGURES_INTERVAL, RESCAN_CPU_MAX, RESCAN_DEBOUNCE, RESCAN_RARE, RESCAN_REST};
 use crate::metrics::FlowMetrics;
-use crate::offsets::{Fingerprint, Mark, Row};
-use crate::settlement::{DropReason, Outcome, Settled};
+use crate::offsets::Row;
 use crate::span::{FileKey, Span};
 
 /// Some lines of one file, in order.
@@ -149,52 +150,6 @@ pub struct Tailer {
     has_new_figures: bool,
     figures_made_at: Instant,
     buffer: Vec<u8>,
-}
-
-struct Tailed {
-    file: TailedFile,
-    standing: Standing,
-    /// Its life was reported; also before anything is in it, so that after a restart it is looked for where it is then.
-    is_announced: bool,
-    /// It has other content now than it once had.
-    is_rewritten: bool,
-    /// With [`Mode::Once`]: where it ended at the beginning.
-    finish: Option<u64>,
-    /// The last attempt to read it failed, and that was told.
-    is_failing: bool,
-    /// That it has a line which is too long was told.
-    has_told_too_long: bool,
-    /// No glob matches it any more.
-    is_gone: bool,
-    /// Where a glob has led to it last.
-    matched_path: Arc<Path>,
-    /// The rescan that goes on just now has found it.
-    is_found: bool,
-    /// The name that it had before, until it is known whether another file has taken that.
-    renamed_from: Option<Arc<Path>>,
-    /// Another file has.
-    is_superseded: bool,
-    /// Since when nothing was added to a file that is gone or superseded.
-    quiet_since: Option<Instant>,
-    /// What of it was reported last.
-    reported: Option<Seen>,
-    /// When it was read last.
-    last_read: Instant,
-    /// A record in it may still go on: how far the file reached when that was found, and until when it is waited for.
-    open_record: Option<(u64, Instant)>,
-}
-
-/// How a file's turn ended, or that none had one.
-#[derive(PartialEq, Eq)]
-enum Turn {
-    /// It had its share, and may have more.
-    Read,
-    /// There is nothing more to read in it now.
-    AtEnd,
-    /// What is read would find no place: the next stage is busy, or the budget is used up.
-    Blocked,
-    /// Nothing is to be read in any file.
-    Nothing,
 }
 
 impl Tailer {
@@ -312,142 +267,6 @@ impl Tailer {
         }
     }
 
-    /// Gives the next file with something to read its turn.
-    async fn next_turn(&mut self) -> Turn {
-        let after_last = self.last_turn.and_then(|last| self.unread.range((Bound::Excluded(last), Bound::Unbounded)).next());
-        let Some(inode) = after_last.or(self.unread.first()).copied() else { return Turn::Nothing };
-        self.last_turn = Some(inode);
-        self.has_new_figures = true;
-        let turn = match self.turn(inode).await {
-            Ok(turn) => turn,
-            Err(error) => {
-                self.read_failed(inode, &error);
-                Turn::AtEnd
-            }
-        };
-        if turn == Turn::AtEnd {
-            self.unread.remove(&inode);
-        }
-        turn
-    }
-
-    async fn turn(&mut self, inode: Inode) -> io::Result<Turn> {
-        if !self.is_ready(inode).await? {
-            return Ok(Turn::AtEnd);
-        }
-        let mut read_byte_count = 0;
-        while read_byte_count < ROUND_BYTES {
-            let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Turn::AtEnd) };
-            if tailed.finish.is_some_and(|end| tailed.file.position() >= end) && !tailed.file.is_compressed() {
-                return Ok(Turn::AtEnd);
-            }
-            // The places come first, so that nothing waits between reading and sending: an ending cannot come in
-            // between and leave bytes counted and never settled.
-            let events = self.parts.events.clone();
-            let Ok(event_places) = events.reserve_many(PIECE_EVENTS).await else { return Ok(Turn::AtEnd) };
-            let Ok(chunk_place) = self.parts.chunks.try_reserve() else { return Ok(Turn::Blocked) };
-            if !self.parts.budget.has_room_for(READ_BYTES) {
-                return Ok(Turn::Blocked);
-            }
-            let byte_count_before = tailed.file.byte_count();
-            let complete = tailed.complete()?;
-            let mut look = tailed.file.look(&mut self.buffer, complete)?;
-            if std::mem::take(&mut tailed.is_failing) {
-                tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file can be read again");
-            }
-            let has_grown = matches!(look, Look::Piece(..)) || tailed.file.byte_count() > byte_count_before;
-            if has_grown && tailed.quiet_since.is_some() {
-                tailed.quiet_since = Some(Instant::now());
-            }
-            let is_complete = tailed.quiet_since.is_some_and(|since| since.elapsed() >= COMPLETE_AFTER);
-            if is_complete && matches!(look, Look::Waiting) {
-                // Its unfinished last line will not be finished.
-                look = tailed.file.look(&mut self.buffer, Complete::All)?;
-            }
-            if let Some(multiline) = &self.parts.flow.multiline {
-                tailed.wait_for_record(inode, multiline.timeout, &mut self.due);
-            }
-            match look {
-                Look::Piece(piece) => {
-                    read_byte_count += piece.byte_count;
-                    tailed.last_read = Instant::now();
-                    if !piece.too_long.is_empty() && !std::mem::replace(&mut tailed.has_told_too_long, true) {
-                        let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
-                        let rule = self.parts.flow.line;
-                        tracing::warn!(flow, %path, max_bytes = rule.max_bytes, too_long = ?rule.too_long, "a line is too long, the first in this file");
-                    }
-                    let read = &self.buffer[..piece.byte_count];
-                    hand_on(piece, &tailed.file, read, &self.parts, chunk_place, event_places);
-                }
-                Look::Waiting => {
-                    drop((chunk_place, event_places));
-                    if is_complete && tailed.is_gone {
-                        self.let_go(inode).await;
-                    } else if tailed.file.is_compressed() && tailed.file.is_at_end() {
-                        tailed.file.close();
-                    }
-                    return Ok(Turn::AtEnd);
-                }
-                Look::Different => {
-                    drop((chunk_place, event_places));
-                    self.end_life(inode).await?;
-                    let is_ready = self.try_establish(inode).await?;
-                    return Ok(if is_ready { Turn::Read } else { Turn::AtEnd });
-                }
-            }
-        }
-        Ok(Turn::Read)
-    }
-
-    /// Opens a file if it is closed, and sees to it that it is known whose life is in it. False when it is not to be read.
-    async fn is_ready(&mut self, inode: Inode) -> io::Result<bool> {
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
-        if tailed.standing != Standing::Established {
-            // To decide about a compressed file takes long: that is done in rescans, not with every notification.
-            return if tailed.file.is_compressed() { Ok(false) } else { self.try_establish(inode).await };
-        }
-        if tailed.file.is_compressed() && tailed.file.is_at_end() {
-            return Ok(false);
-        }
-        if !self.open(inode)? {
-            // It was renamed or deleted.
-            self.parts.hints.rescan();
-            return Ok(false);
-        }
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
-        if tailed.file.content()? == Content::Different {
-            self.end_life(inode).await?;
-            return self.try_establish(inode).await;
-        }
-        self.report_seen(inode).await;
-        Ok(true)
-    }
-
-    /// Reports what was seen of a file, if it is other than what was reported last.
-    async fn report_seen(&mut self, inode: Inode) {
-        let Some(tailed) = self.files.get_mut(&inode) else { return };
-        let seen = tailed.file.seen();
-        if tailed.reported.replace(seen) != Some(seen) {
-            send(&self.parts.events, seen.event(tailed.file.key)).await;
-        }
-    }
-
-    /// Waits until what is read would find a place.
-    async fn room(&self) {
-        // A packer that is gone takes nothing any more.
-        if self.parts.chunks.reserve().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        self.parts.budget.room_for(READ_BYTES).await;
-    }
-
-    fn read_failed(&mut self, inode: Inode, error: &io::Error) {
-        let Some(tailed) = self.files.get_mut(&inode) else { return };
-        if !std::mem::replace(&mut tailed.is_failing, true) {
-            self.problems.add(problem_of(&tailed.file.path, error));
-        }
-    }
-
     /// Shows the figures if files had their turns and that was not done a moment ago; else returns when it is to be done.
     fn show_new_figures(&mut self) -> Option<Instant> {
         let due_at = self.has_new_figures.then_some(self.figures_made_at + FIGURES_INTERVAL)?;
@@ -483,133 +302,6 @@ impl Tailer {
     /// The time, in seconds since 1970.
     fn now(&self) -> u64 {
         since_1970().as_secs()
-    }
-}
-
-/// Events that go with a piece: what was dropped of it, and that it was read.
-const PIECE_EVENTS: usize = 2;
-
-/// What the checkpointer learns of a file that is looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    fingerprint: Fingerprint,
-    mark: Mark,
-    byte_count: u64,
-}
-
-impl Seen {
-    fn event(self, file: FileKey) -> Event {
-        let Self { fingerprint, mark, byte_count } = self;
-        Event::Seen { file, fingerprint, mark, byte_count }
-    }
-}
-
-impl Tailed {
-    fn new(file: TailedFile) -> Self {
-        Self {
-            matched_path: Arc::clone(&file.path),
-            file,
-            standing: Standing::New,
-            is_announced: false,
-            is_rewritten: false,
-            finish: None,
-            is_failing: false,
-            has_told_too_long: false,
-            is_gone: false,
-            is_found: false,
-            renamed_from: None,
-            is_superseded: false,
-            quiet_since: None,
-            reported: None,
-            last_read: Instant::now(),
-            open_record: None,
-        }
-    }
-
-    /// A record that may still go on is waited for as long as the file grows, and `timeout` longer.
-    fn wait_for_record(&mut self, inode: Inode, timeout: Duration, due: &mut BTreeSet<(Instant, Inode)>) {
-        let before = self.open_record.take();
-        self.open_record = self.file.open_record_at().map(|reach| match before {
-            Some((reach_before, until)) if reach_before == reach && until > Instant::now() => (reach, until),
-            _ => (reach, Instant::now() + timeout),
-        });
-        if let Some((_, until)) = before {
-            due.remove(&(until, inode));
-        }
-        if let Some((_, until)) = self.open_record {
-            due.insert((until, inode));
-        }
-    }
-
-    /// How much of what has no end is taken to be complete.
-    fn complete(&mut self) -> io::Result<Complete> {
-        let waited_for = self.open_record.filter(|(_, until)| *until <= Instant::now());
-        Ok(match waited_for {
-            _ if self.finish.is_some() => Complete::All,
-            // Unless there is more of it by now.
-            Some((reach, _)) if self.file.byte_count_now()? <= reach => Complete::Record,
-            _ => Complete::Nothing,
-        })
-    }
-
-    /// It has grown, or was truncated, or may be let go.
-    fn is_worth_a_look(&self) -> bool {
-        match self.standing {
-            Standing::Established => self.file.is_worth_a_look() || self.is_gone,
-            Standing::New | Standing::Copy(_) => !self.file.is_compressed() && self.file.byte_count() > 0,
-            Standing::Ignored => false,
-        }
-    }
-
-    /// What becomes of it is decided in a rescan, and no notification will bring that forward.
-    fn is_waited_for(&self) -> bool {
-        let is_unfinished = self.quiet_since.is_some() && !self.file.is_at_end();
-        self.is_gone || self.is_failing || is_unfinished || matches!(self.standing, Standing::Copy(_))
-    }
-
-    fn lag(&self) -> u64 {
-        match self.standing {
-            Standing::New if self.file.is_compressed() => 0,
-            Standing::Established | Standing::New => self.file.byte_count().saturating_sub(self.file.position()),
-            Standing::Copy(_) | Standing::Ignored => 0,
-        }
-    }
-}
-
-/// Sends a piece of `file`, of which `read` are the bytes, on its way. Waits for nothing.
-fn hand_on(
-    piece: Piece,
-    file: &TailedFile,
-    read: &[u8],
-    parts: &Parts,
-    chunk_place: mpsc::Permit<'_, Chunk>,
-    mut event_places: mpsc::PermitIterator<'_, Event>,
-) {
-    let Piece { start, head, too_long, records, text, replaced_line_count, .. } = piece;
-    let mut report = |event| {
-        if let Some(place) = event_places.next() {
-            place.send(event);
-        }
-    };
-    parts.budget.take(read.len());
-    parts.metrics.read_bytes.inc_by(read.len() as u64);
-    parts.metrics.read_lines.inc_by(records.len() as u64);
-    let span_of = |range: &Range<usize>| Span::new(file.key, start + range.start as u64, start + range.end as u64);
-    let dropped = |spans, reason| Event::Settled(Settled { spans, outcome: Outcome::Dropped(reason) });
-    // A piece has only one of the two, and so there is one report.
-    if let Some((byte_count, reason)) = head {
-        report(dropped([span_of(&(0..byte_count))].into_iter().collect(), reason));
-    } else if !too_long.is_empty() {
-        report(dropped(too_long.iter().map(span_of).collect(), DropReason::TooLong));
-    }
-    report(file.seen().event(file.key));
-    if replaced_line_count > 0 && parts.metrics.replaced_characters_lines.inc_by(replaced_line_count) == 0 {
-        let (flow, path, encoding) = (&parts.metrics.name, file.path.display(), parts.flow.line.encoding);
-        tracing::warn!(flow, %path, ?encoding, "a line is malformed in its encoding, it is sent with U+FFFD instead; the first of this flow");
-    }
-    if !records.is_empty() {
-        let (path, bytes) = (Arc::clone(&file.path), text.unwrap_or_else(|| read.to_vec()));
-        chunk_place.send(Chunk { file: file.key, path, offset: start, bytes, lines: records, read_at: Instant::now() });
     }
 }
 

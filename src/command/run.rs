@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -20,8 +21,9 @@ use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
-use crate::config::{Config, Flow, STATE_DIR_DEFAULT};
+use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT};
 use crate::health::Health;
+use crate::limits::RESERVED_DESCRIPTORS;
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
 use crate::sender::kinesis::{Access, Service, Stream};
@@ -40,7 +42,7 @@ pub struct Options {
 
 /// `kinetail run` from the arguments to the exit code.
 pub fn main(options: &Options) -> u8 {
-    let config = match load(&options.config) {
+    let mut config = match load(&options.config) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -54,6 +56,7 @@ pub fn main(options: &Options) -> u8 {
             return locally(options, config).await;
         }
         log_to(io::stderr);
+        respect_descriptor_limit(&mut config.agent, config.flows.len());
         let access =
             Access { region: config.aws.region.clone(), endpoint: config.aws.kinesis_endpoint.clone(), credentials: None };
         let state_dir = config.agent.state_dir.clone().unwrap_or_else(|| STATE_DIR_DEFAULT.into());
@@ -75,10 +78,23 @@ async fn locally(_: &Options, _: Config) -> u8 {
 /// Every tailed file takes a descriptor, and the limit that a shell or systemd gives by default is far below
 /// the one that the system allows.
 fn allow_all_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // Where that is not permitted, the limit stays, and files that cannot be opened are told.
+    // Where that is not permitted, the limit stays.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// No more files are kept open than leave descriptors for everything else.
+fn respect_descriptor_limit(agent: &mut config::Agent, flow_count: usize) {
+    let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let open_files_max = limit.saturating_sub(RESERVED_DESCRIPTORS).max(flow_count);
+    if open_files_max < agent.max_open_files {
+        tracing::warn!(
+            limit,
+            max_open_files = open_files_max,
+            "the limit of open files of this process is low, fewer files are kept open than configured"
+        );
+        agent.max_open_files = open_files_max;
+    }
 }
 
 /// Half the cores: the host is there for somebody else's program.

@@ -213,7 +213,7 @@ impl<'a> Table<'a> {
         let value = self.ask(key)?;
         let boolean = value.get_ref().as_bool();
         if boolean.is_none() {
-            self.wrong_kind(key, "true or false", value, "write it without quotes");
+            self.wrong_kind(key, "true or false", value, "write true or false, without quotes");
         }
         boolean
     }
@@ -240,7 +240,7 @@ impl<'a> Table<'a> {
     pub(super) fn integer(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<Placed<usize>> {
         let value = self.ask(key)?;
         let DeValue::Integer(written) = value.get_ref() else {
-            self.wrong_kind(key, "a whole number", value, &format!("write for example {}", bounds.end()));
+            self.wrong_kind(key, "a whole number", value, "write it in digits, without quotes");
             return None;
         };
         let number = usize::from_str_radix(written.as_str(), written.radix()).ok().filter(|number| bounds.contains(number));

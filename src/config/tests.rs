@@ -241,7 +241,7 @@ fn flows_and_their_lines() {
         (
             "max_bytes = \"64 KiB\"",
             "strip_cr = 'yes'",
-            "12:12 `strip_cr` must be true or false, not a string (write it without quotes)",
+            "12:12 `strip_cr` must be true or false, not a string (write true or false, without quotes)",
         ),
         (
             "max_bytes = \"64 KiB\"",
@@ -267,7 +267,7 @@ fn flows_and_their_lines() {
         (
             "max_bytes = \"64 KiB\"",
             "skip_header_lines = '1'",
-            "12:21 `skip_header_lines` must be a whole number, not a string (write for example 1000)",
+            "12:21 `skip_header_lines` must be a whole number, not a string (write it in digits, without quotes)",
         ),
         ("max_bytes = \"64 KiB\"", "skip_header_lines = -1", "12:21 `skip_header_lines` is out of range: -1 (from 0 to 1000)"),
         (

@@ -5,73 +5,23 @@
 //! in the copy, and when the two become different, it is a file of its own. `identity` has the rules, `known` the lives.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::file::{Content, Inode};
-use super::identity::{Comparison, Relation, is_evidence, is_rotated_name, is_same_file, relation};
-use super::known::{Fingerprints, KnownLife};
+use super::identity::is_same_file;
+use super::known::KnownLife;
 use super::problems::problem_of;
 use super::reader::start_of_last_line;
-use super::source::{Source, fingerprint_of};
-use super::{Tailed, Tailer, send};
+use super::tailed::{CopyOf, Standing, Tailed};
+use super::verdict::Verdict;
+use super::{Tailer, send};
 use crate::checkpointer::{Event, Remains};
-use crate::config::{Compressed, StartAt};
-use crate::discovery::{Problem, siblings};
-use crate::limits::{FINGERPRINT_BYTES, SHORT_COPY_WAIT};
+use crate::config::StartAt;
+use crate::discovery::Problem;
 use crate::offsets::Identity;
 use crate::settlement::Settlement;
-use crate::span::FileKey;
-
-/// Whether a file is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Not yet: nothing is in it from which to tell whose life goes on in it.
-    New,
-    /// It is: a life goes on in it.
-    Established,
-    /// Not while it has the same content as another file that is tailed.
-    Copy(CopyOf),
-    /// Not at all: it is compressed, and what it holds was never seen.
-    Ignored,
-}
-
-/// Of which file another is a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CopyOf {
-    original: Inode,
-    /// The life in the original.
-    key: FileKey,
-    /// The size that the copy had when this was decided.
-    file_byte_count: u64,
-    since: Instant,
-}
-
-/// What is decided of a file.
-enum Verdict {
-    /// This life goes on in it.
-    Continues(Box<KnownLife>),
-    /// It is what it was taken for, or nothing can be said yet.
-    NotYet,
-    /// There is nothing in it yet.
-    Empty,
-    /// It has the same content as this other file.
-    Copy(Inode),
-    /// The life in this other file has ended: ask again.
-    Ended(Inode),
-    /// The life in this other file goes on in it, or may: ask again.
-    LetGo(Inode),
-    /// This life was in it, and it has other content now: ask again.
-    Rewritten(Box<KnownLife>),
-    /// It is not read.
-    Ignored,
-    /// A life begins in it.
-    New,
-    /// A life begins in it, and all that is in it was read in another file.
-    Read,
-}
 
 impl Tailer {
     /// Decides about all files of which nothing was decided yet, and again about copies. Those that are where a known life
@@ -220,80 +170,6 @@ impl Tailer {
         Err(error)
     }
 
-    fn verdict(&mut self, inode: Inode) -> io::Result<Verdict> {
-        if self.is_still_copy(inode) {
-            return Ok(Verdict::NotYet);
-        }
-        if !self.open(inode)? {
-            return Ok(Verdict::NotYet);
-        }
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Verdict::NotYet) };
-        tailed.file.find_out_kind()?;
-        let (path, place) = (Arc::clone(&tailed.file.path), tailed.file.place);
-        let source = tailed.file.opened()?;
-        let mut blank = None;
-        for life in self.known.at_inode(inode.inode) {
-            let known_place = life.identity.place.map(|known_place| (known_place, life.path.as_path()));
-            if !known_place.is_some_and(|known| is_same_file(known, (place, &path), life.identity.fingerprint)) {
-                continue;
-            }
-            let has_content = life.is_content_of(source)?;
-            if life.is_blank() {
-                blank = Some(life.key);
-                break;
-            }
-            let life = Box::new(life);
-            match relation(Comparison { is_same_file: true, has_content, is_tailed_elsewhere: false, is_evidence: false }) {
-                Relation::Continues => return Ok(Verdict::Continues(life)),
-                Relation::Rewritten => return Ok(Verdict::Rewritten(life)),
-                Relation::Copy | Relation::Stranger => {}
-            }
-        }
-        let beginning = source.beginning(FINGERPRINT_BYTES)?;
-        if let Some(key) = blank {
-            self.known.remove(key);
-            tailed.file.key = key;
-        }
-        if let Some(remounted) = self.tailed_before_remount(inode) {
-            return Ok(Verdict::LetGo(remounted));
-        }
-        let is_first_look = self.new_files_start_at == StartAt::End;
-        let is_too_short =
-            beginning.is_empty() && !is_first_look || is_compressed_name(&path) && beginning.len() < GZIP_MAGIC_BYTES;
-        if is_too_short {
-            return Ok(Verdict::Empty);
-        }
-        if let Some(verdict) = self.compare_with_known(inode, &path, &beginning)? {
-            return Ok(verdict);
-        }
-        if let Some(verdict) = self.compare_with_tailed(inode, &path, &beginning)? {
-            return Ok(verdict);
-        }
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(Verdict::NotYet) };
-        let is_compressed = tailed.file.is_compressed();
-        let is_ignored = is_compressed && (self.parts.flow.compressed == Compressed::Ignore || is_first_look);
-        if is_ignored {
-            return Ok(Verdict::Ignored);
-        }
-        if is_compressed && !self.is_once && std::mem::replace(&mut self.has_looked_through, true) {
-            self.parts.hints.rescan();
-            return Ok(Verdict::NotYet);
-        }
-        tailed.file.opened()?.see_end()?;
-        Ok(Verdict::New)
-    }
-
-    /// Whether nothing has changed since a file was found to be a copy.
-    fn is_still_copy(&self, inode: Inode) -> bool {
-        let Some(tailed) = self.files.get(&inode) else { return false };
-        let Standing::Copy(copy) = tailed.standing else { return false };
-        let is_original_there = self.files.get(&copy.original).is_some_and(|original| original.file.key == copy.key);
-        let is_short = copy.file_byte_count < FINGERPRINT_BYTES as u64;
-        is_original_there
-            && tailed.file.file_byte_count() == copy.file_byte_count
-            && !(is_short && copy.since.elapsed() >= SHORT_COPY_WAIT)
-    }
-
     fn put_aside_as_copy(&mut self, inode: Inode, original: Inode) {
         let Some(of) = self.files.get(&original).map(|original| (original.file.key, original.file.path.display().to_string()))
         else {
@@ -312,131 +188,6 @@ impl Tailer {
         tailed.standing = Standing::Copy(CopyOf { original, key, file_byte_count: tailed.file.file_byte_count(), since });
     }
 
-    /// Whether a life that has lost its file goes on in this one.
-    fn compare_with_known(&mut self, inode: Inode, path: &Path, beginning: &[u8]) -> io::Result<Option<Verdict>> {
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(None) };
-        let source = tailed.file.opened()?;
-        for life in self.known.beginning_with(beginning) {
-            let comparison = Comparison {
-                is_same_file: false,
-                has_content: life.is_content_of(source)?,
-                is_tailed_elsewhere: false,
-                is_evidence: is_evidence(&life.path, path, life.identity.fingerprint),
-            };
-            if relation(comparison) == Relation::Continues {
-                return Ok(Some(Verdict::Continues(Box::new(life))));
-            }
-            if !tailed.is_rewritten && is_rotated_name(&life.path, path) && life.is_ahead_of(source)? {
-                return Ok(Some(Verdict::Read));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A tailed file that is this one, seen on a disk that was unmounted meanwhile and has another number now.
-    fn tailed_before_remount(&self, inode: Inode) -> Option<Inode> {
-        let seen = self.files.get(&inode)?;
-        let is_it = |(other, tailed): &(&Inode, &Tailed)| {
-            **other != inode
-                && tailed.is_gone
-                && tailed.standing == Standing::Established
-                && is_same_file(
-                    (tailed.file.place, &tailed.file.path),
-                    (seen.file.place, &seen.file.path),
-                    tailed.file.fingerprint(),
-                )
-        };
-        self.files.iter().find(is_it).map(|(other, _)| *other)
-    }
-
-    /// Whether a file has the same content as one that is tailed.
-    fn compare_with_tailed(&mut self, inode: Inode, path: &Path, beginning: &[u8]) -> io::Result<Option<Verdict>> {
-        let has_waited = self
-            .files
-            .get(&inode)
-            .is_some_and(|tailed| tailed.copy_since().is_some_and(|since| since.elapsed() >= SHORT_COPY_WAIT));
-        let is_short = beginning.len() < FINGERPRINT_BYTES;
-        if is_short && (has_waited || self.is_once) {
-            return Ok(None);
-        }
-        let mut fingerprints = Fingerprints::of(beginning);
-        let own = fingerprint_of(beginning);
-        let mut may_be_original = |(other, tailed): &(&Inode, &Tailed)| {
-            let fingerprint = tailed.file.fingerprint();
-            // Of a copy that is still being made less may be there than is known of the original.
-            let begins_the_same = fingerprints.contains(fingerprint) || fingerprint.byte_count > own.byte_count;
-            **other != inode
-                && tailed.standing == Standing::Established
-                && fingerprint.byte_count > 0
-                && begins_the_same
-                && (!is_short || is_rotated_name(&tailed.file.path, path))
-        };
-        let originals: Vec<Inode> = self.files.iter().filter(&mut may_be_original).map(|(other, _)| *other).collect();
-        for original in originals {
-            if !self.has_mark_of(inode, original)? {
-                continue;
-            }
-            let is_compressed = self.files.get(&original).is_some_and(|tailed| tailed.file.is_compressed());
-            if !is_compressed && !self.open(original)? {
-                return Ok(Some(Verdict::LetGo(original)));
-            }
-            if !self.has_kept_content(original)? {
-                return Ok(Some(Verdict::Ended(original)));
-            }
-            if self.goes_beyond_compressed(inode, original)? {
-                return Ok(Some(Verdict::LetGo(original)));
-            }
-            let comparison = Comparison {
-                is_same_file: false,
-                has_content: self.have_same_content(inode, original)?,
-                is_tailed_elsewhere: true,
-                is_evidence: true,
-            };
-            if relation(comparison) == Relation::Copy {
-                return Ok(Some(Verdict::Copy(original)));
-            }
-            if !self.has_kept_content(original)? {
-                // It was truncated while they were compared.
-                return Ok(Some(Verdict::Ended(original)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn has_kept_content(&mut self, inode: Inode) -> io::Result<bool> {
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
-        Ok(tailed.file.is_compressed() || tailed.file.content()? == Content::Same)
-    }
-
-    /// Whether a file has what is before the place up to which another was read, if it is as long. There may be many files
-    /// that begin the same; so the other is not opened for that.
-    fn has_mark_of(&mut self, inode: Inode, original: Inode) -> io::Result<bool> {
-        let Some(mark) = self.files.get(&original).map(|tailed| tailed.file.identity().mark) else { return Ok(false) };
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
-        let source = tailed.file.opened()?;
-        Ok(source.is_compressed() || source.byte_count_told()? < mark.end || source.has(mark)?)
-    }
-
-    /// Whether a compressed file, to which nobody adds, has all its content in another that has more.
-    fn goes_beyond_compressed(&mut self, inode: Inode, original: Inode) -> io::Result<bool> {
-        let Some(known) = self.files.get(&original).filter(|tailed| tailed.file.is_compressed()).map(Tailed::as_known) else {
-            return Ok(false);
-        };
-        let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
-        let source = tailed.file.opened()?;
-        Ok(!source.is_compressed() && known.is_content_of(source)? && source.byte_count_told()? > known.settlement.end())
-    }
-
-    /// Whether everything that is in `copy` is in `original`, too, as far as their beginnings, and the ends of what is in
-    /// both, tell.
-    fn have_same_content(&mut self, copy: Inode, original: Inode) -> io::Result<bool> {
-        // Both are needed at once, and a map lends only one of its values.
-        let Some(mut tailed) = self.files.remove(&copy) else { return Ok(false) };
-        let same = self.files.get_mut(&original).map(|original| tailed.file.is_beginning_of(&mut original.file));
-        self.files.insert(copy, tailed);
-        same.unwrap_or(Ok(false))
-    }
-
     /// What was announced while nothing was in the file is not what begins in it.
     async fn take_back_announcement(&mut self, inode: Inode) {
         let key = self.new_key();
@@ -447,7 +198,7 @@ impl Tailer {
     }
 
     /// In this file a known life goes on.
-    async fn resume(&mut self, inode: Inode, life: KnownLife) -> io::Result<()> {
+    pub(super) async fn resume(&mut self, inode: Inode, life: KnownLife) -> io::Result<()> {
         self.take_back_announcement(inode).await;
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
         tailed.file.resume(&life)?;
@@ -541,64 +292,4 @@ impl Tailer {
         self.parts.hints.rescan();
         Ok(())
     }
-
-    /// Looks for a copy of a life that was lost next to where its file was, whether or not a glob matches it.
-    pub(super) async fn adopt_copy_of(&mut self, life: &KnownLife) -> bool {
-        let unread_byte_count = life.unread_byte_count();
-        // Without something that is not read yet there is nothing to do for it.
-        let may_have_more = |byte_count| unread_byte_count > 0 || byte_count > life.settlement.end();
-        for found in siblings(&life.path) {
-            let inode = Inode { device: found.device, inode: found.inode };
-            // How much a compressed file holds is not told by its size.
-            let may_be_copy = may_have_more(found.byte_count) || is_compressed_name(&found.path);
-            if self.files.contains_key(&inode) || !may_be_copy || !is_evidence(&life.path, &found.path, life.identity.fingerprint)
-            {
-                continue;
-            }
-            let is_copy = Source::open(&found.path).and_then(|mut source| {
-                let is_it = Inode::of(&source.metadata()?) == inode && may_have_more(source.byte_count_told()?);
-                Ok(is_it && life.is_content_of(&mut source)?)
-            });
-            if !is_copy.unwrap_or(false) || self.insert(inode, &found).is_err() {
-                continue;
-            }
-            if let Some(tailed) = self.files.get_mut(&inode) {
-                (tailed.is_gone, tailed.quiet_since) = (true, Some(Instant::now()));
-            }
-            if self.resume(inode, life.clone()).await.is_ok() {
-                return true;
-            }
-            self.files.remove(&inode);
-        }
-        false
-    }
-}
-
-impl Tailed {
-    fn is_undecided(&self) -> bool {
-        match self.standing {
-            Standing::New => !self.file.is_compressed() || self.file.has_changed(),
-            Standing::Copy(_) => true,
-            Standing::Established => false,
-            Standing::Ignored => self.file.has_changed(),
-        }
-    }
-
-    fn copy_since(&self) -> Option<Instant> {
-        match self.standing {
-            Standing::Copy(copy) => Some(copy.since),
-            _ => None,
-        }
-    }
-
-    fn identity(&self) -> Identity {
-        Identity { is_superseded: self.is_superseded, ..self.file.identity() }
-    }
-}
-
-/// Bytes of a compressed file that say that it is one.
-const GZIP_MAGIC_BYTES: usize = 3;
-
-fn is_compressed_name(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
 }

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Seen;
 use super::known::KnownLife;
 use super::reader::{Complete, Piece, Reader, Rules};
 use super::source::{Size, Source, fingerprint_of, mark_of, place_of};
+use super::turn::Seen;
 use crate::discovery::Found;
 use crate::limits::{FINGERPRINT_BYTES, MARK_BYTES};
 use crate::offsets::{Fingerprint, Identity, Mark, Place};

@@ -4,24 +4,20 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::claims::Standing;
 use super::file::{Inode, TailedFile};
-use super::identity::is_same_file;
 use super::known::KnownLife;
 use super::problems::problem_of;
-use super::source::{Source, place_of, place_of_found};
-use super::{Tailed, Tailer, send};
+use super::source::{Source, place_of};
+use super::tailed::{Standing, Tailed};
+use super::{Tailer, send};
 use crate::checkpointer::{Event, Opened, Remains};
 use crate::config::StartAt;
 use crate::discovery::{Found, siblings};
-use crate::limits::COMPLETE_AFTER;
-use crate::offsets::Identity;
-use crate::settlement::Settlement;
 use crate::span::FileKey;
 
 impl Tailer {
@@ -197,99 +193,6 @@ impl Tailer {
         }
     }
 
-    /// Keeps a life for the case that it goes on.
-    pub(super) async fn remember(&mut self, life: KnownLife) {
-        if let Some(forgotten) = self.known.add(life) {
-            send(&self.parts.events, Event::Forgotten(forgotten)).await;
-        }
-    }
-
-    /// Lives that were in a file when the agent ended, and which no glob has led to: the file may have been renamed.
-    pub(super) async fn find_missing(&mut self) {
-        let mut folders: Vec<(PathBuf, Vec<Found>)> = Vec::new();
-        for life in self.known.missing() {
-            let Some(folder) = life.path.parent().map(Path::to_owned) else { continue };
-            if !folders.iter().any(|(listed, _)| *listed == folder) {
-                folders.push((folder.clone(), siblings(&life.path)));
-            }
-            let here = folders.iter().find(|(listed, _)| *listed == folder).map_or(&[][..], |(_, found)| found);
-            let Some(place) = life.identity.place else { continue };
-            let is_it = |found: &&Found| {
-                is_same_file((place, &life.path), (place_of_found(found), &found.path), life.identity.fingerprint)
-            };
-            if let Some(found) = here.iter().find(is_it) {
-                if found.path == life.path {
-                    // No glob matches it any more: the configuration has changed.
-                    continue;
-                }
-                let inode = Inode { device: found.device, inode: found.inode };
-                if self.files.contains_key(&inode) || self.insert(inode, found).is_err() {
-                    continue;
-                }
-                if let Some(tailed) = self.files.get_mut(&inode) {
-                    (tailed.is_gone, tailed.quiet_since) = (true, Some(Instant::now()));
-                    tailed.matched_path = Arc::from(life.path.as_path());
-                }
-                self.establish(inode).await;
-            }
-            // That it was deleted is only known where others are: a disk that is not mounted has an empty folder.
-            let is_lost = !here.is_empty();
-            if self.known.remove(life.key).is_some() {
-                self.lose(KnownLife { is_lost, gone_at: Some(self.now()), ..life }).await;
-            }
-        }
-    }
-
-    /// Keeps a life of which the file was deleted, or has other content now.
-    pub(super) async fn lose(&mut self, life: KnownLife) {
-        let remains = if life.identity.place.is_some() { Remains::Place } else { Remains::Content };
-        self.announce(&life).await;
-        let read_until = life.settlement.watermark();
-        send(&self.parts.events, Event::Closed { file: life.key, read_until, remains }).await;
-        self.remember(life).await;
-    }
-
-    /// What was lost before this rescan, and in none of the files that match, may be in a copy next to where it was. What
-    /// is not there either is out of reach.
-    async fn find_lost(&mut self, lost_before: &HashSet<FileKey>) {
-        for mut life in self.known.lost() {
-            if !lost_before.contains(&life.key) {
-                // What has come meanwhile is found by the next rescan.
-                self.parts.hints.rescan();
-                continue;
-            }
-            if self.adopt_copy_of(&life).await {
-                continue;
-            }
-            if life.identity.place.is_some() && siblings(&life.path).is_empty() {
-                // As above: it may come back with its disk.
-                continue;
-            }
-            self.give_up(&mut life).await;
-        }
-    }
-
-    /// What was not read of this life cannot be read any more.
-    pub(super) async fn give_up(&mut self, life: &mut KnownLife) {
-        let unreachable = life.unread_byte_count();
-        self.known.remove(life.key);
-        if unreachable == 0 {
-            return self.remember(KnownLife { is_lost: false, ..life.clone() }).await;
-        }
-        self.parts.metrics.unreachable_bytes.inc_by(unreachable);
-        let (flow, path) = (&self.parts.metrics.name, life.path.display());
-        tracing::warn!(flow, %path, unreachable, "bytes of this file were deleted or overwritten before they were read");
-        life.identity.byte_count -= unreachable;
-        self.lose(KnownLife { is_lost: false, ..life.clone() }).await;
-    }
-
-    /// What is lost now is not waited for.
-    pub(super) async fn give_up_all(&mut self) {
-        for mut life in self.known.lost() {
-            self.give_up(&mut life).await;
-        }
-    }
-
     /// Reports a life that begins or goes on.
     pub(super) async fn announce(&self, life: &KnownLife) {
         let KnownLife { key: file, ref path, identity, ref settlement, .. } = *life;
@@ -297,78 +200,8 @@ impl Tailer {
         send(&self.parts.events, Event::Opened(Opened { file, flow_index, path, identity, settlement })).await;
     }
 
-    /// Opens a tailed file if it is closed. False when it is not at its path any more.
-    pub(super) fn open(&mut self, inode: Inode) -> io::Result<bool> {
-        match self.files.get(&inode) {
-            Some(tailed) if tailed.file.is_open() => return Ok(true),
-            Some(_) => self.make_room(Some(inode)),
-            None => return Ok(false),
-        }
-        let is_here = self.files.get_mut(&inode).map_or(Ok(false), |tailed| tailed.file.open())?;
-        self.open_count += usize::from(is_here);
-        Ok(is_here)
-    }
-
-    /// So that one more file can be opened; `keep` is not closed for it.
-    fn make_room(&mut self, keep: Option<Inode>) {
-        if self.open_count >= self.parts.open_files_max {
-            self.close_idle(keep);
-        }
-    }
-
-    /// Closes files when too many are open: those first in which there is nothing to read, and for longest. A file that is
-    /// gone is kept open, because there is no way back to it; and so are the one that has its turn, and `keep`.
-    fn close_idle(&mut self, keep: Option<Inode>) {
-        let is_open = |tailed: &&mut Tailed| tailed.file.is_open();
-        self.open_count = self.files.values_mut().filter(is_open).count();
-        if self.open_count < self.parts.open_files_max {
-            return;
-        }
-        // Some more, so that it is not done again for the next file.
-        let excess = self.open_count - self.parts.open_files_max * 3 / 4;
-        let unread = &self.unread;
-        let mut closable: Vec<(bool, Instant, Inode)> = (self.files.iter())
-            .filter(|(_, tailed)| tailed.file.is_open() && !tailed.is_gone && !tailed.file.is_compressed())
-            .filter(|(inode, _)| ![self.last_turn, keep].contains(&Some(**inode)))
-            .map(|(inode, tailed)| (unread.contains(inode), tailed.last_read, *inode))
-            .collect();
-        closable.sort_unstable();
-        for (.., inode) in closable.into_iter().take(excess) {
-            if let Some(tailed) = self.files.get_mut(&inode) {
-                tailed.file.close();
-                self.open_count -= 1;
-            }
-        }
-    }
-
     pub(super) fn new_key(&mut self) -> FileKey {
         FileKey(self.parts.random.u64(..))
-    }
-}
-
-impl Tailed {
-    fn moved(&self) -> Event {
-        Event::Moved { file: self.file.key, path: Arc::clone(&self.matched_path), is_superseded: self.is_superseded }
-    }
-
-    /// Nobody has read it, and there is nothing in it that could be, or it was not to be read.
-    fn has_nothing_to_read(&mut self) -> bool {
-        match self.standing {
-            Standing::Established => false,
-            Standing::Copy(_) | Standing::Ignored => true,
-            Standing::New => {
-                let is_quiet = self.quiet_since.is_some_and(|since| since.elapsed() >= COMPLETE_AFTER);
-                is_quiet && self.file.byte_count_now().is_ok_and(|byte_count| byte_count == 0)
-            }
-        }
-    }
-
-    /// This life, as it is known when it is not tailed any more.
-    pub(super) fn as_known(&self) -> KnownLife {
-        let identity = Identity { is_superseded: self.is_superseded, ..self.file.identity() };
-        let settlement = Settlement::new(self.file.position(), self.file.settled_above());
-        let path = self.matched_path.to_path_buf();
-        KnownLife { key: self.file.key, path, identity, settlement, gone_at: None, is_lost: false }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use flate2::Compression;
@@ -9,6 +10,8 @@ use super::*;
 use crate::checkpointer::Remains;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::offsets::Row;
+use crate::settlement::DropReason;
 
 /// A host on paused time: a folder of logs, and an agent's tailer of it that comes and goes, without notifications.
 struct Host {
