@@ -510,16 +510,18 @@ async fn rotated_and_compressed() {
 /// A compressed file that was there beside its original, of which all was read, goes on as that when it is gone.
 #[tokio::test(start_paused = true)]
 async fn compressed_before_the_original_is_deleted() {
-    let mut host = Host::running("");
-    host.append("a.log", many("one"));
-    assert_eq!(host.lines().await.len(), 200);
-    fs::hard_link(host.path("a.log"), host.path("hidden")).unwrap();
-    host.gzip("a.log");
-    host.rename("hidden", "a.log");
-    assert_eq!(host.lines().await, [""; 0]);
-    host.delete("a.log");
-    assert_eq!(host.lines_within(100).await, [""; 0]);
-    assert!(!host.all_metrics.render().contains("file_problems_total{"), "nothing is wrong with it");
+    for content in [many("one"), "short\n".to_owned()] {
+        let mut host = Host::running("compressed = 'read'");
+        host.append("a.log", &content);
+        assert_eq!(host.lines().await.len(), content.lines().count());
+        fs::hard_link(host.path("a.log"), host.path("hidden")).unwrap();
+        host.gzip("a.log");
+        host.rename("hidden", "a.log");
+        assert_eq!(host.lines_within(200).await, [""; 0]);
+        host.delete("a.log");
+        assert_eq!(host.lines_within(100).await, [""; 0]);
+        assert!(!host.all_metrics.render().contains("file_problems_total{"), "nothing is wrong with it");
+    }
 }
 
 /// A compressed file of which nothing is known is read only if that is wished.

@@ -108,7 +108,7 @@ impl Tailer {
         let Some(tailed) = self.files.get(&inode) else { return false };
         let Standing::Copy(copy) = tailed.standing else { return false };
         let is_original_there = self.files.get(&copy.original).is_some_and(|original| original.file.key == copy.key);
-        let is_short = copy.file_byte_count < FINGERPRINT_BYTES as u64;
+        let is_short = copy.file_byte_count < FINGERPRINT_BYTES as u64 && !tailed.file.is_compressed();
         is_original_there
             && tailed.file.file_byte_count() == copy.file_byte_count
             && !(is_short && copy.since.elapsed() >= SHORT_COPY_WAIT)
@@ -158,7 +158,9 @@ impl Tailer {
             .get(&inode)
             .is_some_and(|tailed| tailed.copy_since().is_some_and(|since| since.elapsed() >= SHORT_COPY_WAIT));
         let is_short = beginning.len() < FINGERPRINT_BYTES;
-        if is_short && (has_waited || self.is_once) {
+        // Nobody compresses by chance what is in the file beside.
+        let is_compressed = self.files.get(&inode).is_some_and(|tailed| tailed.file.is_compressed());
+        if is_short && !is_compressed && (has_waited || self.is_once) {
             return Ok(None);
         }
         let mut fingerprints = Fingerprints::of(beginning);

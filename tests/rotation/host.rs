@@ -126,6 +126,13 @@ pub(crate) struct Host {
 }
 
 impl Body {
+    pub(crate) fn made_from(&self) -> Option<BodyId> {
+        match self.origin {
+            Origin::Written => None,
+            Origin::Copied { from, .. } | Origin::Compressed { from, .. } => Some(from),
+        }
+    }
+
     fn is_writable(&self) -> bool {
         !self.is_closed && !self.is_held_back
     }
@@ -223,11 +230,7 @@ impl Host {
     pub(crate) fn is_named_after(&self, body: &Body, from: BodyId) -> bool {
         let original = &self.bodies[from.0];
         let is_like = |name: &OsString| original.file_names.iter().all(|of| is_rotated_name(of, name));
-        let is_like_earlier = match original.origin {
-            Origin::Written => true,
-            Origin::Copied { from, .. } | Origin::Compressed { from, .. } => self.is_named_after(body, from),
-        };
-        body.file_names.iter().all(is_like) && is_like_earlier
+        body.file_names.iter().all(is_like) && original.made_from().is_none_or(|earlier| self.is_named_after(body, earlier))
     }
 
     pub(crate) fn is_free(&self, path: &Path) -> bool {

@@ -25,10 +25,10 @@
 //!   the file may have been let go;
 //! - its file was known to the agent, and is now, in the same folder, under a name that no glob matches: it was renamed
 //!   while the agent was down, or the agent ended before it had read it;
-//! - it is in a copy that was made to truncate its file, and the copy matches, or lies beside the file, has a name that
-//!   begins with that of the file, and how the file began was known to the agent;
-//! - it is in a compressed file that was made from a file of which the agent knew how it began, and that matches or
-//!   is named like it, beside it. Compressed files never seen are ignored, unless `compressed = "read"` asks for them.
+//! - it is in a copy that was made to truncate its file, and the copy matches, or lies beside the file and the agent knew
+//!   how that began: 1 KiB of it, or less if the copy is named after all names that the file has had;
+//! - it is in a compressed file that was made from a file of which the agent knew as much, and that matches or lies beside
+//!   it. Compressed files never seen are ignored, unless `compressed = "read"` asks for them.
 //!
 //! A copy, compressed or not, need not be read when its original had been longer, and was since written anew behind a
 //! beginning that was left: it looks like a copy from before, of which all was read.

@@ -79,7 +79,7 @@ struct Seen {
     /// Lines behind this were written when it may have been let go.
     promised_until: Option<u64>,
     /// What it was made from, where the agent knew that.
-    made_from: Option<MadeFrom>,
+    made_from: Option<Remembered>,
 }
 
 #[derive(Clone)]
@@ -97,12 +97,6 @@ struct Remembered {
     beginning_at: Option<Duration>,
     /// Since when so much of that is known that the name does not matter.
     long_beginning_at: Option<Duration>,
-}
-
-#[derive(Clone)]
-struct MadeFrom {
-    remembered: Remembered,
-    name: String,
 }
 
 #[derive(Clone, Copy)]
@@ -153,13 +147,10 @@ impl Rules {
         for seen in &mut self.seen {
             seen.is_open = false;
             seen.remembered.take_if(|remembered| !survives(remembered.at));
-            seen.made_from.take_if(|from| from.remembered.beginning_at.is_none_or(|at| !survives(at)));
-            if let Some(remembered) = &mut seen.remembered {
+            seen.made_from.take_if(|from| from.beginning_at.is_none_or(|at| !survives(at)));
+            for remembered in [&mut seen.remembered, &mut seen.made_from].into_iter().flatten() {
                 remembered.beginning_at.take_if(|at| !survives(*at));
                 remembered.long_beginning_at.take_if(|at| !survives(*at));
-            }
-            if let Some(from) = &mut seen.made_from {
-                from.remembered.long_beginning_at.take_if(|at| !survives(*at));
             }
         }
     }
@@ -188,14 +179,13 @@ impl Rules {
                     self.destroyed(host, body, &lost, lost_bytes, kept);
                     self.seen[body.0].remembered = None;
                 }
-                Change::Derived { from, to, name } => {
-                    let name = name.file_name().unwrap().to_str().unwrap().to_owned();
+                Change::Derived { from, to } => {
                     let from = &self.seen[from.0];
                     let has_matched = from.has_matched;
                     let remembered = from.remembered.clone().filter(|remembered| remembered.beginning_at.is_some());
-                    let earlier = from.made_from.as_ref().map(|from| from.remembered.clone());
+                    let earlier = from.made_from.clone();
                     self.seen[to.0].has_matched = has_matched;
-                    self.seen[to.0].made_from = remembered.or(earlier).map(|remembered| MadeFrom { remembered, name });
+                    self.seen[to.0].made_from = remembered.or(earlier);
                 }
             }
         }
@@ -383,27 +373,22 @@ impl Rules {
         last.at + forgotten >= *ended_at
     }
 
-    /// Whether the line is in a copy, compressed or not, of which it cannot be told that it is one: so little of its
-    /// original was known that it may as well be by chance, and it is not named after it. Or in a copy as short as that
-    /// which is not about to replace its original: it has been there for long, nobody waits, or one of the two has another
+    /// Whether the line is in a copy, compressed or not, of which it cannot be told that it is one: it is not named after
+    /// its original, and somebody may have written the same again. Or in a copy shorter than 1 KiB which is not about to replace its original: it has been there for long, nobody waits, or one of the two has another
     /// name by now.
     fn is_in_copy_that_cannot_be_told(&self, host: &Host, line: LineId, at: Duration) -> bool {
-        let is_it = |(body, seen): (&Body, &Seen)| {
-            let (from, is_compressed) = match body.origin {
-                Origin::Written => return false,
-                Origin::Copied { from, .. } => (from, false),
-                Origin::Compressed { from, .. } => (from, true),
-            };
+        let is_it = |body: &Body| {
+            let Some(from) = body.made_from() else { return false };
             let has_line = body.places.iter().any(|place| place.line == line)
                 || body.unfinished.as_ref().is_some_and(|unfinished| unfinished.line == line);
             let is_short = body.byte_count < FINGERPRINT_BYTES as u64;
-            let is_known = seen.made_from.as_ref().is_some_and(|from| from.remembered.long_beginning_at.is_some());
+            let is_copy = matches!(body.origin, Origin::Copied { .. });
             let is_over = self.is_final
                 || at.saturating_sub(body.begun_at) >= SHORT_COPY_WAIT
                 || body.renamed_at.or(host.bodies[from.0].renamed_at).is_some();
-            let may_be_chance = (is_short || !is_known) && !host.is_named_after(body, from);
-            has_line && (may_be_chance || is_short && is_over && !is_compressed)
+            let may_be_chance = !host.is_named_after(body, from);
+            has_line && (may_be_chance || is_copy && is_short && is_over)
         };
-        host.bodies.iter().zip(&self.seen).any(is_it)
+        host.bodies.iter().any(is_it)
     }
 }

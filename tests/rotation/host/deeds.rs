@@ -104,8 +104,8 @@ pub(crate) enum Change {
     Grown { body: BodyId, before: u64, unchanged_since: Duration },
     /// `kept` bytes are left of it.
     Truncated { body: BodyId, kept: u64, lost: Vec<Place>, lost_bytes: u64, unchanged_since: Duration },
-    /// `to` has the lines of `from`, which is known by the name `name`.
-    Derived { from: BodyId, to: BodyId, name: PathBuf },
+    /// `to` has the lines of `from`.
+    Derived { from: BodyId, to: BodyId },
 }
 
 impl Host {
@@ -261,7 +261,7 @@ impl Host {
         let origin = Origin::Copied { from: original, purpose, truncated_at: None };
         let copy = self.add_body(to, origin, &format!("copied from {} to {}", from.display(), to.display()));
         self.take_lines(original, copy);
-        self.changes.push(Change::Derived { from: original, to: copy, name: from.to_owned() });
+        self.changes.push(Change::Derived { from: original, to: copy });
     }
 
     fn take_lines(&mut self, from: BodyId, to: BodyId) {
@@ -380,7 +380,7 @@ impl Host {
         self.bodies[body.0].begun_at = self.now;
         self.note(body, &format!("is all of {}", from.display()));
         self.take_lines(original, body);
-        self.changes.push(Change::Derived { from: original, to: body, name: from.to_owned() });
+        self.changes.push(Change::Derived { from: original, to: body });
         self.unlink(from);
     }
 

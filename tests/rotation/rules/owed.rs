@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ARRIVED_AFTER, COPY_ARRIVED_AFTER, Destroyed, FRAGMENT_ARRIVED_AFTER, MadeFrom, Rules};
+use super::{ARRIVED_AFTER, COPY_ARRIVED_AFTER, Destroyed, FRAGMENT_ARRIVED_AFTER, Remembered, Rules};
 use crate::features::{Feature, is_on};
 use crate::host::{BodyId, Host, Origin};
 use crate::lines::{LineId, Recognised};
@@ -41,12 +41,14 @@ impl Rules {
         }
         let is_promised = seen.promised_until.is_none_or(|promised| end <= promised);
         let is_in_folder = |folder: &Path| host.paths(id).any(|path| path.parent() == Some(folder));
-        let is_named_after = |from: &MadeFrom| {
-            let is_like = |path: &Path| path.file_name().is_some_and(|name| name.to_str().unwrap().starts_with(&from.name));
-            host.paths(id).any(|path| path.parent() == Some(&from.remembered.folder) && is_like(path))
+        // What a file was made from is told by how that began, if enough of it was known, or by the name.
+        let is_told = |remembered: &Remembered| {
+            remembered.long_beginning_at.is_some() || body.made_from().is_some_and(|from| host.is_named_after(body, from))
         };
+        let is_beside = |remembered: &Remembered| is_told(remembered) && is_in_folder(&remembered.folder);
         if let Origin::Compressed { is_complete, .. } = body.origin {
-            let is_known = seen.made_from.as_ref().is_some_and(|from| seen.matched.is_some() || is_named_after(from));
+            let is_seen = |from: &Remembered| is_beside(from) || seen.matched.is_some() && is_told(from);
+            let is_known = seen.made_from.as_ref().is_some_and(is_seen);
             let is_read = is_known || seen.matched.is_some() && self.is_compressed_read;
             return (is_complete && is_read && is_on(Feature::Compressed)).then_some(Reason::CompressedFromKnown);
         }
@@ -61,7 +63,7 @@ impl Rules {
             return Some(Reason::RenamedInItsFolder);
         }
         let is_copy = matches!(body.origin, Origin::Copied { truncated_at: Some(_), .. });
-        if is_copy && seen.made_from.as_ref().is_some_and(is_named_after) && is_on(Feature::Copies) {
+        if is_copy && seen.made_from.as_ref().is_some_and(is_beside) && is_on(Feature::Copies) {
             return Some(Reason::CopyOfKnown);
         }
         None
