@@ -137,6 +137,8 @@ impl Rules {
             let is_beside =
                 |remembered: &Remembered| host.paths(BodyId(index)).any(|path| path.parent() == Some(&remembered.folder));
             seen.remembered.take_if(|remembered| !is_beside(remembered));
+            let is_matched = host.paths(BodyId(index)).any(|path| host.is_matched(path));
+            seen.made_from.take_if(|remembered| !is_matched && !is_beside(remembered));
         }
     }
 
