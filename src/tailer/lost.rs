@@ -6,6 +6,7 @@
 //! back. A file is *gone* when no glob matches it any more, and *let go* when nothing is expected of it.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use super::verdict::is_compressed_name;
 use super::{Tailer, send};
 use crate::checkpointer::{Event, Remains};
 use crate::discovery::{Found, siblings};
+use crate::limits::FINGERPRINT_BYTES;
 use crate::span::FileKey;
 
 impl Tailer {
@@ -102,7 +104,7 @@ impl Tailer {
             }
             let is_copy = Source::open(&found.path).and_then(|mut source| {
                 let is_it = Inode::of(&source.metadata()?) == inode && may_have_more(source.byte_count_told()?);
-                Ok(is_it && life.is_content_of(&mut source)?)
+                Ok(is_it && self.life_read_furthest(&mut source, &found.path)? == Some(life.key))
             });
             if !is_copy.unwrap_or(false) || self.insert(inode, &found).is_err() {
                 continue;
@@ -116,6 +118,16 @@ impl Tailer {
             self.files.remove(&inode);
         }
         false
+    }
+
+    /// Of the lives of which this file has the content, that of which most was read.
+    fn life_read_furthest(&self, source: &mut Source, path: &Path) -> io::Result<Option<FileKey>> {
+        for life in self.known.beginning_with(&source.beginning(FINGERPRINT_BYTES)?) {
+            if is_evidence(&life.path, path, life.identity.fingerprint) && life.is_content_of(source)? {
+                return Ok(Some(life.key));
+            }
+        }
+        Ok(None)
     }
 
     /// What was not read of this life cannot be read any more.

@@ -342,6 +342,23 @@ async fn a_copy_is_not_read_until_it_is_different() {
     assert_eq!(count(&host.lines().await), (201, 201));
 }
 
+/// Of a file and a copy of it that are both gone, the one that was read further goes on in what the file became.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_gone_does_not_go_on_in_the_original() {
+    let mut host = Host::running("files = 'LOGS/*.log'");
+    host.append("a.log", many("same"));
+    assert_eq!(host.lines().await.len(), 200);
+    fs::copy(host.path("a.log"), host.path("b.log")).unwrap();
+    assert_eq!(host.lines().await, [""; 0]);
+    host.append("a.log", "of the original\n");
+    assert_eq!(host.lines().await, ["of the original"]);
+    host.rename("a.log", "a.log.1");
+    assert_eq!(host.lines_within(100).await.len(), 200, "the copy is a file of its own now");
+    host.delete("b.log");
+    host.gzip("a.log.1");
+    assert_eq!(host.lines_within(200).await, [""; 0]);
+}
+
 /// Two programs that begin their logs with the same few words are two programs.
 #[tokio::test(start_paused = true)]
 async fn short_files_with_the_same_content_are_two_files() {
