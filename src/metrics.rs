@@ -145,7 +145,7 @@ impl Default for Metrics {
             f.skipped_bytes.clone(),
         );
         registry.register("skipped_files", "files that match and are not read, by reason", f.skipped_files.clone());
-        registry.register("open_files", "tailed files that are open now", f.open_files.clone());
+        registry.register("open_files", "files that are open now", f.open_files.clone());
         registry.register("tailed_files", "files that are tailed, open or not", f.tailed_files.clone());
         registry.register("lag_bytes", "bytes of the tailed files not read yet", f.lag_bytes.clone());
         registry.register(

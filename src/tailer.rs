@@ -140,6 +140,8 @@ pub struct Tailer {
     new_files_start_at: StartAt,
     /// The globs were not expanded yet.
     is_first_scan: bool,
+    /// Some tailed file was not found by the last rescan.
+    has_gone: bool,
     /// A compressed file never seen was looked through in this rescan: that takes long, and others wait.
     has_looked_through: bool,
     /// Only what is there at the beginning is read.
@@ -172,6 +174,7 @@ impl Tailer {
             open_count: 0,
             new_files_start_at,
             is_first_scan: true,
+            has_gone: false,
             has_looked_through: false,
             is_once: false,
             is_calm: false,

@@ -137,6 +137,7 @@ impl Tailer {
                 over.push(*inode);
             }
         }
+        self.has_gone = self.files.values().any(|tailed| tailed.is_gone);
         for inode in missing {
             self.follow_missing(inode).await;
         }

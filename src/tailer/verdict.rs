@@ -137,7 +137,7 @@ impl Tailer {
 
     /// A tailed file that is this one, seen on a disk that was unmounted meanwhile and has another number now.
     pub(super) fn tailed_before_remount(&self, inode: Inode) -> Option<Inode> {
-        let seen = self.files.get(&inode)?;
+        let seen = self.files.get(&inode).filter(|_| self.has_gone)?;
         let is_it = |(other, tailed): &(&Inode, &Tailed)| {
             **other != inode
                 && tailed.is_gone
@@ -169,13 +169,14 @@ impl Tailer {
             let fingerprint = tailed.file.fingerprint();
             // Of a copy that is still being made less may be there than is known of the original.
             let begins_the_same = fingerprints.contains(fingerprint) || fingerprint.byte_count > own.byte_count;
-            **other != inode
-                && tailed.standing == Standing::Established
-                && fingerprint.byte_count > 0
-                && begins_the_same
-                && (!is_short || is_rotated_name(&tailed.file.path, path))
+            **other != inode && fingerprint.byte_count > 0 && begins_the_same
         };
-        let originals: Vec<Inode> = self.files.iter().filter(&mut may_be_original).map(|(other, _)| *other).collect();
+        // What costs least first: there may be very many files.
+        let may_be_named_so = |(_, tailed): &(&Inode, &Tailed)| {
+            tailed.standing == Standing::Established && (!is_short || is_rotated_name(&tailed.file.path, path))
+        };
+        let originals: Vec<Inode> =
+            self.files.iter().filter(may_be_named_so).filter(&mut may_be_original).map(|(other, _)| *other).collect();
         for original in originals {
             if !self.has_mark_of(inode, original)? {
                 continue;
