@@ -30,6 +30,8 @@ pub(crate) struct Body {
     /// When it was created, or last lost content.
     pub(crate) begun_at: Duration,
     pub(crate) renamed_at: Option<Duration>,
+    /// It was moved from one folder to another.
+    pub(crate) has_moved: bool,
     /// When another file had first taken a name that it had.
     pub(crate) superseded_at: Option<Duration>,
     /// The names that it has had, without their folders.
@@ -274,6 +276,7 @@ impl Host {
             last_growth: self.now,
             begun_at: self.now,
             renamed_at: None,
+            has_moved: false,
             superseded_at: None,
             file_names: HashSet::new(),
             overwritten_until: 0,

@@ -29,6 +29,7 @@
 //!   how that began: 1 KiB of it, or less if the copy is named after all names that the file has had;
 //! - it is in a compressed file that was made from a file of which the agent knew as much, and that matches or lies beside
 //!   it. Compressed files never seen are ignored, unless `compressed = "read"` asks for them.
+//!   Neither need be found when it does not match and has come beside the file from another folder.
 //!
 //! A copy, compressed or not, need not be read when its original had been longer, and was since written anew behind a
 //! beginning that was left: it looks like a copy from before, of which all was read.

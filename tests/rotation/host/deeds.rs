@@ -235,6 +235,7 @@ impl Host {
         self.names.remove(from);
         self.names.insert(to.to_owned(), Name::File(body));
         self.bodies[body.0].renamed_at = Some(self.now);
+        self.bodies[body.0].has_moved |= from.parent() != to.parent();
         self.note(body, &format!("renamed from {} to {}", from.display(), to.display()));
     }
 

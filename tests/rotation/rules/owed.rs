@@ -45,7 +45,8 @@ impl Rules {
         let is_told = |remembered: &Remembered| {
             remembered.long_beginning_at.is_some() || body.made_from().is_some_and(|from| host.is_named_after(body, from))
         };
-        let is_beside = |remembered: &Remembered| is_told(remembered) && is_in_folder(&remembered.folder);
+        // What was lost is looked for once: what comes beside it later is not found.
+        let is_beside = |remembered: &Remembered| is_told(remembered) && is_in_folder(&remembered.folder) && !body.has_moved;
         if let Origin::Compressed { is_complete, .. } = body.origin {
             let is_seen = |from: &Remembered| is_beside(from) || seen.matched.is_some() && is_told(from);
             let is_known = seen.made_from.as_ref().is_some_and(is_seen);
