@@ -2,6 +2,7 @@
 //!
 //! What follows from a verdict is done in `claims`; the rules are in `identity`.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::source::fingerprint_of;
 use super::tailed::{Standing, Tailed};
 use crate::config::{Compressed, StartAt};
 use crate::limits::{FINGERPRINT_BYTES, SHORT_COPY_WAIT};
+use crate::offsets::Mark;
 
 /// What is decided of a file.
 pub(super) enum Verdict {
@@ -104,7 +106,7 @@ impl Tailer {
     }
 
     /// Whether nothing has changed since a file was found to be a copy.
-    pub(super) fn is_still_copy(&self, inode: Inode) -> bool {
+    fn is_still_copy(&self, inode: Inode) -> bool {
         let Some(tailed) = self.files.get(&inode) else { return false };
         let Standing::Copy(copy) = tailed.standing else { return false };
         let is_original_there = self.files.get(&copy.original).is_some_and(|original| original.file.key == copy.key);
@@ -115,7 +117,7 @@ impl Tailer {
     }
 
     /// Whether a life that has lost its file goes on in this one.
-    pub(super) fn compare_with_known(&mut self, inode: Inode, path: &Path, beginning: &[u8]) -> io::Result<Option<Verdict>> {
+    fn compare_with_known(&mut self, inode: Inode, path: &Path, beginning: &[u8]) -> io::Result<Option<Verdict>> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(None) };
         let source = tailed.file.opened()?;
         for life in self.known.beginning_with(beginning) {
@@ -136,7 +138,7 @@ impl Tailer {
     }
 
     /// A tailed file that is this one, seen on a disk that was unmounted meanwhile and has another number now.
-    pub(super) fn tailed_before_remount(&self, inode: Inode) -> Option<Inode> {
+    fn tailed_before_remount(&self, inode: Inode) -> Option<Inode> {
         let seen = self.files.get(&inode).filter(|_| self.has_gone)?;
         let is_it = |(other, tailed): &(&Inode, &Tailed)| {
             **other != inode
@@ -152,7 +154,7 @@ impl Tailer {
     }
 
     /// Whether a file has the same content as one that is tailed.
-    pub(super) fn compare_with_tailed(&mut self, inode: Inode, path: &Path, beginning: &[u8]) -> io::Result<Option<Verdict>> {
+    fn compare_with_tailed(&mut self, inode: Inode, path: &Path, beginning: &[u8]) -> io::Result<Option<Verdict>> {
         let has_waited = self
             .files
             .get(&inode)
@@ -177,8 +179,9 @@ impl Tailer {
         };
         let originals: Vec<Inode> =
             self.files.iter().filter(may_be_named_so).filter(&mut may_be_original).map(|(other, _)| *other).collect();
+        let mut marks = HashMap::new();
         for original in originals {
-            if !self.has_mark_of(inode, original)? {
+            if !self.has_mark_of(inode, original, &mut marks)? {
                 continue;
             }
             let is_compressed = self.files.get(&original).is_some_and(|tailed| tailed.file.is_compressed());
@@ -208,22 +211,30 @@ impl Tailer {
         Ok(None)
     }
 
-    pub(super) fn has_kept_content(&mut self, inode: Inode) -> io::Result<bool> {
+    fn has_kept_content(&mut self, inode: Inode) -> io::Result<bool> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
         Ok(tailed.file.is_compressed() || tailed.file.content()? == Content::Same)
     }
 
     /// Whether a file has what is before the place up to which another was read, if it is as long. There may be many files
-    /// that begin the same; so the other is not opened for that.
-    pub(super) fn has_mark_of(&mut self, inode: Inode, original: Inode) -> io::Result<bool> {
+    /// that begin the same and are as long; so the other is not opened for that, and `marks` has those of this one by their
+    /// ends.
+    fn has_mark_of(&mut self, inode: Inode, original: Inode, marks: &mut HashMap<u64, Mark>) -> io::Result<bool> {
         let Some(mark) = self.files.get(&original).map(|tailed| tailed.file.identity().mark) else { return Ok(false) };
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
         let source = tailed.file.opened()?;
-        Ok(source.is_compressed() || source.byte_count_told()? < mark.end || source.has(mark)?)
+        if source.is_compressed() || source.byte_count_told()? < mark.end || mark.byte_count == 0 {
+            return Ok(true);
+        }
+        let own = match marks.get(&mark.end) {
+            Some(own) => *own,
+            None => *marks.entry(mark.end).or_insert(source.mark(mark.end)?),
+        };
+        Ok(if own.byte_count == mark.byte_count { own == mark } else { source.has(mark)? })
     }
 
     /// Whether a compressed file, to which nobody adds, has all its content in another that has more.
-    pub(super) fn goes_beyond_compressed(&mut self, inode: Inode, original: Inode) -> io::Result<bool> {
+    fn goes_beyond_compressed(&mut self, inode: Inode, original: Inode) -> io::Result<bool> {
         let Some(known) = self.files.get(&original).filter(|tailed| tailed.file.is_compressed()).map(Tailed::as_known) else {
             return Ok(false);
         };
@@ -234,7 +245,7 @@ impl Tailer {
 
     /// Whether everything that is in `copy` is in `original`, too, as far as their beginnings, and the ends of what is in
     /// both, tell.
-    pub(super) fn have_same_content(&mut self, copy: Inode, original: Inode) -> io::Result<bool> {
+    fn have_same_content(&mut self, copy: Inode, original: Inode) -> io::Result<bool> {
         // Both are needed at once, and a map lends only one of its values.
         let Some(mut tailed) = self.files.remove(&copy) else { return Ok(false) };
         let same = self.files.get_mut(&original).map(|original| tailed.file.is_beginning_of(&mut original.file));

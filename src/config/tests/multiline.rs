@@ -72,7 +72,10 @@ fn mistakes_are_told_with_their_place() {
             "end = 'x'\nmax_lines = '9'",
             "20:13 `max_lines` must be a whole number, not a string (write it in digits, without quotes)",
         ),
-        ("end = 'x'\nmax_lines = 1.5", "20:13 `max_lines` must be a whole number, not a fraction (write for example 5000)"),
+        (
+            "end = 'x'\nmax_lines = 1.5",
+            "20:13 `max_lines` must be a whole number, not a fraction (write it in digits, without quotes)",
+        ),
         ("end = 'x'\ntimeout = '2 h'", "20:11 `timeout` is out of range: 2 h (from 10 ms to 1 h)"),
         ("end = 'x'\nstarts = 'x'", "20:1 unknown key `starts` in [flow.multiline] (did you mean `start`?)"),
     ] {
