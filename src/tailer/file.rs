@@ -48,6 +48,8 @@ pub(super) struct TailedFile {
     fingerprint: Fingerprint,
     /// What was before some position up to which it was read.
     mark: Mark,
+    /// What was before its end when this life began in the file.
+    end_mark: Mark,
     /// None while the file is closed.
     source: Option<Source>,
     is_compressed: bool,
@@ -97,6 +99,7 @@ impl TailedFile {
             place: place_of(&metadata),
             fingerprint: Fingerprint::default(),
             mark: Mark::default(),
+            end_mark: Mark::default(),
             is_compressed: source.is_compressed(),
             source: Some(source),
             reader: Reader::new(Arc::clone(rules)),
@@ -154,8 +157,9 @@ impl TailedFile {
         self.look_at_size()?;
         let source = self.source.as_mut().ok_or(io::ErrorKind::NotFound)?;
         self.reader.resume(source, settled_before)?;
-        if position > 0 && !self.is_compressed {
-            self.mark = source.mark(position)?;
+        if !self.is_compressed {
+            self.mark = if position > 0 { source.mark(position)? } else { self.mark };
+            self.end_mark = source.mark(self.byte_count)?;
         }
         self.content()?;
         self.key = key;
@@ -197,6 +201,11 @@ impl TailedFile {
     /// Whether all of it was handed on, as far as is known.
     pub(super) fn is_at_end(&self) -> bool {
         self.byte_count_max == self.position() && self.byte_count == self.position()
+    }
+
+    /// Bytes by which it is told from a file that begins the same.
+    pub(super) fn telling_mark(&self) -> Mark {
+        if self.mark.byte_count > 0 { self.mark } else { self.end_mark }
     }
 
     /// By what it is known again.

@@ -220,7 +220,7 @@ impl Tailer {
     /// that begin the same and are as long; so the other is not opened for that, and `marks` has those of this one by their
     /// ends.
     fn has_mark_of(&mut self, inode: Inode, original: Inode, marks: &mut HashMap<u64, Mark>) -> io::Result<bool> {
-        let Some(mark) = self.files.get(&original).map(|tailed| tailed.file.identity().mark) else { return Ok(false) };
+        let Some(mark) = self.files.get(&original).map(|tailed| tailed.file.telling_mark()) else { return Ok(false) };
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(false) };
         let source = tailed.file.opened()?;
         if source.is_compressed() || source.byte_count_told()? < mark.end || mark.byte_count == 0 {
