@@ -92,6 +92,7 @@ pub async fn run<D: Destination>(
     let mut tailers = Vec::new();
     let is_cut_short = Arc::new(AtomicBool::new(false));
 
+    let mut rows = setting.rows;
     for (flow_index, flow) in config.flows.iter().enumerate() {
         let flow = Arc::new(flow.clone());
         let metrics = setting.metrics.flow(&flow.name);
@@ -117,7 +118,7 @@ pub async fn run<D: Destination>(
             watch: (setting.reading == Reading::OwnThreads && !flow.poll).then(|| Watch::new(&hints)),
             hints,
             is_first_start: !setting.started_flows.contains(&flow.name),
-            rows: setting.rows.iter().filter(|(_, row)| row.flow == flow.name).cloned().collect(),
+            rows: rows.extract_if(.., |(_, row)| row.flow == flow.name).collect(),
             flow,
             chunks,
             events: events.clone(),

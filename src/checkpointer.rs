@@ -4,7 +4,7 @@
 //! gives budget back, and once a second commits every watermark that moved as one batch. It waits for
 //! nothing but the disk, so that the road back never waits for the road out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -89,6 +89,9 @@ pub struct Opened {
     pub identity: Identity,
     /// What of it is settled.
     pub settlement: Settlement,
+    /// What it passes over was read as this other life, and is perhaps still on its way: until all of that is settled, it
+    /// has no row, so that after a restart it is looked at again.
+    pub after: Option<FileKey>,
 }
 
 /// What the checkpointer needs of each flow.
@@ -106,6 +109,8 @@ pub struct Checkpointer {
     files: HashMap<FileKey, FileAccount>,
     rows_to_remove: Vec<FileKey>,
     started_flows: Vec<String>,
+    /// Something was reported since the last commit.
+    has_changed: bool,
     /// 1 while commits fail.
     commit_failing: Gauge,
     health: Health,
@@ -133,6 +138,7 @@ impl Checkpointer {
             files: HashMap::new(),
             rows_to_remove: Vec::new(),
             started_flows: Vec::new(),
+            has_changed: false,
             commit_failing,
             health,
         }
@@ -173,6 +179,7 @@ impl Checkpointer {
     }
 
     fn take(&mut self, event: Event) {
+        self.has_changed = true;
         match event {
             Event::Opened(opened) => self.open(opened),
             Event::Seen { file, fingerprint, mark, byte_count } => self.change(file, |account| {
@@ -238,7 +245,11 @@ impl Checkpointer {
     }
 
     async fn commit(&mut self) {
-        let dirty = self.files.iter_mut().filter(|(_, account)| account.dirty && account.has_row);
+        if !std::mem::take(&mut self.has_changed) {
+            return;
+        }
+        let waiting = self.waiting();
+        let dirty = self.files.iter_mut().filter(|(file, account)| account.dirty && account.has_row && !waiting.contains(file));
         let changes = Changes {
             rows: dirty.map(|(file, account)| (*file, account.row(&self.flows[account.opened.flow_index]))).collect(),
             removed: std::mem::take(&mut self.rows_to_remove),
@@ -248,7 +259,7 @@ impl Checkpointer {
             let store = Arc::clone(&self.store);
             let written = tokio::task::spawn_blocking(move || (store.commit(&changes), changes));
             match written.await {
-                Ok((Ok(()), _)) => self.committed(),
+                Ok((Ok(()), _)) => self.committed(&waiting),
                 Ok((Err(error), changes)) => self.not_committed(&error, changes),
                 // The runtime is going down: nothing more can be written.
                 Err(_) => return,
@@ -257,17 +268,27 @@ impl Checkpointer {
         self.files.retain(|_, account| account.dirty || !account.is_over());
     }
 
-    fn committed(&mut self) {
+    /// Lives that come after others of which not all is settled.
+    fn waiting(&self) -> HashSet<FileKey> {
+        let is_waiting = |(_, account): &(&FileKey, &FileAccount)| {
+            account.opened.after.and_then(|after| self.files.get(&after)).is_some_and(|before| !before.is_over())
+        };
+        self.files.iter().filter(is_waiting).map(|(file, _)| *file).collect()
+    }
+
+    fn committed(&mut self, waiting: &HashSet<FileKey>) {
         if self.commit_failing.set(0) != 0 {
             self.health.commits_work();
             tracing::info!("offsets are committed again");
         }
-        for account in self.files.values_mut() {
-            account.dirty = false;
+        for (file, account) in &mut self.files {
+            account.dirty = waiting.contains(file);
         }
+        self.has_changed = !waiting.is_empty();
     }
 
     fn not_committed(&mut self, error: &std::io::Error, changes: Changes) {
+        self.has_changed = true;
         self.rows_to_remove = changes.removed;
         self.started_flows = changes.started_flows;
         // What of the commits before is on the disk is not known any more.
@@ -343,6 +364,7 @@ mod tests {
             path: Path::new("/var/log/a.log").into(),
             identity: Identity::default(),
             settlement: Settlement::default(),
+            after: None,
         })
     }
 
@@ -374,6 +396,21 @@ mod tests {
     #[tokio::test]
     async fn it_ends_when_told_with_all_that_was_reported_though_a_sender_of_events_lives_on() {
         assert_eq!(committed([opened(), delivered(0, 10), delivered(10, 30)]).await, [30]);
+    }
+
+    /// What it passes over is on its way as the other life: were that not delivered, it would be read again.
+    #[tokio::test]
+    async fn a_life_that_comes_after_another_has_no_row_before_that_is_settled() {
+        let copy = |after| match opened() {
+            Event::Opened(opened) => {
+                let settlement = Settlement::new(20, []);
+                Event::Opened(Opened { file: FileKey(2), settlement, after, ..opened })
+            }
+            other => other,
+        };
+        let closed = || Event::Closed { file: FILE, read_until: 30, remains: Remains::Content };
+        assert_eq!(committed([opened(), delivered(0, 10), closed(), copy(Some(FILE))]).await, [10]);
+        assert_eq!(committed([opened(), delivered(0, 30), closed(), copy(Some(FILE))]).await, [30, 20]);
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use crate::config::StartAt;
 use crate::discovery::Problem;
 use crate::offsets::Identity;
 use crate::settlement::Settlement;
+use crate::span::FileKey;
 
 impl Tailer {
     /// Decides about all files of which nothing was decided yet, and again about copies. Those that are where a known life
@@ -119,8 +120,8 @@ impl Tailer {
                     self.begin(inode).await?;
                     return Ok(true);
                 }
-                Verdict::Read => {
-                    self.begin_at_end(inode).await?;
+                Verdict::Read(life) => {
+                    self.begin_at_end(inode, life).await?;
                     return Ok(false);
                 }
                 Verdict::Ended(other) => {
@@ -245,19 +246,19 @@ impl Tailer {
         if start > 0 {
             self.parts.metrics.skipped_bytes(if is_old { "ignore_older" } else { "start_at" }, start);
         }
-        self.begin_at(inode, start).await
+        self.begin_at(inode, start, None).await
     }
 
     /// A life begins in this file, of which all was read elsewhere.
-    async fn begin_at_end(&mut self, inode: Inode) -> io::Result<()> {
+    async fn begin_at_end(&mut self, inode: Inode, after: FileKey) -> io::Result<()> {
         let Some(tailed) = self.files.get_mut(&inode) else { return Ok(()) };
         let end = tailed.file.opened()?.byte_count_told()?;
         tracing::info!(flow = self.parts.metrics.name, path = %tailed.file.path.display(), "file is a copy of one that was read further");
         self.parts.metrics.skipped_bytes("copy", end);
-        self.begin_at(inode, end).await
+        self.begin_at(inode, end, Some(after)).await
     }
 
-    async fn begin_at(&mut self, inode: Inode, start: u64) -> io::Result<()> {
+    async fn begin_at(&mut self, inode: Inode, start: u64, after: Option<FileKey>) -> io::Result<()> {
         if start > 0 {
             self.take_back_announcement(inode).await;
         }
@@ -267,7 +268,7 @@ impl Tailer {
         let (flow, path) = (&self.parts.metrics.name, tailed.file.path.display());
         tracing::debug!(flow, %path, inode = inode.inode, position = start, "tailing file");
         let life = KnownLife { settlement: Settlement::new(start, []), identity: tailed.identity(), ..tailed.as_known() };
-        self.announce(&life).await;
+        self.announce_after(&life, after).await;
         self.unread.insert(inode);
         Ok(())
     }

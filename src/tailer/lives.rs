@@ -196,9 +196,14 @@ impl Tailer {
 
     /// Reports a life that begins or goes on.
     pub(super) async fn announce(&self, life: &KnownLife) {
+        self.announce_after(life, None).await;
+    }
+
+    /// The same, of a life that passes over what was read as another.
+    pub(super) async fn announce_after(&self, life: &KnownLife, after: Option<FileKey>) {
         let KnownLife { key: file, ref path, identity, ref settlement, .. } = *life;
         let (flow_index, path, settlement) = (self.parts.flow_index, Arc::from(path.as_path()), settlement.clone());
-        send(&self.parts.events, Event::Opened(Opened { file, flow_index, path, identity, settlement })).await;
+        send(&self.parts.events, Event::Opened(Opened { file, flow_index, path, identity, settlement, after })).await;
     }
 
     pub(super) fn new_key(&mut self) -> FileKey {

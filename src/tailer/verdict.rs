@@ -16,6 +16,7 @@ use super::tailed::{Standing, Tailed};
 use crate::config::{Compressed, StartAt};
 use crate::limits::{FINGERPRINT_BYTES, SHORT_COPY_WAIT};
 use crate::offsets::Mark;
+use crate::span::FileKey;
 
 /// What is decided of a file.
 pub(super) enum Verdict {
@@ -37,8 +38,8 @@ pub(super) enum Verdict {
     Ignored,
     /// A life begins in it.
     New,
-    /// A life begins in it, and all that is in it was read in another file.
-    Read,
+    /// A life begins in it, and all that is in it was read as this other one.
+    Read(FileKey),
 }
 
 impl Tailer {
@@ -131,7 +132,7 @@ impl Tailer {
                 return Ok(Some(Verdict::Continues(Box::new(life))));
             }
             if !tailed.is_rewritten && is_rotated_name(&life.path, path) && life.is_ahead_of(source)? {
-                return Ok(Some(Verdict::Read));
+                return Ok(Some(Verdict::Read(life.key)));
             }
         }
         Ok(None)
