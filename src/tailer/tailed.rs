@@ -25,7 +25,7 @@ pub(super) struct Tailed {
     pub(super) is_announced: bool,
     /// It has other content now than it once had.
     pub(super) is_rewritten: bool,
-    /// With [`Mode::Once`]: where it ended at the beginning.
+    /// With [`Mode::Once`](super::Mode::Once): where it ended at the beginning.
     pub(super) finish: Option<u64>,
     /// The last attempt to read it failed, and that was told.
     pub(super) is_failing: bool,
