@@ -103,6 +103,9 @@ fn modules() -> Vec<Module> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            if path.file_name().unwrap() == "tests" {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.file_name().unwrap() != "tests.rs" {
