@@ -170,11 +170,15 @@ impl Agent {
         descriptors.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok()).collect()
     }
 
-    /// Most bytes of memory that it has had so far, as the kernel counts them.
+    /// Most bytes of memory that it has had so far, as the kernel counts them, without the pages of the program, which are
+    /// many more in a build for tests.
     pub(crate) fn peak_memory(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+        let bytes_of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+        };
+        bytes_of("VmHWM:") - bytes_of("RssFile:")
     }
 
     /// Waits until it ends by itself.
