@@ -47,7 +47,7 @@
 //! # Running it
 //!
 //! `KINETAIL_SEEDS=10000` runs so many seeds instead of the few of an ordinary run, `KINETAIL_SEED=1234` that one, and
-//! tells what happens in it (`cargo test --test rotation every_line`). With `KINETAIL_GO_ON=1` a failure does not end the run. `KINETAIL_FEATURES=all`, or names
+//! tells what happens in it (`cargo test --test model every_line`). With `KINETAIL_GO_ON=1` a failure does not end the run. `KINETAIL_FEATURES=all`, or names
 //! with commas between, tries what is not on yet.
 //!
 //! One seed in five has its files on a disk, where a new file often has the inode of one that was deleted. Which inode
@@ -80,7 +80,7 @@ use world::{Tally, simulate, simulate_ideal};
 fn every_line_arrives_whatever_is_done_to_its_file() {
     let extent = Extent { seeds: 400, seeds_min: 50, time: Duration::from_secs(14) };
     let mut tally = Tally::default();
-    let is_well = run_seeds("rotation every_line", &extent, simulate, |of_seed| tally.add(of_seed));
+    let is_well = run_seeds("model every_line", &extent, simulate, |of_seed| tally.add(of_seed));
     // Past the test harness, which keeps what a passing test prints to itself.
     let _ = writeln!(std::io::stderr(), "{tally:#?}");
     assert!(is_well, "a seed failed, see above");
@@ -91,7 +91,7 @@ fn every_line_arrives_whatever_is_done_to_its_file() {
 fn an_agent_that_knows_everything_keeps_the_rules() {
     let extent = Extent { seeds: 300, seeds_min: 50, time: Duration::from_secs(3) };
     let mut tally = Tally::default();
-    let is_well = run_seeds("rotation an_agent", &extent, simulate_ideal, |of_seed| tally.add(of_seed));
+    let is_well = run_seeds("model an_agent", &extent, simulate_ideal, |of_seed| tally.add(of_seed));
     assert!(is_well, "a seed failed, see above");
     assert!(tally.arrived > tally.seeds, "{tally:#?}");
 }
