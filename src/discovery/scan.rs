@@ -72,7 +72,7 @@ pub struct Problem {
     /// The path.
     pub path: PathBuf,
     /// A word of the vocabulary of `kinetail_file_problems_total`: `directory`, `not_a_file`,
-    /// `dangling_symlink`, `symlink_loop`, `permission_denied`, `unreadable`.
+    /// `dangling_symlink`, `symlink_loop`, `permission_denied`, `unreadable`, and `vanished` of one that was found and is gone when it is opened.
     pub reason: &'static str,
     /// The sentence for people.
     pub message: String,

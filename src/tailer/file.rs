@@ -1,7 +1,7 @@
-//! One file that is tailed: what of it was handed on, and the next piece of it.
+//! One life of one file: where it is, whether it is open, and whether it still has the content that it had.
 //!
-//! This module decides where in the file to read and how much; which file has its turn, and when the file's
-//! life ends, is the tailer's decision.
+//! Where in the content to read, and how much, is the `reader`'s decision; which file has its turn, and when the file's life
+//! ends, is the tailer's.
 
 use std::fs::Metadata;
 use std::io;

@@ -1,4 +1,4 @@
-//! The bytes of a file by their offsets, whether or not the file is compressed, and whether or not it is open just now.
+//! The bytes of a file by their offsets, whether or not the file is compressed.
 //!
 //! What the bytes mean is not known here.
 

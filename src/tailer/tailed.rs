@@ -167,6 +167,7 @@ impl Tailed {
         }
     }
 
+    /// Since when it is known to be a copy.
     pub(super) fn copy_since(&self) -> Option<Instant> {
         match self.standing {
             Standing::Copy(copy) => Some(copy.since),
@@ -174,18 +175,20 @@ impl Tailed {
         }
     }
 
+    /// By what its life is known again.
     pub(super) fn identity(&self) -> Identity {
         Identity { is_superseded: self.is_superseded, ..self.file.identity() }
     }
 
     /// This life, as it is known when it is not tailed any more.
     pub(super) fn as_known(&self) -> KnownLife {
-        let identity = Identity { is_superseded: self.is_superseded, ..self.file.identity() };
+        let identity = self.identity();
         let settlement = Settlement::new(self.file.position(), self.file.settled_above());
         let path = self.matched_path.to_path_buf();
         KnownLife { key: self.file.key, path, identity, settlement, gone_at: None, is_lost: false }
     }
 
+    /// The report of where it is now, and whether another has its name.
     pub(super) fn moved(&self) -> Event {
         Event::Moved { file: self.file.key, path: Arc::clone(&self.matched_path), is_superseded: self.is_superseded }
     }
