@@ -3,7 +3,6 @@
 //! What was written, and everything that can be wrong with it, is the business of the submodules; whoever
 //! holds a [`Config`] need not check anything again. This module opens no file but the configuration itself.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
@@ -30,6 +29,7 @@ mod top;
 mod units;
 
 pub use mistakes::{Mistake, Mistakes};
+pub use parse::{Columns, Csv, FieldType, Format, OnMismatch, Parse};
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";
@@ -234,41 +234,6 @@ pub enum Preset {
     DotNet,
     /// `"indented"`: a line that begins with a space or a tab belongs to the one before it.
     Indented,
-}
-
-/// `[flow.parse]`: how a line becomes a JSON object.
-#[derive(Clone, Debug)]
-pub struct Parse {
-    /// Has at least one named group; each becomes a field, in the order of the groups.
-    pub regex: Regex,
-    /// Type by field name; every name is a group of `regex`. Fields not named are strings.
-    pub types: BTreeMap<String, FieldType>,
-    /// What happens to a line that does not match.
-    pub on_mismatch: OnMismatch,
-}
-
-/// A value of `types`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldType {
-    /// `"string"`
-    String,
-    /// `"integer"`: 64 bits, signed.
-    Integer,
-    /// `"float"`: finite.
-    Float,
-    /// `"boolean"`: `true` or `false`, any case.
-    Boolean,
-}
-
-/// `on_mismatch`: what happens to a line that the pattern does not match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnMismatch {
-    /// The line goes as it is (default).
-    SendRaw,
-    /// The line is dropped and counted.
-    Drop,
-    /// `{"message": line, "error": reason}`
-    Wrap,
 }
 
 /// `[flow.kinesis]`: the stream and how records are packed for it.

@@ -51,6 +51,11 @@ pub const LINE_BYTES_MAX_MULTIBYTE: usize = LINE_BYTES_MAX / 3;
 /// map is known. More ranges spread over more shards but fill more slowly.
 pub const HASH_RANGES: u32 = 16;
 
+// --- Parsing ---
+
+/// Columns of a table: a place in a line, and a key in every record, for each.
+pub const COLUMNS_MAX: usize = 1000;
+
 // --- Reading ---
 
 /// Bytes read from a file in one piece; larger pieces measured no faster.

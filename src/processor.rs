@@ -3,17 +3,26 @@
 //! Pure. What is not sent is only said here, with its reason; counting and settling are the caller's, and so
 //! is the size of what was made.
 
-mod fields;
+pub mod fields;
+pub mod format;
 mod json;
+mod types;
 
-use crate::config::{OnMismatch, Parse};
+pub use self::format::field_names;
+
+use self::fields::{Arena, Fields, Value};
+use self::format::Parser;
+use crate::config::{FieldType, OnMismatch, Parse};
+use crate::limits::PARTITION_KEY_CHARS_MAX;
 use crate::settlement::DropReason;
-use fields::Fields;
 
 /// The rules of one flow, and the memory that applying them reuses from line to line.
 pub struct Processor {
     /// None: lines go as they are.
-    fields: Option<(Fields, OnMismatch)>,
+    parse: Option<(Parser, OnMismatch)>,
+    types: Vec<(String, FieldType)>,
+    key_field: Option<String>,
+    arena: Arena,
 }
 
 /// What became of a line, and what there is to count.
@@ -43,7 +52,12 @@ pub enum Made {
 impl Processor {
     /// For a flow with `[flow.parse]` or without; `key_field` is the field that is the partition key, if one is.
     pub fn new(parse: Option<&Parse>, key_field: Option<&str>) -> Self {
-        Self { fields: parse.map(|parse| (Fields::new(parse, key_field), parse.on_mismatch)) }
+        Self {
+            parse: parse.map(|parse| (Parser::new(Some(&parse.format)), parse.on_mismatch)),
+            types: parse.map(|parse| parse.types.clone().into_iter().collect()).unwrap_or_default(),
+            key_field: key_field.map(str::to_owned),
+            arena: Arena::new(),
+        }
     }
 
     /// Makes `line`, without its terminator, into the record `out`; `key` becomes the value of the partition
@@ -51,11 +65,35 @@ impl Processor {
     pub fn process(&mut self, line: &[u8], out: &mut Vec<u8>, key: &mut String) -> Processed {
         out.clear();
         key.clear();
-        let Some((fields, on_mismatch)) = &mut self.fields else {
+        self.arena.reset();
+        let Some((parser, on_mismatch)) = &mut self.parse else {
             return Processed { made: Made::Raw, mismatched: false, type_mismatches: 0, replaced: false };
         };
-        if let Some(written) = fields.write(line, out, key) {
-            let fields::Written { type_mismatches, replaced } = written;
+        let mut fields = Fields::new(&self.arena);
+        if parser.parse(line, None, &self.arena, &mut fields).is_some() {
+            let (mut type_mismatches, mut replaced) = (0, false);
+            if let Some(Value::Text(text)) = self.key_field.as_ref().and_then(|field| fields.named(field.as_bytes())) {
+                write_key(text, key);
+            }
+            for field in fields.iter_mut() {
+                let wanted = self.types.iter().find(|(name, _)| name.as_bytes() == field.name);
+                if let (Some((_, field_type)), Value::Text(text)) = (wanted, field.value) {
+                    match types::convert(text, field_type) {
+                        Some(value) => field.value = value,
+                        None => type_mismatches += 1,
+                    }
+                }
+            }
+            out.push(b'{');
+            for field in fields.iter().filter(|field| field.value != Value::Absent) {
+                if out.len() > 1 {
+                    out.push(b',');
+                }
+                json::write_string(field.name, out);
+                out.push(b':');
+                replaced |= json::write_value(field.value, out);
+            }
+            out.push(b'}');
             return Processed { made: Made::Record, mismatched: false, type_mismatches, replaced };
         }
         let (made, replaced) = match on_mismatch {
@@ -72,6 +110,14 @@ fn wrap(line: &[u8], out: &mut Vec<u8>) -> bool {
     let replaced = json::write_string(line, out);
     out.extend_from_slice(br#","error":"no match"}"#);
     replaced
+}
+
+fn write_key(value: &[u8], key: &mut String) {
+    let characters = value.utf8_chunks().flat_map(|chunk| {
+        let replacement = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+        chunk.valid().chars().chain(replacement)
+    });
+    key.extend(characters.take(PARTITION_KEY_CHARS_MAX));
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! `[flow.kinesis]`: the stream and how records are packed for it.
 
-use super::mistakes::{listed, nearest};
+use super::parse::check_field;
 use super::reader::{Placed, Table};
 use super::{Aggregate, Kinesis, Parse, PartitionKey};
 use crate::limits::{
     MAX_DELAY_DEFAULT, MAX_DELAY_MAX, MAX_DELAY_MIN, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN,
 };
+use crate::processor::field_names;
 
 /// Characters of a stream's name: API reference of `CreateStream`.
 const STREAM_CHARS_MAX: usize = 128;
@@ -50,15 +51,8 @@ fn partition_key(table: &mut Table<'_>, is_parsed: bool, parse: Option<&Parse>) 
     if !is_parsed {
         let help = "fields are the named groups of [flow.parse] regex; without it, \"random\" and \"file\" are valid";
         table.mistake(&written.place, format!("`partition_key` names the field `{field}` of a flow without [flow.parse]"), help);
-    } else if let Some(parse) = parse {
-        let groups = || parse.regex.capture_names().flatten();
-        if !groups().any(|group| group == field) {
-            let help = match nearest(field, groups()) {
-                Some(group) => format!("did you mean \"${{{group}}}\"?"),
-                None => format!("named groups are {}", listed(groups(), '`')),
-            };
-            table.mistake(&written.place, format!("`partition_key` names `{field}`, which is not a group of `regex`"), help);
-        }
+    } else if let Some(names) = parse.and_then(|parse| field_names(Some(&parse.format))) {
+        check_field(table, "partition_key", &Placed { value: field, place: written.place }, &names);
     }
     Some(PartitionKey::Field(field.to_owned()))
 }

@@ -11,6 +11,16 @@ use super::units::size_written;
 /// Reads the pattern `key` of `table`; `source` is the text of the whole file.
 pub(super) fn read(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Placed<Regex>> {
     let written = table.string(key)?;
+    compile(table, key, written, source)
+}
+
+/// Reads the patterns `key` of `table`, one or a list of them; those that are sound.
+pub(super) fn read_all(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Vec<Placed<Regex>>> {
+    let written = table.strings(key)?;
+    Some(written.into_iter().filter_map(|written| compile(table, key, written, source)).collect())
+}
+
+fn compile(table: &Table<'_>, key: &str, written: Placed<&str>, source: &str) -> Option<Placed<Regex>> {
     // The compiler of patterns says where its errors are only in the drawing of its message; their parser says it in numbers.
     if let Err(error) = regex_syntax::ParserBuilder::new().utf8(false).build().parse(written.value) {
         let (span, message) = match &error {

@@ -1,101 +1,79 @@
-//! The named groups of a pattern as the fields of a JSON object.
+//! What a format finds in a line: fields, in order.
 
-use regex::bytes::{CaptureLocations, Regex};
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
 
-use super::json::write_string;
-use crate::config::{FieldType, Parse};
-use crate::limits::PARTITION_KEY_CHARS_MAX;
+/// Memory for what is made of one line and does not stand in it as it is; emptied before the next.
+pub type Arena = Bump;
 
-/// A pattern, and what its groups become.
-pub(super) struct Fields {
-    regex: Regex,
-    /// Where the groups of the newest line are.
-    groups: CaptureLocations,
-    /// In the order of the groups.
-    fields: Vec<Field>,
-    /// The group that is the partition key.
-    key_group: Option<usize>,
+/// The fields of one line, in the order in which they are written.
+///
+/// A format whose names are fixed has all of them in every line, in their order, so that a place in its list of names is
+/// a place here.
+#[derive(Debug)]
+pub struct Fields<'l>(ArenaVec<'l, Field<'l>>);
+
+/// One field.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Field<'l> {
+    /// Its name, as the format or the line says it; need not be UTF-8.
+    pub name: &'l [u8],
+    /// What it holds.
+    pub value: Value<'l>,
 }
 
-struct Field {
-    group: usize,
-    field_type: FieldType,
-    /// All that is before the value: brace or comma, the name, the colon.
-    prefix: Vec<u8>,
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'l> {
+    /// Nothing: the line has no such field, and nor has its record.
+    Absent,
+    /// The line says that there is no value, as `-` does in an access log; null in JSON.
+    Null,
+    /// Text, which need not be UTF-8.
+    Text(&'l [u8]),
+    /// A number, a list or an object, valid JSON as the line has it.
+    Json(&'l str),
+    /// A whole number that was made of text.
+    Integer(i64),
+    /// A number that was made of text; finite.
+    Float(f64),
+    /// `true` or `false`
+    Boolean(bool),
 }
 
-/// What there is to count of a line that matched.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Written {
-    pub(super) type_mismatches: u32,
-    pub(super) replaced: bool,
-}
-
-impl Fields {
-    pub(super) fn new(parse: &Parse, key_field: Option<&str>) -> Self {
-        let named = || parse.regex.capture_names().enumerate().filter_map(|(group, name)| Some((group, name?)));
-        let field = |(index, (group, name)): (usize, (usize, &str))| {
-            let mut prefix = vec![if index == 0 { b'{' } else { b',' }];
-            write_string(name.as_bytes(), &mut prefix);
-            prefix.push(b':');
-            Field { group, field_type: parse.types.get(name).copied().unwrap_or(FieldType::String), prefix }
-        };
-        Self {
-            groups: parse.regex.capture_locations(),
-            fields: named().enumerate().map(field).collect(),
-            key_group: named().find(|(_, name)| Some(*name) == key_field).map(|(group, _)| group),
-            regex: parse.regex.clone(),
-        }
+impl<'l> Fields<'l> {
+    /// None so far.
+    pub fn new(arena: &'l Arena) -> Self {
+        Self(ArenaVec::new_in(arena))
     }
 
-    /// Appends the object that `line` makes, and the partition key; none, and nothing appended, when it does not match.
-    pub(super) fn write(&mut self, line: &[u8], out: &mut Vec<u8>, key: &mut String) -> Option<Written> {
-        self.regex.captures_read(&mut self.groups, line)?;
-        let mut written = Written::default();
-        for field in &self.fields {
-            out.extend_from_slice(&field.prefix);
-            match self.groups.get(field.group) {
-                Some((start, end)) => write_value(&line[start..end], field.field_type, out, &mut written),
-                None => out.extend_from_slice(b"null"),
-            }
-        }
-        out.push(b'}');
-        if let Some((start, end)) = self.key_group.and_then(|group| self.groups.get(group)) {
-            write_key(&line[start..end], key);
-        }
-        Some(written)
+    /// Adds one behind the others.
+    pub fn push(&mut self, name: &'l (impl AsRef<[u8]> + ?Sized), value: Value<'l>) {
+        self.0.push(Field { name: name.as_ref(), value });
     }
-}
 
-fn write_value(value: &[u8], field_type: FieldType, out: &mut Vec<u8>, written: &mut Written) {
-    if field_type != FieldType::String {
-        if write_typed(value, field_type, out).is_some() {
-            return;
-        }
-        written.type_mismatches += 1;
+    /// Takes all of them out.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
-    written.replaced |= write_string(value, out);
-}
 
-/// None, and nothing written, when the value does not fit its type.
-fn write_typed(value: &[u8], field_type: FieldType, out: &mut Vec<u8>) -> Option<()> {
-    let text = str::from_utf8(value).ok()?;
-    match field_type {
-        FieldType::Integer => serde_json::to_writer(out, &text.parse::<i64>().ok()?).ok(),
-        FieldType::Float => serde_json::to_writer(out, &text.parse::<f64>().ok().filter(|float| float.is_finite())?).ok(),
-        FieldType::Boolean => serde_json::to_writer(out, &boolean(text)?).ok(),
-        FieldType::String => None,
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Field<'l>> {
+        self.0.iter()
     }
-}
 
-fn boolean(text: &str) -> Option<bool> {
-    [("true", true), ("false", false)].iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|(_, value)| *value)
-}
+    /// All of them, to be changed.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Field<'l>> {
+        self.0.iter_mut()
+    }
 
-fn write_key(value: &[u8], key: &mut String) {
-    let characters = value.utf8_chunks().flat_map(|chunk| {
-        let replacement = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
-        chunk.valid().chars().chain(replacement)
-    });
-    key.extend(characters.take(PARTITION_KEY_CHARS_MAX));
+    /// The one at a place in the list of fixed names.
+    pub fn at(&self, slot: usize) -> Option<&Field<'l>> {
+        self.0.get(slot)
+    }
+
+    /// The value of the last one called `name`.
+    pub fn named(&self, name: &[u8]) -> Option<Value<'l>> {
+        self.0.iter().rev().find(|field| field.name == name).map(|field| field.value)
+    }
 }

@@ -1,4 +1,20 @@
-//! Bytes of a line as a JSON string.
+//! Values as JSON.
+
+use super::fields::Value;
+
+/// Appends `value`, null when it is absent; says whether some of its bytes were not UTF-8 and became U+FFFD.
+pub(super) fn write_value(value: Value<'_>, out: &mut Vec<u8>) -> bool {
+    match value {
+        Value::Text(text) => return write_string(text, out),
+        Value::Json(json) => out.extend_from_slice(json.as_bytes()),
+        Value::Absent | Value::Null => out.extend_from_slice(b"null"),
+        Value::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        // Writing into a Vec cannot fail, and the number is finite.
+        Value::Integer(value) => _ = serde_json::to_writer(out, &value),
+        Value::Float(value) => _ = serde_json::to_writer(out, &value),
+    }
+    false
+}
 
 /// Appends `bytes` in quotes, escaped; says whether some were not UTF-8 and became U+FFFD.
 pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {

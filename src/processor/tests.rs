@@ -2,11 +2,11 @@ use proptest::prelude::*;
 use regex::bytes::Regex;
 
 use super::*;
-use crate::config::FieldType;
+use crate::config::{FieldType, Format};
 
 fn parse(regex: &str, types: &[(&str, FieldType)], on_mismatch: OnMismatch) -> Parse {
-    let types = types.iter().map(|(field, field_type)| ((*field).to_owned(), *field_type)).collect();
-    Parse { regex: Regex::new(regex).unwrap(), types, on_mismatch }
+    let types = types.iter().map(|(field, field_type)| ((*field).to_owned(), field_type.clone())).collect();
+    Parse { format: Format::Regex(vec![Regex::new(regex).unwrap()]), types, on_mismatch }
 }
 
 /// The record, the partition key (field `a`) and what there is to count.

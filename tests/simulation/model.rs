@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use kinetail::config::{Flow, OnMismatch, Parse, PartitionKey, TooLong};
+use kinetail::config::{Flow, Format, OnMismatch, Parse, PartitionKey, TooLong};
 use kinetail::limits::{LINE_BYTES_MAX, PARTITION_KEY_CHARS_MAX};
 use kinetail::settlement::DropReason;
 
@@ -172,8 +172,9 @@ fn sent_unless_too_large(key: Option<String>, data: String) -> Fate {
 }
 
 fn parsed(flow: &Flow, parse: &Parse, text: &[u8]) -> Option<(Option<String>, String)> {
-    let captures = parse.regex.captures(text)?;
-    let names = parse.regex.capture_names().flatten();
+    let Format::Regex(patterns) = &parse.format else { panic!("the flows of the simulation have patterns") };
+    let captures = patterns[0].captures(text)?;
+    let names = patterns[0].capture_names().flatten();
     let fields: Vec<String> = names.map(|name| format!("\"{name}\":{}", json(&captures[name]))).collect();
     let key = match &flow.kinesis.partition_key {
         PartitionKey::Field(name) => {

@@ -45,7 +45,8 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     assert!(matches!(multiline.joining, Joining::Preset(Preset::Java)));
     assert_eq!((multiline.timeout, multiline.max_lines), (JOINING_TIMEOUT_DEFAULT, JOINED_LINES_DEFAULT));
     let parse = spelt_out.flows[0].parse.take().expect("the example shows a pattern");
-    assert!(parse.regex.is_match(b"Nov 21 12:18:53 web-1 sshd[4242]: Accepted publickey for core"));
+    let Format::Regex(patterns) = &parse.format else { panic!("the example shows a pattern") };
+    assert!(patterns[0].is_match(b"Nov 21 12:18:53 web-1 sshd[4242]: Accepted publickey for core"));
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
     assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
 }

@@ -1,0 +1,62 @@
+//! Patterns with named groups, tried in order.
+
+use regex::bytes::{CaptureLocations, Regex};
+
+use crate::processor::fields::{Fields, Value};
+
+/// Patterns, and what their groups are.
+pub(in crate::processor) struct Patterns {
+    /// The names of all groups of all patterns, each once, in the order in which they come first.
+    names: Vec<String>,
+    patterns: Vec<Pattern>,
+}
+
+struct Pattern {
+    regex: Regex,
+    /// Where the groups of the newest line are.
+    groups: CaptureLocations,
+    /// For each of the names the group that is called so.
+    group_by_slot: Vec<Option<usize>>,
+}
+
+/// The names of all groups of all patterns, each once, in the order in which they come first.
+pub(super) fn names(patterns: &[Regex]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in patterns.iter().flat_map(|regex| regex.capture_names().flatten()) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+impl Patterns {
+    pub(super) fn new(patterns: &[Regex]) -> Self {
+        let names = names(patterns);
+        let pattern = |regex: &Regex| Pattern {
+            groups: regex.capture_locations(),
+            group_by_slot: names
+                .iter()
+                .map(|name| regex.capture_names().position(|group| group == Some(name.as_str())))
+                .collect(),
+            regex: regex.clone(),
+        };
+        Self { patterns: patterns.iter().map(pattern).collect(), names }
+    }
+
+    /// A group that takes no part in a match is null; one that only other patterns have is absent.
+    pub(super) fn parse<'l>(&'l mut self, line: &'l [u8], fields: &mut Fields<'l>) -> Option<()> {
+        let Self { names, patterns } = self;
+        let pattern =
+            patterns.iter_mut().find_map(|pattern| pattern.regex.captures_read(&mut pattern.groups, line).map(|_| &*pattern))?;
+        for (name, group) in names.iter().zip(&pattern.group_by_slot) {
+            let value = match group.map(|group| pattern.groups.get(group)) {
+                Some(Some((start, end))) => Value::Text(&line[start..end]),
+                Some(None) => Value::Null,
+                None => Value::Absent,
+            };
+            fields.push(name, value);
+        }
+        Some(())
+    }
+}

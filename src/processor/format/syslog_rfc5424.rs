@@ -1,0 +1,10 @@
+//! Format syslog_rfc5424.
+
+use crate::processor::fields::{Arena, Fields};
+
+pub(super) const FIELDS: &[&str] = &[];
+
+pub(super) fn parse<'l>(line: &'l [u8], arena: &'l Arena, fields: &mut Fields<'l>) -> Option<()> {
+    let _ = (line, arena, fields);
+    None
+}
