@@ -22,7 +22,7 @@ use crate::limits::{
 };
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Row};
-use crate::packer::{DeliveryTokens, Packer};
+use crate::packer::{DeliveryTokens, Host, Packer};
 use crate::sender::{Destination, Sender};
 use crate::span::FileKey;
 use crate::tailer::{self, Mode, Tailer};
@@ -47,6 +47,8 @@ pub struct Setting {
     pub seed: u64,
     /// Where files are read.
     pub reading: Reading,
+    /// What records may say of the host.
+    pub host: Host,
 }
 
 /// Where files are read.
@@ -110,8 +112,16 @@ pub async fn run<D: Destination>(
         let random_of_sender = random.fork();
         let sender =
             Sender::new(destination, request_bytes, budget_bytes, events.clone(), metrics.clone(), health, random_of_sender);
-        let packer =
-            Packer::new(Arc::clone(&flow), tokens, request_bytes, budget_bytes, requests, events.clone(), metrics.clone());
+        let packer = Packer::new(
+            Arc::clone(&flow),
+            tokens,
+            request_bytes,
+            budget_bytes,
+            requests,
+            events.clone(),
+            metrics.clone(),
+            setting.host.clone(),
+        );
         tailers.push(Tailer::new(tailer::Parts {
             flow_index,
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,

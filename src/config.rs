@@ -18,6 +18,7 @@ use reader::{Findings, Table};
 
 mod agent;
 mod aws;
+mod filter;
 mod flow;
 mod kinesis;
 mod mistakes;
@@ -25,11 +26,16 @@ mod multiline;
 mod parse;
 mod pattern;
 mod reader;
+mod record;
+mod template;
 mod top;
 mod units;
 
+pub use filter::{Condition, Filter, Sample, Test};
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, FieldType, Format, OnMismatch, Parse};
+pub use record::{Added, AddedValue, Output, Record, WRAPPED_FIELDS};
+pub use template::{Ec2Variable, Part, Template, Variable};
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";
@@ -96,6 +102,10 @@ pub struct Flow {
     pub multiline: Option<Multiline>,
     /// `[flow.parse]`; without it lines go as they are.
     pub parse: Option<Parse>,
+    /// `[flow.filter]`
+    pub filter: Filter,
+    /// `[flow.record]`
+    pub record: Record,
     /// `[flow.kinesis]`
     pub kinesis: Kinesis,
 }
@@ -267,8 +277,8 @@ pub enum PartitionKey {
     Random,
     /// The path of its file.
     File,
-    /// The value of a field of `[flow.parse]`, written `${field}`. A line without it counts and is sent as with `Random`.
-    Field(String),
+    /// A template, also `host` and `fixed:…`. A line without one of its fields counts and is sent as with `Random`.
+    Template(Template),
 }
 
 /// Why there is no configuration.

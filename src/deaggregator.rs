@@ -103,7 +103,7 @@ fn user_record<'a>(message: &Message<'a>, entry: &Entry<'a>) -> Option<(UserReco
     };
     let hash_key = match &explicit_hash_key {
         Some(text) => parse_hash_key(text)?,
-        None => HashKey::Of(hash_of(&partition_key)),
+        None => HashKey::Of(hash_of(&*partition_key)),
     };
     let tags = entry
         .tags

@@ -3,7 +3,7 @@
 use md5::{Digest as _, Md5};
 
 /// The hash key of a record without an explicit one: the MD5 of its partition key, most significant byte first.
-pub fn hash_of(partition_key: &str) -> u128 {
+pub fn hash_of(partition_key: impl AsRef<[u8]>) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key).into())
 }
 

@@ -56,6 +56,9 @@ pub const HASH_RANGES: u32 = 16;
 /// Columns of a table: a place in a line, and a key in every record, for each.
 pub const COLUMNS_MAX: usize = 1000;
 
+/// Longest `terminator`, in bytes; at least a line break.
+pub const TERMINATOR_BYTES_MAX: usize = 16;
+
 // --- Reading ---
 
 /// Bytes read from a file in one piece; larger pieces measured no faster.

@@ -64,6 +64,8 @@ struct Families {
     possibly_doubled_records: Family<ByFlow, Counter>,
     mismatched_lines: Family<ByFlow, Counter>,
     type_mismatches: Family<ByFlow, Counter>,
+    unknown_variables_lines: Family<ByFlow, Counter>,
+    overwritten_fields: Family<ByFlow, Counter>,
     partition_key_missing: Family<ByFlow, Counter>,
     replaced_characters_lines: Family<ByFlow, Counter>,
     file_problems: Family<ByReason, Counter>,
@@ -118,15 +120,25 @@ impl Default for Metrics {
             "Kinesis records sent again though an earlier attempt may have been stored",
             f.possibly_doubled_records.clone(),
         );
-        registry.register("mismatched_lines", "lines that the flow's pattern did not match", f.mismatched_lines.clone());
+        registry.register("mismatched_lines", "lines that were not of the format of their flow", f.mismatched_lines.clone());
         registry.register(
             "type_mismatches",
             "field values that did not fit their type and were kept as text",
             f.type_mismatches.clone(),
         );
         registry.register(
+            "unknown_variables_lines",
+            "lines sent without the value of a variable: of the environment, or of EC2 metadata that are not there",
+            f.unknown_variables_lines.clone(),
+        );
+        registry.register(
+            "overwritten_fields",
+            "fields of lines that gave way to added ones of the same name",
+            f.overwritten_fields.clone(),
+        );
+        registry.register(
             "partition_key_missing_lines",
-            "lines without the field that is their partition key, or with an empty one, sent with a random key",
+            "lines without a field of their partition key, or with an empty one, sent with a random key",
             f.partition_key_missing.clone(),
         );
         registry.register(
@@ -183,6 +195,8 @@ pub struct FlowCounters {
     pub possibly_doubled_records: Counter,
     pub mismatched_lines: Counter,
     pub type_mismatches: Counter,
+    pub unknown_variables_lines: Counter,
+    pub overwritten_fields: Counter,
     pub partition_key_missing_lines: Counter,
     pub replaced_characters_lines: Counter,
     pub open_files: Gauge,
@@ -224,6 +238,8 @@ impl Metrics {
             possibly_doubled_records: of(&f.possibly_doubled_records),
             mismatched_lines: of(&f.mismatched_lines),
             type_mismatches: of(&f.type_mismatches),
+            unknown_variables_lines: of(&f.unknown_variables_lines),
+            overwritten_fields: of(&f.overwritten_fields),
             partition_key_missing_lines: of(&f.partition_key_missing),
             replaced_characters_lines: of(&f.replaced_characters_lines),
             open_files: f.open_files.get_or_create(&by_flow).clone(),

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::aggregates::Aggregates;
@@ -20,17 +21,35 @@ use crate::aggregator::MAGIC;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::{self, Flow, PartitionKey};
-use crate::limits::{LINE_BYTES_MAX, PACKER_SHARE, PARTITION_KEY_CHARS_MAX};
+use crate::limits::{LINE_BYTES_MAX, PACKER_SHARE, PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES_MAX};
+use crate::metadata::Ec2;
 use crate::metrics::FlowMetrics;
-use crate::processor::{Made, Processed, Processor};
+use crate::processor::{Made, Origin, Processed, Processor, Surroundings};
 use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{Span, Spans};
 use crate::tailer::Chunk;
+
+/// What records may say of the host.
+#[derive(Clone)]
+pub struct Host {
+    /// What stays the same.
+    pub surroundings: Arc<Surroundings>,
+    /// What the metadata of the instance say.
+    pub ec2: watch::Receiver<Ec2>,
+}
+
+impl Default for Host {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self { surroundings: Arc::default(), ec2: watch::channel(Ec2::default()).1 }
+    }
+}
 
 /// The task.
 pub struct Packer {
     flow: Arc<Flow>,
     processor: Processor,
+    ec2: watch::Receiver<Ec2>,
     tokens: DeliveryTokens,
     aggregates: Aggregates,
     collector: Collector,
@@ -57,13 +76,11 @@ impl Packer {
         requests: mpsc::Sender<Vec<Entry>>,
         events: mpsc::Sender<Event>,
         metrics: FlowMetrics,
+        host: Host,
     ) -> Self {
-        let key_field = match &flow.kinesis.partition_key {
-            PartitionKey::Field(name) => Some(name.as_str()),
-            PartitionKey::Random | PartitionKey::File => None,
-        };
         Self {
-            processor: Processor::new(flow.parse.as_ref(), key_field),
+            processor: Processor::new(&flow, &host.surroundings),
+            ec2: host.ec2,
             collector: Collector::new(request_bytes),
             aggregates: Aggregates::new(&flow.kinesis.partition_key, tokens.run_id()),
             tokens,
@@ -99,18 +116,21 @@ impl Packer {
         let mut dropped = Dropped::default();
         let file_key = match self.flow.kinesis.partition_key {
             PartitionKey::File => file_partition_key(&chunk.path),
-            PartitionKey::Random | PartitionKey::Field(_) => String::new(),
+            PartitionKey::Random | PartitionKey::Template(_) => String::new(),
         };
         self.waiting_since.get_or_insert(chunk.read_at);
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
+        let ec2 = self.ec2.borrow().clone();
+        let now = Timestamp::now();
         for line in &chunk.lines {
             let (span, text) = (chunk.span(line), chunk.text(line));
-            let processed = self.processor.process(text, &mut record, &mut field_key);
+            let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header: None, now, ec2: &ec2 };
+            let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
             self.count(&processed, &chunk.path);
             let data = match processed.made {
                 Made::Raw => text,
                 // JSON may be several times as long as the line that it is made of.
-                Made::Record if record.len() > LINE_BYTES_MAX => {
+                Made::Record if record.len() > LINE_BYTES_MAX + TERMINATOR_BYTES_MAX => {
                     dropped.push(DropReason::RecordTooLarge, span);
                     continue;
                 }
@@ -123,7 +143,7 @@ impl Packer {
             let partition_key = match self.flow.kinesis.partition_key {
                 PartitionKey::Random => None,
                 PartitionKey::File => Some(file_key.as_str()),
-                PartitionKey::Field(_) => (!field_key.is_empty()).then_some(field_key.as_str()),
+                PartitionKey::Template(_) => (!field_key.is_empty()).then_some(field_key.as_str()),
             };
             self.push(partition_key, data, span).await;
         }
@@ -151,14 +171,18 @@ impl Packer {
         if processed.replaced && self.metrics.replaced_characters_lines.inc() == 0 {
             tracing::warn!(flow, %path, "a line is not UTF-8, in JSON it has U+FFFD instead; the first of this flow");
         }
+        if processed.unknown_variables && self.metrics.unknown_variables_lines.inc() == 0 {
+            tracing::warn!(flow, %path, "a variable of [flow.record] is not known, its value is null; the first line of this flow");
+        }
+        if processed.key_missing {
+            self.metrics.partition_key_missing_lines.inc();
+        }
         self.metrics.type_mismatches.inc_by(u64::from(processed.type_mismatches));
+        self.metrics.overwritten_fields.inc_by(u64::from(processed.overwritten_fields));
     }
 
     async fn push(&mut self, partition_key: Option<&str>, data: &[u8], span: Span) {
         self.waiting_byte_count += span.byte_count();
-        if partition_key.is_none() && matches!(self.flow.kinesis.partition_key, PartitionKey::Field(_)) {
-            self.metrics.partition_key_missing_lines.inc();
-        }
         // Sent as it is, a line that begins like an aggregate would be taken for one.
         let is_aggregated = self.flow.kinesis.aggregate == config::Aggregate::Kpl || data.starts_with(&MAGIC);
         if !is_aggregated {
@@ -284,7 +308,7 @@ mod tests {
         drop(chunks);
         let tokens = DeliveryTokens::new(1, 0, 1);
         let metrics = Metrics::default().flow("f");
-        Packer::new(flow, tokens, request_bytes, BUDGET_BYTES, requests, events, metrics).run(chunks_out).await;
+        Packer::new(flow, tokens, request_bytes, BUDGET_BYTES, requests, events, metrics, Host::default()).run(chunks_out).await;
         std::iter::from_fn(|| requests_out.try_recv().ok()).collect()
     }
 

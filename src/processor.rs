@@ -1,28 +1,88 @@
-//! What is sent for a line: the line itself, a JSON object made of it, or nothing.
+//! What is sent for a line: the line itself, what a template makes of it, a JSON object of its fields, or nothing.
+//!
+//! In this order: conditions on the line, [`format`], [`types`], conditions on the fields, sample, masks, partition key,
+//! [`record`]. Conditions come before masks, because nothing leaves the process by them; the key comes behind.
 //!
 //! Pure. What is not sent is only said here, with its reason; counting and settling are the caller's, and so
 //! is the size of what was made.
 
 pub mod fields;
+mod filter;
 pub mod format;
 mod json;
+mod nested;
+mod record;
+mod template;
 mod types;
 
-pub use self::format::field_names;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
 
 use self::fields::{Arena, Fields, Value};
+use self::filter::{Conditions, Sample};
 use self::format::Parser;
-use crate::config::{FieldType, OnMismatch, Parse};
+pub use self::format::field_names;
+use self::record::{Plan, Written};
+use self::template::{Filling, Scope};
+use crate::config::{FieldType, Flow, OnMismatch, Output, PartitionKey, Template, WRAPPED_FIELDS};
 use crate::limits::PARTITION_KEY_CHARS_MAX;
+use crate::metadata::Ec2;
 use crate::settlement::DropReason;
+use crate::span::FileKey;
+
+/// What records may say that stays the same while the agent runs.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// The host's name.
+    pub host_name: String,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Where a line comes from, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Its file, and where that was last seen.
+    pub path: &'a Path,
+    /// The life of that file.
+    pub file: FileKey,
+    /// Where in it the line begins.
+    pub offset: u64,
+    /// The line at the beginning of the file that names columns, if it is known.
+    pub header: Option<&'a [u8]>,
+    /// When it was read.
+    pub now: Timestamp,
+    /// What is known of the instance.
+    pub ec2: &'a Ec2,
+}
 
 /// The rules of one flow, and the memory that applying them reuses from line to line.
 pub struct Processor {
-    /// None: lines go as they are.
-    parse: Option<(Parser, OnMismatch)>,
-    types: Vec<(String, FieldType)>,
-    key_field: Option<String>,
+    /// Lines go as they are: there are no rules.
+    is_plain: bool,
+    conditions: Conditions,
+    parser: Parser,
+    /// By place where names are fixed, else by name.
+    types: Vec<(Option<usize>, String, FieldType)>,
+    on_mismatch: OnMismatch,
+    sample: Option<Sample>,
+    /// None: lines have no key of their own.
+    key: Option<Filling>,
+    output: Writer,
+    /// For lines that are wrapped because they are not of the format.
+    wrapped: Plan,
+    terminator: Vec<u8>,
     arena: Arena,
+}
+
+/// What a record is.
+enum Writer {
+    Raw,
+    Json(Plan),
+    Template(Filling),
 }
 
 /// What became of a line, and what there is to count.
@@ -30,12 +90,18 @@ pub struct Processor {
 pub struct Processed {
     /// What is sent.
     pub made: Made,
-    /// The pattern did not match.
+    /// It is not of the format.
     pub mismatched: bool,
     /// Values that did not fit their type and were kept as text.
     pub type_mismatches: u32,
     /// Bytes that are not UTF-8 became U+FFFD.
     pub replaced: bool,
+    /// It has no partition key, because what that is made of is missing or empty.
+    pub key_missing: bool,
+    /// A variable of the record is not known.
+    pub unknown_variables: bool,
+    /// Fields of the line that gave way to added ones of the same name.
+    pub overwritten_fields: u32,
 }
 
 /// What is sent for a line.
@@ -49,75 +115,186 @@ pub enum Made {
     Dropped(DropReason),
 }
 
-impl Processor {
-    /// For a flow with `[flow.parse]` or without; `key_field` is the field that is the partition key, if one is.
-    pub fn new(parse: Option<&Parse>, key_field: Option<&str>) -> Self {
+impl Processed {
+    fn of(made: Made) -> Self {
         Self {
-            parse: parse.map(|parse| (Parser::new(Some(&parse.format)), parse.on_mismatch)),
-            types: parse.map(|parse| parse.types.clone().into_iter().collect()).unwrap_or_default(),
-            key_field: key_field.map(str::to_owned),
+            made,
+            mismatched: false,
+            type_mismatches: 0,
+            replaced: false,
+            key_missing: false,
+            unknown_variables: false,
+            overwritten_fields: 0,
+        }
+    }
+}
+
+impl Processor {
+    /// For the lines of `flow`.
+    pub fn new(flow: &Flow, surroundings: &Surroundings) -> Self {
+        let names = field_names(flow.parse.as_ref().map(|parse| &parse.format));
+        let names = names.as_deref();
+        let filling = |template: &Template| Filling::new(template, names, &flow.name, surroundings);
+        let slot = |name: &String| names.and_then(|names| names.iter().position(|known| known == name));
+        let types = flow.parse.iter().flat_map(|parse| &parse.types);
+        let filter = &flow.filter;
+        let key = match &flow.kinesis.partition_key {
+            PartitionKey::Random | PartitionKey::File => None,
+            PartitionKey::Template(template) => Some(filling(template)),
+        };
+        let is_filtered = !filter.keep.is_empty() || !filter.drop.is_empty() || filter.sample.is_some();
+        let is_raw = flow.record.output == Output::Raw;
+        Self {
+            is_plain: flow.parse.is_none() && is_raw && !is_filtered && flow.record.terminator.is_empty() && key.is_none(),
+            conditions: Conditions::new(filter, names),
+            parser: Parser::new(flow.parse.as_ref().map(|parse| &parse.format)),
+            types: types.map(|(name, field_type)| (slot(name), name.clone(), field_type.clone())).collect(),
+            on_mismatch: flow.parse.as_ref().map_or(OnMismatch::SendRaw, |parse| parse.on_mismatch),
+            sample: filter.sample.as_ref().map(|sample| Sample::new(sample.rate, sample.key.as_ref().map(filling))),
+            key,
+            output: match &flow.record.output {
+                Output::Raw => Writer::Raw,
+                Output::Json => Writer::Json(Plan::new(&flow.record, names, &flow.name, surroundings)),
+                Output::Template(template) => Writer::Template(filling(template)),
+            },
+            wrapped: Plan::of_wrapped(&flow.record, &WRAPPED_FIELDS, &flow.name, surroundings),
+            terminator: flow.record.terminator.clone().into_bytes(),
             arena: Arena::new(),
         }
     }
 
-    /// Makes `line`, without its terminator, into the record `out`; `key` becomes the value of the partition
-    /// key's field. Both are cleared first; `key` stays empty when there is no such field in this line.
-    pub fn process(&mut self, line: &[u8], out: &mut Vec<u8>, key: &mut String) -> Processed {
+    /// Makes `line`, without its terminator, into the record `out`; `key` becomes its partition key, of at most 256
+    /// characters. Both are cleared first; `key` stays empty when the line has none of its own.
+    pub fn process(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
         out.clear();
         key.clear();
-        self.arena.reset();
-        let Some((parser, on_mismatch)) = &mut self.parse else {
-            return Processed { made: Made::Raw, mismatched: false, type_mismatches: 0, replaced: false };
-        };
-        let mut fields = Fields::new(&self.arena);
-        if parser.parse(line, None, &self.arena, &mut fields).is_some() {
-            let (mut type_mismatches, mut replaced) = (0, false);
-            if let Some(Value::Text(text)) = self.key_field.as_ref().and_then(|field| fields.named(field.as_bytes())) {
-                write_key(text, key);
-            }
-            for field in fields.iter_mut() {
-                let wanted = self.types.iter().find(|(name, _)| name.as_bytes() == field.name);
-                if let (Some((_, field_type)), Value::Text(text)) = (wanted, field.value) {
-                    match types::convert(text, field_type) {
-                        Some(value) => field.value = value,
-                        None => type_mismatches += 1,
-                    }
-                }
-            }
-            out.push(b'{');
-            for field in fields.iter().filter(|field| field.value != Value::Absent) {
-                if out.len() > 1 {
-                    out.push(b',');
-                }
-                json::write_string(field.name, out);
-                out.push(b':');
-                replaced |= json::write_value(field.value, out);
-            }
-            out.push(b'}');
-            return Processed { made: Made::Record, mismatched: false, type_mismatches, replaced };
+        if self.is_plain {
+            return Processed::of(Made::Raw);
         }
-        let (made, replaced) = match on_mismatch {
-            OnMismatch::SendRaw => (Made::Raw, false),
-            OnMismatch::Drop => (Made::Dropped(DropReason::Mismatch), false),
-            OnMismatch::Wrap => (Made::Record, wrap(line, out)),
+        self.arena.reset();
+        if let Some(reason) = self.conditions.leave_out_line(line) {
+            return Processed::of(Made::Dropped(reason));
+        }
+        if let Some(processed) = self.process_as(line, line, origin, out, key) {
+            return processed;
+        }
+        // Patterns of text do not match other bytes, and JSON has none.
+        if let Cow::Owned(text) = String::from_utf8_lossy(line)
+            && let Some(processed) = self.process_as(text.as_bytes(), line, origin, out, key)
+        {
+            let is_written = processed.made == Made::Record && !matches!(self.output, Writer::Raw);
+            return Processed { replaced: is_written, ..processed };
+        }
+        self.process_mismatch(line, origin, out, key)
+    }
+
+    /// As [`Self::process`], of a `line` whose fields are those of `text`; none when that is not of the format.
+    fn process_as(
+        &mut self,
+        text: &[u8],
+        line: &[u8],
+        origin: &Origin<'_>,
+        out: &mut Vec<u8>,
+        key: &mut String,
+    ) -> Option<Processed> {
+        let arena = &self.arena;
+        let mut fields = Fields::new(arena);
+        self.parser.parse(text, origin.header, arena, &mut fields)?;
+        let type_mismatches = convert(&self.types, &mut fields);
+        if let Some(reason) = self.conditions.leave_out_fields(line, &fields, arena) {
+            return Some(Processed::of(Made::Dropped(reason)));
+        }
+        let scope = Scope { fields: &fields, line, origin, arena };
+        if self.sample.as_ref().is_some_and(|sample| !sample.is_chosen(&scope)) {
+            return Some(Processed::of(Made::Dropped(DropReason::NotSampled)));
+        }
+        let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling, &scope, key));
+        let written = match &self.output {
+            Writer::Raw => {
+                out.extend_from_slice(line);
+                Written::default()
+            }
+            Writer::Json(plan) => plan.write(&scope, out),
+            Writer::Template(filling) => {
+                let filled = filling.value(&scope);
+                out.extend_from_slice(filled.value.text(arena).unwrap_or_default());
+                Written { is_unknown: filled.is_unknown, ..Written::default() }
+            }
         };
-        Processed { made, mismatched: true, type_mismatches: 0, replaced }
+        out.extend_from_slice(&self.terminator);
+        Some(Processed {
+            made: Made::Record,
+            mismatched: false,
+            type_mismatches,
+            replaced: written.is_replaced,
+            key_missing,
+            unknown_variables: written.is_unknown,
+            overwritten_fields: written.overwritten_count,
+        })
+    }
+
+    /// What becomes of a line that is not of the format.
+    fn process_mismatch(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
+        let arena = &self.arena;
+        let mut fields = Fields::new(arena);
+        for (name, text) in WRAPPED_FIELDS.iter().zip([line, b"no match"]) {
+            fields.push(*name, Value::Text(text));
+        }
+        let no_fields = Fields::new(arena);
+        let scope = Scope { fields: &no_fields, line, origin, arena };
+        let mismatched = |made| Processed { mismatched: true, ..Processed::of(made) };
+        if self.on_mismatch == OnMismatch::Drop {
+            return mismatched(Made::Dropped(DropReason::Mismatch));
+        }
+        if self.sample.as_ref().is_some_and(|sample| !sample.is_chosen(&scope)) {
+            return mismatched(Made::Dropped(DropReason::NotSampled));
+        }
+        let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling, &scope, key));
+        let written = if self.on_mismatch == OnMismatch::Wrap {
+            self.wrapped.write(&Scope { fields: &fields, ..scope }, out)
+        } else {
+            out.extend_from_slice(line);
+            Written::default()
+        };
+        out.extend_from_slice(&self.terminator);
+        Processed {
+            key_missing,
+            replaced: written.is_replaced,
+            unknown_variables: written.is_unknown,
+            ..mismatched(Made::Record)
+        }
     }
 }
 
-fn wrap(line: &[u8], out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(br#"{"message":"#);
-    let replaced = json::write_string(line, out);
-    out.extend_from_slice(br#","error":"no match"}"#);
-    replaced
+/// Gives the fields their types; returns how many have a value that does not fit and stays as it is.
+fn convert(types: &[(Option<usize>, String, FieldType)], fields: &mut Fields<'_>) -> u32 {
+    let mut mismatch_count = 0;
+    for (slot, name, field_type) in types {
+        let field = match slot {
+            Some(slot) => fields.at_mut(*slot),
+            None => fields.iter_mut().rfind(|field| field.name == name.as_bytes()),
+        };
+        if let Some(field) = field
+            && let Value::Text(text) = field.value
+        {
+            match types::convert(text, field_type) {
+                Some(value) => field.value = value,
+                None => mismatch_count += 1,
+            }
+        }
+    }
+    mismatch_count
 }
 
-fn write_key(value: &[u8], key: &mut String) {
-    let characters = value.utf8_chunks().flat_map(|chunk| {
+/// Appends the key of a line; false, and nothing appended, when it has none.
+fn write_key<'l>(filling: &'l Filling, scope: &Scope<'l>, key: &mut String) -> bool {
+    let Some(text) = filling.key(scope) else { return false };
+    let characters = text.utf8_chunks().flat_map(|chunk| {
         let replacement = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
         chunk.valid().chars().chain(replacement)
     });
     key.extend(characters.take(PARTITION_KEY_CHARS_MAX));
+    true
 }
 
 #[cfg(test)]

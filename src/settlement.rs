@@ -33,15 +33,30 @@ pub enum DropReason {
     Header,
     /// Longer than `[flow.line] max_bytes`, with `too_long = "truncate"` (the rest) or `"drop"` (all of it).
     TooLong,
-    /// Did not match `[flow.parse] regex`, with `on_mismatch = "drop"`.
+    /// Is not of the format of `[flow.parse]`, with `on_mismatch = "drop"`.
     Mismatch,
+    /// No condition of `[flow.filter] keep` holds.
+    NotKept,
+    /// A condition of `[flow.filter] drop` holds.
+    Filtered,
+    /// Not in the share of `[flow.filter] sample`.
+    NotSampled,
     /// What the line was made into is larger than a record of the service may be.
     RecordTooLarge,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Hole, Self::Header, Self::TooLong, Self::Mismatch, Self::RecordTooLarge];
+    pub const ALL: [Self; 8] = [
+        Self::Hole,
+        Self::Header,
+        Self::TooLong,
+        Self::Mismatch,
+        Self::NotKept,
+        Self::Filtered,
+        Self::NotSampled,
+        Self::RecordTooLarge,
+    ];
 
     /// The word in metrics, logs and status.
     pub fn as_str(self) -> &'static str {
@@ -50,6 +65,9 @@ impl DropReason {
             Self::Header => "header",
             Self::TooLong => "too_long",
             Self::Mismatch => "mismatch",
+            Self::NotKept => "not_kept",
+            Self::Filtered => "filtered",
+            Self::NotSampled => "not_sampled",
             Self::RecordTooLarge => "record_too_large",
         }
     }

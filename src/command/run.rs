@@ -6,6 +6,7 @@ mod signals;
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
@@ -24,8 +25,11 @@ use crate::agent::{self, Ending, Reading, Setting};
 use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT};
 use crate::health::Health;
 use crate::limits::RESERVED_DESCRIPTORS;
+use crate::metadata::Ec2;
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
+use crate::packer::Host;
+use crate::processor::Surroundings;
 use crate::sender::kinesis::{Access, Service, Stream};
 use crate::tailer::Mode;
 
@@ -155,6 +159,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         run_id: u128::from_be_bytes(random_bytes()),
         seed: u64::from_be_bytes(random_bytes()),
         reading: Reading::OwnThreads,
+        host: Host { surroundings: Arc::new(surroundings()), ec2: watch::channel(Ec2::default()).1 },
     };
     let (stop, stopped) = watch::channel(false);
     let first_signal = Cell::new(TERM);
@@ -219,6 +224,15 @@ async fn serve_admin(address: Option<SocketAddr>, metrics: Arc<Metrics>, health:
         }
     }
     pending().await
+}
+
+/// What records may say of this host.
+pub(super) fn surroundings() -> Surroundings {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    Surroundings {
+        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        environment: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+    }
 }
 
 fn random_bytes<const COUNT: usize>() -> [u8; COUNT] {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::reader::{Placed, Table};
-use super::{Compressed, Encoding, Flow, LineRules, StartAt, TooLong, kinesis, multiline, parse};
+use super::record::Given;
+use super::{Compressed, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, filter, kinesis, multiline, parse, record};
 use crate::discovery::{Globs, PatternMistake};
 use crate::limits::{HEADER_LINES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
+use crate::processor::field_names;
 
 /// Longest name of a flow: it is part of every offset's key and of every metric.
 const NAME_CHARS_MAX: usize = 128;
@@ -45,8 +47,14 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let is_parsed = table.has("parse");
     let line = table.section("line", |table| line(table, is_parsed));
     let multiline = table.optional_section("multiline", |table| multiline::read(table, source)).flatten();
+    // Where `[flow.parse]` is not sound, nobody knows what fields there are.
+    let names = if is_parsed && parse.is_none() { None } else { field_names(parse.as_ref().map(|parse| &parse.format)) };
+    let names = names.as_deref();
+    let is_wrapped = parse.as_ref().is_some_and(|parse| parse.on_mismatch == OnMismatch::Wrap);
+    let filter = table.section("filter", |table| filter::read(table, source, names));
+    let record = table.section("record", |table| record::read(table, source, &Given { names, is_parsed, is_wrapped }));
     table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
-    let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, is_parsed, parse.as_ref())).flatten();
+    let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, source, names)).flatten();
 
     let flow = name.clone().zip(kinesis).map(|(name, kinesis)| Flow {
         name: name.value,
@@ -60,6 +68,8 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         line,
         multiline,
         parse,
+        filter,
+        record,
         kinesis,
     });
     Written { flow, name }

@@ -1,21 +1,21 @@
 //! `[flow.kinesis]`: the stream and how records are packed for it.
 
-use super::parse::check_field;
 use super::reader::{Placed, Table};
-use super::{Aggregate, Kinesis, Parse, PartitionKey};
+use super::template::{self, Part, Template, Variable};
+use super::{Aggregate, Kinesis, PartitionKey};
 use crate::limits::{
-    MAX_DELAY_DEFAULT, MAX_DELAY_MAX, MAX_DELAY_MIN, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN,
+    MAX_DELAY_DEFAULT, MAX_DELAY_MAX, MAX_DELAY_MIN, PARTITION_KEY_CHARS_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MAX,
+    REQUEST_BYTES_MIN,
 };
-use crate::processor::field_names;
 
 /// Characters of a stream's name: API reference of `CreateStream`.
 const STREAM_CHARS_MAX: usize = 128;
 
-/// Reads `[flow.kinesis]` of a flow with (`is_parsed`) or without `[flow.parse]`; `parse` is that, if it is sound.
-pub(super) fn read(table: &mut Table<'_>, is_parsed: bool, parse: Option<&Parse>) -> Option<Kinesis> {
+/// Reads `[flow.kinesis]`; `names` are the fields of a line, if they are known.
+pub(super) fn read(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option<Kinesis> {
     let stream = stream(table);
     let aggregate = table.choice("aggregate", &[("kpl", Aggregate::Kpl), ("none", Aggregate::None)]);
-    let partition_key = partition_key(table, is_parsed, parse);
+    let partition_key = partition_key(table, source, names);
     let max_delay = table.duration("max_delay", MAX_DELAY_MIN..=MAX_DELAY_MAX);
     let request_bytes = table.size("request_bytes", REQUEST_BYTES_MIN..=REQUEST_BYTES_MAX);
     Some(Kinesis {
@@ -41,18 +41,26 @@ fn stream(table: &mut Table<'_>) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn partition_key(table: &mut Table<'_>, is_parsed: bool, parse: Option<&Parse>) -> Option<PartitionKey> {
+fn partition_key(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option<PartitionKey> {
     let written = table.string("partition_key")?;
-    let Some(field) = written.value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
-        let words = [("random", Some(PartitionKey::Random)), ("file", Some(PartitionKey::File)), ("${field}", None)];
-        let meanings: Vec<_> = words.iter().map(|(word, meaning)| (*word, meaning.as_ref())).collect();
-        return table.chosen("partition_key", &written, &meanings).flatten().cloned();
-    };
-    if !is_parsed {
-        let help = "fields are the named groups of [flow.parse] regex; without it, \"random\" and \"file\" are valid";
-        table.mistake(&written.place, format!("`partition_key` names the field `{field}` of a flow without [flow.parse]"), help);
-    } else if let Some(names) = parse.and_then(|parse| field_names(Some(&parse.format))) {
-        check_field(table, "partition_key", &Placed { value: field, place: written.place }, &names);
+    if let Some(fixed) = written.value.strip_prefix("fixed:") {
+        if fixed.is_empty() || fixed.chars().count() > PARTITION_KEY_CHARS_MAX {
+            let help = format!("write 1 to {PARTITION_KEY_CHARS_MAX} characters behind `fixed:`");
+            table.mistake(&written.place, "`partition_key` cannot be used", help);
+        }
+        return Some(PartitionKey::Template(Template { parts: vec![Part::Text(fixed.to_owned())] }));
     }
-    Some(PartitionKey::Field(field.to_owned()))
+    if written.value.contains("${") {
+        return Some(PartitionKey::Template(template::parse(table, "partition_key", &written, source, names)));
+    }
+    let host = PartitionKey::Template(Template { parts: vec![Part::Variable(Variable::HostName)] });
+    let words = [
+        ("random", Some(PartitionKey::Random)),
+        ("file", Some(PartitionKey::File)),
+        ("host", Some(host)),
+        ("${field}", None),
+        ("fixed:text", None),
+    ];
+    let meanings = words.each_ref().map(|(word, meaning)| (*word, meaning.as_ref()));
+    table.chosen("partition_key", &written, &meanings).flatten().cloned()
 }

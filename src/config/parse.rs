@@ -200,8 +200,12 @@ fn patterns(table: &mut Table<'_>, source: &str) -> Option<Vec<Regex>> {
         table.mistake(table.place(), "`regex` is empty", "write regex = '^(?<name>…)$'");
         return None;
     }
-    for regex in written.iter().filter(|regex| regex.value.capture_names().flatten().next().is_none()) {
+    let without_names = || written.iter().filter(|regex| regex.value.capture_names().flatten().next().is_none());
+    for regex in without_names() {
         table.mistake(&regex.place, "`regex` has no named group", "name what becomes a field: (?<name>…)");
+    }
+    if without_names().next().is_some() {
+        return None;
     }
     Some(written.into_iter().map(|regex| regex.value).collect())
 }
@@ -218,6 +222,7 @@ fn columns(table: &mut Table<'_>, source: &str) -> Option<Columns> {
         table.mistake(table.place(), format!("`columns` has {} names", named.len()), help);
         return None;
     }
+    let mut is_sound = true;
     for (index, column) in named.iter().enumerate() {
         if column.value.is_empty() {
             table.mistake(
@@ -228,9 +233,12 @@ fn columns(table: &mut Table<'_>, source: &str) -> Option<Columns> {
         } else if named[..index].iter().any(|earlier| earlier.value == column.value) {
             let place = column.within(source, 0..column.value.len());
             table.mistake(&place, format!("two columns are called `{}`", column.value), "give each a name of its own");
+        } else {
+            continue;
         }
+        is_sound = false;
     }
-    Some(Columns::Named(named.iter().map(|column| column.value.to_owned()).collect()))
+    is_sound.then(|| Columns::Named(named.iter().map(|column| column.value.to_owned()).collect()))
 }
 
 fn delimiter(table: &mut Table<'_>) -> u8 {

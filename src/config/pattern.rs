@@ -14,13 +14,15 @@ pub(super) fn read(table: &mut Table<'_>, key: &'static str, source: &str) -> Op
     compile(table, key, written, source)
 }
 
-/// Reads the patterns `key` of `table`, one or a list of them; those that are sound.
+/// Reads the patterns `key` of `table`, one or a list of them; none when one of them is not sound.
 pub(super) fn read_all(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Vec<Placed<Regex>>> {
     let written = table.strings(key)?;
-    Some(written.into_iter().filter_map(|written| compile(table, key, written, source)).collect())
+    let compiled: Vec<_> = written.into_iter().map(|written| compile(table, key, written, source)).collect();
+    compiled.into_iter().collect()
 }
 
-fn compile(table: &Table<'_>, key: &str, written: Placed<&str>, source: &str) -> Option<Placed<Regex>> {
+/// Compiles `written`, a pattern that stands in `key` of `table`.
+pub(super) fn compile(table: &Table<'_>, key: &str, written: Placed<&str>, source: &str) -> Option<Placed<Regex>> {
     // The compiler of patterns says where its errors are only in the drawing of its message; their parser says it in numbers.
     if let Err(error) = regex_syntax::ParserBuilder::new().utf8(false).build().parse(written.value) {
         let (span, message) = match &error {

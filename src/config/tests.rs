@@ -2,6 +2,7 @@ use std::time::Duration;
 
 mod example;
 mod multiline;
+mod records;
 
 use super::*;
 use crate::limits::MEMORY_PER_FLOW_MIN;
@@ -92,7 +93,7 @@ fn what_is_written_is_used() {
     let parse = flow.parse.as_ref().unwrap();
     assert_eq!((parse.types.get("status"), parse.on_mismatch), (Some(&FieldType::Integer), OnMismatch::Wrap));
     assert_eq!((flow.kinesis.stream.as_str(), flow.kinesis.aggregate), ("access-logs", Aggregate::None));
-    assert_eq!(flow.kinesis.partition_key, PartitionKey::Field("remote".to_owned()));
+    assert_eq!(flow.kinesis.partition_key, PartitionKey::Template(Template { parts: vec![Part::Field("remote".to_owned())] }));
     assert_eq!((flow.kinesis.max_delay, flow.kinesis.request_bytes), (Duration::from_millis(500), 10 << 20));
 }
 
@@ -323,7 +324,7 @@ fn parsing_and_packing() {
             "(?<status>\\d+)\\d{200}{200}{200}",
             "15:9 `regex` cannot be used: compiled, it is larger than 10 MiB (repeat less: counts of repetitions multiply)",
         ),
-        ("status =", "satus =", "16:11 `types` names `satus`, which is not a group of `regex` (did you mean `status`?)"),
+        ("status =", "satus =", "16:11 `types` names `satus`, which is not a field of [flow.parse] (did you mean `status`?)"),
         (
             "\"integer\"",
             "\"int\"",
@@ -343,12 +344,12 @@ fn parsing_and_packing() {
         (
             "stream =",
             "partition_key = '${host}'\nstream =",
-            "19:17 `partition_key` names `host`, which is not a group of `regex` (named groups are `remote`, `status`)",
+            "19:18 `partition_key` names `host`, which is not a field (the fields are `remote`, `status`; there are variables, too, such as `${host.name}`)",
         ),
         (
             "stream =",
             "partition_key = 'rnd'\nstream =",
-            "19:17 `partition_key` cannot be \"rnd\" (valid are \"random\", \"file\", \"${field}\")",
+            "19:17 `partition_key` cannot be \"rnd\" (valid are \"random\", \"file\", \"host\", \"${field}\", \"fixed:text\")",
         ),
         (
             "stream =",
@@ -370,8 +371,9 @@ fn what_depends_on_other_keys() {
     let unparsed = format!("{flow}partition_key = '${{user}}'\n");
     assert_eq!(
         mistakes(&unparsed),
-        ["6:17 `partition_key` names the field `user` of a flow without [flow.parse] \
-          (fields are the named groups of [flow.parse] regex; without it, \"random\" and \"file\" are valid)"]
+        [
+            "6:18 `partition_key` names `user`, which is not a field (the fields are `message`; there are variables, too, such as `${host.name}`)"
+        ]
     );
     assert_eq!(
         mistakes(&flow.repeat(2)),

@@ -72,8 +72,83 @@ impl<'l> Fields<'l> {
         self.0.get(slot)
     }
 
+    /// The same, to be changed.
+    pub fn at_mut(&mut self, slot: usize) -> Option<&mut Field<'l>> {
+        self.0.get_mut(slot)
+    }
+
     /// The value of the last one called `name`.
     pub fn named(&self, name: &[u8]) -> Option<Value<'l>> {
         self.0.iter().rev().find(|field| field.name == name).map(|field| field.value)
+    }
+}
+
+impl<'l> Value<'l> {
+    /// Whether there is a value.
+    pub fn is_present(self) -> bool {
+        !matches!(self, Self::Absent | Self::Null)
+    }
+
+    /// Its text; none when there is none. Of a list or an object, its JSON.
+    pub fn text(self, arena: &'l Arena) -> Option<&'l [u8]> {
+        match self {
+            Self::Absent | Self::Null => None,
+            Self::Text(text) => Some(text),
+            Self::Json(json) => Some(json.as_bytes()),
+            Self::Integer(value) => Some(bumpalo::format!(in arena, "{}", value).into_bump_str().as_bytes()),
+            Self::Float(value) => Some(bumpalo::format!(in arena, "{:?}", value).into_bump_str().as_bytes()),
+            Self::Boolean(value) => Some(if value { b"true" } else { b"false" }),
+        }
+    }
+
+    /// The number that it is, or that its text says.
+    #[expect(clippy::cast_precision_loss, reason = "it is compared with what somebody wrote in decimals")]
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::Text(text) => str::from_utf8(text).ok()?.parse().ok(),
+            Self::Json(json) => json.parse().ok(),
+            Self::Integer(value) => Some(value as f64),
+            Self::Float(value) => Some(value),
+            Self::Absent | Self::Null | Self::Boolean(_) => None,
+        }
+    }
+}
+
+/// A field that the configuration names, and how to find it in a line.
+#[derive(Debug)]
+pub(super) struct FieldPath {
+    /// As it is written.
+    name: String,
+    /// Its place, where names are fixed.
+    slot: Option<usize>,
+    /// Where a dot leads into an object: the field that holds it, and the names on the way.
+    nested: Option<(Box<FieldPath>, Vec<String>)>,
+}
+
+impl FieldPath {
+    /// The field `name` of lines whose fields are `names`, if that is known.
+    pub(super) fn new(name: &str, names: Option<&[String]>) -> Self {
+        let slot = names.and_then(|names| names.iter().position(|known| known == name));
+        let nested = name
+            .split_once('.')
+            .filter(|_| slot.is_none())
+            .map(|(outermost, inner)| (Box::new(Self::new(outermost, names)), inner.split('.').map(str::to_owned).collect()));
+        Self { name: name.to_owned(), slot, nested }
+    }
+
+    /// Its value in a line.
+    pub(super) fn find<'l>(&self, fields: &Fields<'l>, arena: &'l Arena) -> Value<'l> {
+        let found = match self.slot {
+            Some(slot) => fields.at(slot).map(|field| field.value),
+            None => fields.named(self.name.as_bytes()),
+        };
+        if let Some(value) = found {
+            return value;
+        }
+        let Some((outermost, path)) = &self.nested else { return Value::Absent };
+        match outermost.find(fields, arena) {
+            Value::Json(json) => super::nested::find(json, path, arena).unwrap_or(Value::Absent),
+            _ => Value::Absent,
+        }
     }
 }

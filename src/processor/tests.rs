@@ -1,113 +1,171 @@
+mod filters;
+mod records;
+
 use proptest::prelude::*;
-use regex::bytes::Regex;
 
 use super::*;
-use crate::config::{FieldType, Format};
+use crate::config::Config;
 
-fn parse(regex: &str, types: &[(&str, FieldType)], on_mismatch: OnMismatch) -> Parse {
-    let types = types.iter().map(|(field, field_type)| ((*field).to_owned(), field_type.clone())).collect();
-    Parse { format: Format::Regex(vec![Regex::new(regex).unwrap()]), types, on_mismatch }
+/// A processor for a flow with these settings: tables of the flow, or only keys of `[flow.parse]`.
+fn processor(settings: &str) -> Processor {
+    let settings = if settings.contains("[flow.") { settings.to_owned() } else { format!("[flow.parse]\n{settings}") };
+    let kinesis = if settings.contains("[flow.kinesis]") { "" } else { "[flow.kinesis]" };
+    let source = format!("[[flow]]\nname = 'app'\nfiles = '/a'\n{settings}\n{kinesis}\nstream = 's'\n");
+    let config = Config::parse(&source, "test").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let surroundings = Surroundings {
+        host_name: "web-1".to_owned(),
+        environment: [("STAGE".to_owned(), "test".to_owned())].into_iter().collect(),
+    };
+    Processor::new(&config.flows[0], &surroundings)
 }
 
-/// The record, the partition key (field `a`) and what there is to count.
-fn process(parse: &Parse, line: &[u8]) -> (String, String, Processed) {
+/// The record and the partition key that `processor` makes of `line`, and what there is to count.
+fn process_with(processor: &mut Processor, line: &[u8]) -> (String, String, Processed) {
+    let ec2 = Ec2 { instance_id: Some("i-1".to_owned()), ..Ec2::default() };
+    let origin = Origin {
+        path: Path::new("/var/log/a.log"),
+        file: FileKey(7),
+        offset: 42,
+        header: None,
+        now: "2026-11-21T12:00:00.5Z".parse().unwrap(),
+        ec2: &ec2,
+    };
     let (mut out, mut key) = (b"left over".to_vec(), "left over".to_owned());
-    let processed = Processor::new(Some(parse), Some("a")).process(line, &mut out, &mut key);
-    (String::from_utf8(out).unwrap(), key, processed)
+    let processed = processor.process(line, &origin, &mut out, &mut key);
+    // What goes as it is need not be text; here it is told by its escapes.
+    let out = String::from_utf8(out).unwrap_or_else(|error| error.as_bytes().escape_ascii().to_string());
+    (out, key, processed)
 }
 
+fn process(settings: &str, line: &[u8]) -> (String, String, Processed) {
+    process_with(&mut processor(settings), line)
+}
+
+/// That `line` becomes `record`, and that nothing is to be counted.
 #[track_caller]
-fn check(parse: &Parse, line: &[u8], record: &str, type_mismatches: u32, replaced: bool) {
-    let expected = Processed { made: Made::Record, mismatched: false, type_mismatches, replaced };
-    let (out, _, processed) = process(parse, line);
-    assert_eq!((out.as_str(), processed), (record, expected), "{}", line.escape_ascii());
+fn check(settings: &str, line: &str, record: &str) {
+    let (out, _, processed) = process(settings, line.as_bytes());
+    assert_eq!((out.as_str(), processed), (record, Processed::of(Made::Record)), "{line}");
 }
 
 #[test]
-fn without_parse_a_line_goes_as_it_is() {
-    let (mut out, mut key) = (vec![1], "k".to_owned());
-    let processed = Processor::new(None, None).process(b"\xff", &mut out, &mut key);
-    assert_eq!(processed, Processed { made: Made::Raw, mismatched: false, type_mismatches: 0, replaced: false });
-    assert!(out.is_empty() && key.is_empty());
+fn without_rules_a_line_goes_as_it_is() {
+    let (out, key, processed) = process("[flow.kinesis]", b"\xff");
+    assert_eq!((out.as_str(), key.as_str(), processed), ("", "", Processed::of(Made::Raw)));
 }
 
 #[test]
 fn named_groups_become_fields_in_their_order() {
-    let of = |regex| parse(regex, &[], OnMismatch::Drop);
-    check(&of(r"(?<z>\w+) (\w+) (?<a>\w+)"), b"x y z", r#"{"z":"x","a":"z"}"#, 0, false);
-    check(&of(r"(?<z>x)|(?<a>y)"), b"y", r#"{"z":null,"a":"y"}"#, 0, false);
-    check(&of(r"(?<a>.*)"), b"", r#"{"a":""}"#, 0, false);
+    check(r"regex = '(?<z>\w+) (\w+) (?<a>\w+)'", "x y z", r#"{"z":"x","a":"z"}"#);
+    check("regex = '(?<z>x)|(?<a>y)'", "y", r#"{"z":null,"a":"y"}"#);
+    check("regex = '(?<a>.*)'", "", r#"{"a":""}"#);
+}
+
+#[test]
+fn patterns_are_tried_in_order() {
+    let settings = "regex = ['^login (?<user>.+)$', '^(?<level>[A-Z]+) (?<user>.+)$']";
+    check(settings, "login ann", r#"{"user":"ann"}"#);
+    check(settings, "WARN bob", r#"{"user":"bob","level":"WARN"}"#);
+    assert!(process(settings, b"other").2.mismatched);
 }
 
 #[test]
 fn strings_are_escaped_and_what_is_not_utf8_is_replaced() {
-    let any = parse(r"(?s-u)(?<a>.*)", &[], OnMismatch::Drop);
-    check(&any, b"say \"hi\"\\", r#"{"a":"say \"hi\"\\"}"#, 0, false);
-    check(&any, b"\n\r\t\x08\x0c\x00\x1b\x7f", "{\"a\":\"\\n\\r\\t\\b\\f\\u0000\\u001b\x7f\"}", 0, false);
-    check(&any, "häß🦀".as_bytes(), r#"{"a":"häß🦀"}"#, 0, false);
-    check(&any, b"a\xffb\xf0\x9f", "{\"a\":\"a\u{fffd}b\u{fffd}\"}", 0, true);
+    let any = "regex = '(?s-u)(?<a>.*)'";
+    check(any, "say \"hi\"\\", r#"{"a":"say \"hi\"\\"}"#);
+    check(any, "\n\r\t\x08\x0c\x00\x1b\x7f", "{\"a\":\"\\n\\r\\t\\b\\f\\u0000\\u001b\x7f\"}");
+    check(any, "häß🦀", r#"{"a":"häß🦀"}"#);
+    let (out, _, processed) = process(any, b"a\xffb\xf0\x9f");
+    assert_eq!((out.as_str(), processed.replaced), ("{\"a\":\"a\u{fffd}b\u{fffd}\"}", true));
+}
+
+/// A pattern of text does not match what is not: then the line is matched with U+FFFD in its place.
+#[test]
+fn a_line_that_is_not_utf8_is_parsed_all_the_same() {
+    let (out, _, processed) = process("regex = '^(?<a>.*) (?<b>.*)$'", b"a\xff b");
+    assert_eq!(out, "{\"a\":\"a\u{fffd}\",\"b\":\"b\"}");
+    assert_eq!(processed, Processed { replaced: true, ..Processed::of(Made::Record) });
+    let (out, _, processed) = process("regex = '^never (?<a>.*)$'", b"a\xff b");
+    assert_eq!((out.as_str(), processed.made, processed.mismatched), (r"a\xff b", Made::Record, true));
 }
 
 #[test]
 fn a_value_has_its_type_or_stays_text_and_is_counted() {
-    use FieldType::{Boolean, Float, Integer};
     for (field_type, text, value, type_mismatches) in [
-        (FieldType::String, "7", r#""7""#, 0),
-        (Integer, "7", "7", 0),
-        (Integer, "-007", "-7", 0),
-        (Integer, "9223372036854775807", "9223372036854775807", 0),
-        (Integer, "9223372036854775808", r#""9223372036854775808""#, 1),
-        (Integer, "-", r#""-""#, 1),
-        (Integer, " 7", r#"" 7""#, 1),
-        (Integer, "7.0", r#""7.0""#, 1),
-        (Integer, "", r#""""#, 1),
-        (Float, "0.250", "0.25", 0),
-        (Float, "7", "7.0", 0),
-        (Float, "1e400", r#""1e400""#, 1),
-        (Float, "NaN", r#""NaN""#, 1),
-        (Float, "inf", r#""inf""#, 1),
-        (Boolean, "TRUE", "true", 0),
-        (Boolean, "false", "false", 0),
-        (Boolean, "yes", r#""yes""#, 1),
+        ("string", "7", r#""7""#, 0),
+        ("integer", "7", "7", 0),
+        ("integer", "-007", "-7", 0),
+        ("integer", "9223372036854775807", "9223372036854775807", 0),
+        ("integer", "9223372036854775808", r#""9223372036854775808""#, 1),
+        ("integer", "-", r#""-""#, 1),
+        ("integer", " 7", r#"" 7""#, 1),
+        ("integer", "7.0", r#""7.0""#, 1),
+        ("integer", "", r#""""#, 1),
+        ("float", "0.250", "0.25", 0),
+        ("float", "7", "7.0", 0),
+        ("float", "1e400", r#""1e400""#, 1),
+        ("float", "NaN", r#""NaN""#, 1),
+        ("float", "inf", r#""inf""#, 1),
+        ("boolean", "TRUE", "true", 0),
+        ("boolean", "false", "false", 0),
+        ("boolean", "yes", r#""yes""#, 1),
     ] {
-        let typed = parse("^(?<a>.*)$", &[("a", field_type)], OnMismatch::Drop);
-        check(&typed, text.as_bytes(), &format!("{{\"a\":{value}}}"), type_mismatches, false);
+        let (out, _, processed) = process(&format!("regex = '^(?<a>.*)$'\ntypes = {{ a = '{field_type}' }}"), text.as_bytes());
+        assert_eq!(out, format!("{{\"a\":{value}}}"), "{text}");
+        assert_eq!(processed, Processed { type_mismatches, ..Processed::of(Made::Record) }, "{text}");
     }
-    let absent = parse("(?<a>a)?b", &[("a", Integer)], OnMismatch::Drop);
-    check(&absent, b"b", r#"{"a":null}"#, 0, false);
+    check("regex = '(?<a>a)?b'\ntypes = { a = 'integer' }", "b", r#"{"a":null}"#);
 }
 
 #[test]
 fn a_line_that_does_not_match_is_sent_dropped_or_wrapped() {
     for (on_mismatch, made, record) in [
-        (OnMismatch::SendRaw, Made::Raw, ""),
-        (OnMismatch::Drop, Made::Dropped(DropReason::Mismatch), ""),
-        (OnMismatch::Wrap, Made::Record, "{\"message\":\"\u{fffd}\\\"\",\"error\":\"no match\"}"),
+        ("send_raw", Made::Record, "x\""),
+        ("drop", Made::Dropped(DropReason::Mismatch), ""),
+        ("wrap", Made::Record, "{\"message\":\"x\\\"\",\"error\":\"no match\"}"),
     ] {
-        let (out, key, processed) = process(&parse("(?<a>x)", &[], on_mismatch), b"\xff\"");
-        let replaced = on_mismatch == OnMismatch::Wrap;
-        assert_eq!(processed, Processed { made, mismatched: true, type_mismatches: 0, replaced });
+        let (out, key, processed) = process(&format!("regex = '(?<a>never)'\non_mismatch = '{on_mismatch}'"), b"x\"");
+        assert_eq!(processed, Processed { mismatched: true, ..Processed::of(made) });
         assert_eq!((out.as_str(), key.as_str()), (record, ""));
     }
 }
 
 #[test]
-fn the_partition_key_is_the_text_of_its_field() {
-    let key = |regex: &str, line: &[u8]| process(&parse(regex, &[("a", FieldType::Integer)], OnMismatch::Drop), line).1;
-    assert_eq!(key("(?<a>[0-9]+)", b"x 007 y"), "007");
-    assert_eq!(key("(?s-u)(?<a>.*)", b"a\xffb"), "a\u{fffd}b");
-    assert_eq!(key("(?<a>.*)", "ä".repeat(300).as_bytes()), "ä".repeat(256));
-    assert_eq!(key("(?<a>x)?", b"y"), "");
-    assert_eq!(key("(?<b>.*)", b"y"), "");
+fn a_line_that_is_wrapped_has_what_is_added_to_all() {
+    let settings = "[flow.parse]\nregex = '(?<a>never)'\non_mismatch = 'wrap'\n\
+                    [flow.record]\nadd = { host = '${host.name}', copy = '${a}' }";
+    let (out, ..) = process(settings, b"x");
+    assert_eq!(out, r#"{"message":"x","error":"no match","host":"web-1"}"#);
+}
+
+#[test]
+fn the_partition_key_is_what_its_template_says() {
+    let key = |template: &str, regex: &str, line: &[u8]| {
+        let settings =
+            format!("[flow.parse]\nregex = '{regex}'\ntypes = {{ a = 'integer' }}\n[flow.kinesis]\npartition_key = '{template}'");
+        let (_, key, processed) = process(&settings, line);
+        assert_eq!(processed.key_missing, key.is_empty());
+        key
+    };
+    assert_eq!(key("${a}", "(?<a>[0-9]+)", b"x 7 y"), "7");
+    assert_eq!(key("${a}-${b}", "(?<a>[0-9]+) (?<b>.*)", b"7 b"), "7-b");
+    assert_eq!(key("${a}", "(?s-u)(?<a>.*)", b"a\xffb"), "a\u{fffd}b");
+    assert_eq!(key("${a}", "(?<a>.*)", "ä".repeat(300).as_bytes()), "ä".repeat(256));
+    assert_eq!(key("${a}", "(?<a>x)?", b"y"), "");
+    assert_eq!(key("${a}-${file.name}", "(?<a>x?)", b"y"), "");
+    assert_eq!(key("${file.name}", "(?<a>.*)", b"y"), "a.log");
+    assert_eq!(key("host", "(?<a>.*)", b"y"), "web-1");
+    assert_eq!(key("fixed:all", "(?<a>never)", b"y"), "all");
+    assert_eq!(key("${a}", "(?<a>never)", b"y"), "");
 }
 
 proptest! {
     /// Any bytes make valid JSON, and its strings are the groups.
     #[test]
     fn any_line_makes_valid_json(line in any::<Vec<u8>>(), is_wrapped in any::<bool>()) {
-        let types = [("a", FieldType::Integer), ("b", FieldType::Float)];
-        let regex = if is_wrapped { "^never (?<a>x)$" } else { r"(?s-u)^(?<a>[0-9.]*)(?<b>[0-9e.]*)(?<c>.*)$" };
-        let (out, _, processed) = process(&parse(regex, &types, OnMismatch::Wrap), &line);
+        let regex = if is_wrapped { "^never (?<a>x)(?<b>y)$" } else { r"(?s-u)^(?<a>[0-9.]*)(?<b>[0-9e.]*)(?<c>.*)$" };
+        let (out, _, processed) =
+            process(&format!("regex = '{regex}'\ntypes = {{ a = 'integer', b = 'float' }}\non_mismatch = 'wrap'"), &line);
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();
         prop_assert_eq!(processed.mismatched, is_wrapped);
         if is_wrapped {
@@ -122,12 +180,10 @@ proptest! {
     /// A processor remembers nothing of the lines before.
     #[test]
     fn lines_do_not_mix(lines in proptest::collection::vec("[ab]{0,4}", 1..6)) {
-        let parse = parse("^(?<a>a+)?(?<b>b+)?$", &[], OnMismatch::SendRaw);
-        let mut processor = Processor::new(Some(&parse), Some("a"));
-        let (mut out, mut key) = (Vec::new(), String::new());
+        let settings = "[flow.parse]\nregex = '^(?<a>a+)?(?<b>b+)?$'\n[flow.kinesis]\npartition_key = '${a}'";
+        let mut processor = processor(settings);
         for line in &lines {
-            let processed = processor.process(line.as_bytes(), &mut out, &mut key);
-            prop_assert_eq!((String::from_utf8(out.clone()).unwrap(), key.clone(), processed), process(&parse, line.as_bytes()));
+            prop_assert_eq!(process_with(&mut processor, line.as_bytes()), process(settings, line.as_bytes()));
         }
     }
 }

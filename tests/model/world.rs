@@ -11,6 +11,7 @@ use kinetail::config::{Config, Flow};
 use kinetail::health::Health;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row};
+use kinetail::packer::Host;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
@@ -287,6 +288,7 @@ impl World {
             run_id: self.rng.u128(..),
             seed: self.rng.u64(..),
             reading: Reading::Here,
+            host: Host::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let stream = Arc::clone(&self.stream);

@@ -265,7 +265,7 @@ fn key(flow: &Flow, partition_key: &str) -> Option<String> {
         (run_id.len() == 32 && u128::from_str_radix(run_id, 16).is_ok() && u64::from_str_radix(number, 16).is_ok()).then_some(())
     };
     match &flow.kinesis.partition_key {
-        PartitionKey::Field(_) => is_token().is_none().then(|| partition_key.to_owned()),
+        PartitionKey::Template(_) => is_token().is_none().then(|| partition_key.to_owned()),
         PartitionKey::Random => {
             assert!(is_token().is_some(), "{partition_key} is no delivery token");
             None

@@ -12,6 +12,7 @@ use kinetail::health::Health;
 use kinetail::limits::MEMORY_PER_LINE_BYTE;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row};
+use kinetail::packer::Host;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
@@ -216,6 +217,7 @@ impl World {
             run_id: self.rng.u128(..),
             seed: self.rng.u64(..),
             reading: Reading::Here,
+            host: Host::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let streams = self.streams.clone();

@@ -47,6 +47,10 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let parse = spelt_out.flows[0].parse.take().expect("the example shows a pattern");
     let Format::Regex(patterns) = &parse.format else { panic!("the example shows a pattern") };
     assert!(patterns[0].is_match(b"Nov 21 12:18:53 web-1 sshd[4242]: Accepted publickey for core"));
+    let filter = std::mem::take(&mut spelt_out.flows[0].filter);
+    assert_eq!((filter.keep.len(), filter.drop.len(), filter.sample.map(|sample| sample.rate)), (2, 2, Some(0.1)));
+    let record = std::mem::take(&mut spelt_out.flows[0].record);
+    assert_eq!((record.output, record.add.len(), record.terminator.as_str()), (Output::Json, 3, ""));
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
     assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
 }

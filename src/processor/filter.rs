@@ -1,0 +1,142 @@
+//! Which lines are left out.
+//!
+//! What cannot be told is sent: of a line that is not of its format no field is known.
+
+use regex::bytes::Regex;
+
+use super::Origin;
+use super::fields::{Arena, FieldPath, Fields, Value};
+use super::template::{Filling, Scope};
+use crate::config::{Condition, Filter, Test};
+use crate::hash_key::hash_of;
+use crate::settlement::DropReason;
+
+/// The rules of a flow.
+pub(super) struct Conditions {
+    keep: Vec<Compiled>,
+    drop: Vec<Compiled>,
+    /// Some of them ask for a field.
+    asks_for_fields: bool,
+}
+
+struct Compiled {
+    line: Option<Regex>,
+    field: Option<(FieldPath, Vec<Test>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Holds,
+    Fails,
+    /// The fields are not known.
+    Unknown,
+}
+
+impl Conditions {
+    pub(super) fn new(filter: &Filter, names: Option<&[String]>) -> Self {
+        let compiled = |condition: &Condition| Compiled {
+            line: condition.line.clone(),
+            field: condition.field.as_ref().map(|(name, tests)| (FieldPath::new(name, names), tests.clone())),
+        };
+        Self {
+            keep: filter.keep.iter().map(compiled).collect(),
+            drop: filter.drop.iter().map(compiled).collect(),
+            asks_for_fields: filter.keep.iter().chain(&filter.drop).any(|condition| condition.field.is_some()),
+        }
+    }
+
+    /// Whether the line alone is enough to leave it out.
+    pub(super) fn leave_out_line(&self, line: &[u8]) -> Option<DropReason> {
+        self.leave_out(|condition| condition.answer(line, None))
+    }
+
+    /// Whether it is to be left out, now that its fields are known.
+    pub(super) fn leave_out_fields<'l>(&self, line: &[u8], fields: &Fields<'l>, arena: &'l Arena) -> Option<DropReason> {
+        if !self.asks_for_fields {
+            return None;
+        }
+        self.leave_out(|condition| condition.answer(line, Some((fields, arena))))
+    }
+
+    fn leave_out(&self, answer: impl Fn(&Compiled) -> Answer) -> Option<DropReason> {
+        if !self.keep.is_empty() && self.keep.iter().all(|condition| answer(condition) == Answer::Fails) {
+            return Some(DropReason::NotKept);
+        }
+        self.drop.iter().any(|condition| answer(condition) == Answer::Holds).then_some(DropReason::Filtered)
+    }
+}
+
+impl Compiled {
+    fn answer<'l>(&self, line: &[u8], fields: Option<(&Fields<'l>, &'l Arena)>) -> Answer {
+        if self.line.as_ref().is_some_and(|regex| !regex.is_match(line)) {
+            return Answer::Fails;
+        }
+        match (&self.field, fields) {
+            (None, _) => Answer::Holds,
+            (Some(_), None) => Answer::Unknown,
+            (Some((path, tests)), Some((fields, arena))) => {
+                let value = path.find(fields, arena);
+                if tests.iter().all(|test| holds(test, value, arena)) { Answer::Holds } else { Answer::Fails }
+            }
+        }
+    }
+}
+
+fn holds<'l>(test: &Test, value: Value<'l>, arena: &'l Arena) -> bool {
+    let is_one_of = |texts: &[String]| {
+        value.text(arena).map(|text| texts.iter().any(|one| one.as_bytes() == text || is_same_number(one, value)))
+    };
+    let compares = |compare: fn(&f64, &f64) -> bool, with: f64| value.number().is_some_and(|number| compare(&number, &with));
+    match test {
+        Test::Matches(regex) => value.text(arena).is_some_and(|text| regex.is_match(text)),
+        Test::Is(texts) => is_one_of(texts) == Some(true),
+        Test::IsNot(texts) => is_one_of(texts) == Some(false),
+        Test::Above(with) => compares(f64::gt, *with),
+        Test::AtLeast(with) => compares(f64::ge, *with),
+        Test::Below(with) => compares(f64::lt, *with),
+        Test::AtMost(with) => compares(f64::le, *with),
+        Test::Exists(wanted) => value.is_present() == *wanted,
+    }
+}
+
+/// 1 and 1.0 are the same where the value is a number and not text.
+fn is_same_number(text: &str, value: Value<'_>) -> bool {
+    matches!(value, Value::Integer(_) | Value::Float(_) | Value::Json(_))
+        && value.number() == text.parse().ok()
+        && value.number().is_some()
+}
+
+/// A share of all lines.
+pub(super) struct Sample {
+    /// Lines whose hash is below are sent.
+    threshold: u128,
+    key: Option<Filling>,
+}
+
+impl Sample {
+    /// Lines of the same `key`, without one of the same place, share their fate.
+    pub(super) fn new(rate: f64, key: Option<Filling>) -> Self {
+        Self { threshold: threshold(rate), key }
+    }
+
+    pub(super) fn is_chosen<'l>(&'l self, scope: &Scope<'l>) -> bool {
+        let hash = match self.key.as_ref().and_then(|key| key.key(scope)) {
+            Some(key) => hash_of(key),
+            None => hash_of_place(scope.origin),
+        };
+        hash >> 64 < self.threshold
+    }
+}
+
+/// A line of which the fields are not known is chosen by its place.
+pub(super) fn hash_of_place(origin: &Origin<'_>) -> u128 {
+    let mut place = [0; 16];
+    place[..8].copy_from_slice(&origin.file.0.to_be_bytes());
+    place[8..].copy_from_slice(&origin.offset.to_be_bytes());
+    hash_of(place)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 2^64, exactly enough of it")]
+fn threshold(rate: f64) -> u128 {
+    (rate * 2f64.powi(64)) as u128
+}
