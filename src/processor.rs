@@ -11,6 +11,7 @@ mod filter;
 pub mod format;
 mod json;
 mod nested;
+mod path;
 mod record;
 mod template;
 mod types;

@@ -5,7 +5,8 @@
 use regex::bytes::Regex;
 
 use super::Origin;
-use super::fields::{Arena, FieldPath, Fields, Value};
+use super::fields::{Arena, Fields, Value};
+use super::path::FieldPath;
 use super::template::{Filling, Scope};
 use crate::config::{Condition, Filter, Test};
 use crate::hash_key::hash_of;

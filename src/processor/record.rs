@@ -5,10 +5,13 @@
 
 use std::collections::HashMap;
 
-use super::fields::{Field, FieldPath, Value};
+use super::Surroundings;
+use super::fields::Arena;
+use super::fields::{Field, Value};
 use super::json::{write_string, write_value};
+use super::nested::{Change, Step, is_at, rewrite};
+use super::path::FieldPath;
 use super::template::{Filling, Scope};
-use super::{Surroundings, nested};
 use crate::config::{AddedValue, Record};
 
 /// The members of an object, in their order.
@@ -211,13 +214,13 @@ impl Source {
         match self {
             Self::Slot { slot, removed } => {
                 let value = scope.fields.at(*slot).map_or(Value::Absent, |field| field.value);
-                write_field(prefix, value, removed, out, written);
+                write_field(prefix, value, removed, scope.arena, out, written);
             }
-            Self::Field(path) => write_field(prefix, path.find(scope.fields, scope.arena), &[], out, written),
+            Self::Field(path) => write_field(prefix, path.find(scope.fields, scope.arena), &[], scope.arena, out, written),
             Self::Added(filling) => {
                 let filled = filling.value(scope);
                 written.is_unknown |= filled.is_unknown;
-                write_field(prefix, filled.value, &[], out, written);
+                write_field(prefix, filled.value, &[], scope.arena, out, written);
             }
             Self::Fixed(json) => {
                 push_comma(out);
@@ -228,14 +231,28 @@ impl Source {
     }
 }
 
-fn write_field(prefix: &[u8], value: Value<'_>, removed: &[Vec<String>], out: &mut Vec<u8>, written: &mut Written) {
-    if value == Value::Absent {
-        return;
+fn write_field<'l>(
+    prefix: &[u8],
+    value: Value<'l>,
+    removed: &[Vec<String>],
+    arena: &'l Arena,
+    out: &mut Vec<u8>,
+    written: &mut Written,
+) {
+    if value != Value::Absent {
+        push_comma(out);
+        out.extend_from_slice(prefix);
+        write_without(value, removed, arena, out, written);
     }
-    push_comma(out);
-    out.extend_from_slice(prefix);
+}
+
+/// Appends `value` without what is at the paths `removed` inside of it.
+fn write_without<'l>(value: Value<'l>, removed: &[Vec<String>], arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
     match value {
-        Value::Json(json) if !removed.is_empty() => nested::write_without(json, removed, out),
+        Value::Json(json) if !removed.is_empty() && json.starts_with(['{', '[']) => {
+            let is_removed = |path: &[Step<'l>]| removed.iter().any(|removed| is_at(path, removed));
+            rewrite(json, arena, out, &mut |path, _| if is_removed(path) { Change::Remove } else { Change::Enter });
+        }
         _ => written.is_replaced |= write_value(value, out),
     }
 }
@@ -276,14 +293,14 @@ impl Found {
         Self { keeps_only_named: record.keep_only.is_some(), by_name }
     }
 
-    fn write(&self, scope: &Scope<'_>, out: &mut Vec<u8>, written: &mut Written) {
+    fn write<'l>(&self, scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
         for field in scope.fields.iter() {
             let fate = if self.by_name.is_empty() { None } else { self.by_name.get(field.name) };
             match fate {
                 None if self.keeps_only_named => {}
-                None => write_named(field, &[], out, written),
-                Some(Fate::Kept { removed }) => write_named(field, removed, out, written),
-                Some(Fate::Renamed(prefix)) => write_field(prefix, field.value, &[], out, written),
+                None => write_named(field, &[], scope.arena, out, written),
+                Some(Fate::Kept { removed }) => write_named(field, removed, scope.arena, out, written),
+                Some(Fate::Renamed(prefix)) => write_field(prefix, field.value, &[], scope.arena, out, written),
                 Some(Fate::LeftOut) => {}
                 Some(Fate::Overwritten) => written.overwritten_count += 1,
             }
@@ -291,15 +308,11 @@ impl Found {
     }
 }
 
-fn write_named(field: &Field<'_>, removed: &[Vec<String>], out: &mut Vec<u8>, written: &mut Written) {
-    if field.value == Value::Absent {
-        return;
-    }
-    push_comma(out);
-    written.is_replaced |= write_string(field.name, out);
-    out.push(b':');
-    match field.value {
-        Value::Json(json) if !removed.is_empty() => nested::write_without(json, removed, out),
-        value => written.is_replaced |= write_value(value, out),
+fn write_named<'l>(field: &Field<'l>, removed: &[Vec<String>], arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
+    if field.value != Value::Absent {
+        push_comma(out);
+        written.is_replaced |= write_string(field.name, out);
+        out.push(b':');
+        write_without(field.value, removed, arena, out, written);
     }
 }

@@ -4,7 +4,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::fields::{Arena, FieldPath, Fields, Value};
+use super::fields::{Arena, Fields, Value};
+use super::path::FieldPath;
 use super::{Origin, Surroundings};
 use crate::config::{Ec2Variable, Part, Template, Variable};
 
