@@ -59,6 +59,7 @@ pub mod span;
 
 pub mod admin;
 pub mod health;
+pub mod metadata;
 pub mod metrics;
 
 pub mod deaggregator;
