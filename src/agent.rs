@@ -20,9 +20,11 @@ use crate::limits::{
     CHUNKS_WAITING, EVENTS_WAITING, LAST_COMMIT_TIMEOUT, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
     SUMMARY_INTERVAL,
 };
+use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Row};
-use crate::packer::{DeliveryTokens, Host, Packer};
+use crate::packer::{DeliveryTokens, Packer};
+use crate::processor::Surroundings;
 use crate::sender::{Destination, Sender};
 use crate::span::FileKey;
 use crate::tailer::{self, Mode, Tailer};
@@ -48,7 +50,9 @@ pub struct Setting {
     /// Where files are read.
     pub reading: Reading,
     /// What records may say of the host.
-    pub host: Host,
+    pub surroundings: Surroundings,
+    /// What they may say of the instance.
+    pub metadata: Metadata,
 }
 
 /// Where files are read.
@@ -120,7 +124,8 @@ pub async fn run<D: Destination>(
             requests,
             events.clone(),
             metrics.clone(),
-            setting.host.clone(),
+            &setting.surroundings,
+            setting.metadata.clone(),
         );
         tailers.push(Tailer::new(tailer::Parts {
             flow_index,

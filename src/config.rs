@@ -75,6 +75,8 @@ pub struct Aws {
     pub region: Option<String>,
     /// `endpoints.kinesis`: an http or https URL instead of the region's endpoint.
     pub kinesis_endpoint: Option<String>,
+    /// `endpoints.ec2_metadata`: an http or https URL instead of that of the instance metadata service.
+    pub ec2_metadata_endpoint: Option<String>,
 }
 
 /// `[[flow]]`: some files to one stream.
@@ -108,6 +110,26 @@ pub struct Flow {
     pub record: Record,
     /// `[flow.kinesis]`
     pub kinesis: Kinesis,
+}
+
+impl Flow {
+    /// All templates of the flow.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let added = self.record.add.iter().filter_map(|added| match &added.value {
+            AddedValue::Template(template) => Some(template),
+            AddedValue::Json(_) => None,
+        });
+        let record = match &self.record.output {
+            Output::Template(template) => Some(template),
+            Output::Json | Output::Raw => None,
+        };
+        let partition_key = match &self.kinesis.partition_key {
+            PartitionKey::Template(template) => Some(template),
+            PartitionKey::Random | PartitionKey::File => None,
+        };
+        let sample = self.filter.sample.as_ref().and_then(|sample| sample.key.as_ref());
+        added.chain(record).chain(partition_key).chain(sample)
+    }
 }
 
 /// `start_at`: where a file that was there at the first start and was never seen before begins.

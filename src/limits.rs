@@ -206,6 +206,18 @@ pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often a line of figures is logged.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 
+// --- Metadata of the host ---
+
+/// How long the first lines wait for instance metadata. On EC2 the answer takes milliseconds, but early in a boot the
+/// service or the network may not be there yet, and a record that went without stays without.
+pub const METADATA_WAIT: Duration = Duration::from_secs(10);
+/// First wait before instance metadata are asked for again; doubles up to `METADATA_RETRY_MAX`.
+pub const METADATA_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest wait before they are asked for again while something is not known.
+pub const METADATA_RETRY_MAX: Duration = Duration::from_secs(60);
+/// How often tags are asked for again: they change while the instance runs, by hand.
+pub const METADATA_TAGS_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
 // --- Admin address ---
 
 /// Connections served at once: a scraper or two, a health check, a person.
@@ -226,3 +238,4 @@ const _: () = assert!(OPEN_FILES_MIN <= OPEN_FILES_DEFAULT && OPEN_FILES_DEFAULT
 const _: () = assert!(JOINED_LINES_MIN <= JOINED_LINES_DEFAULT && JOINED_LINES_DEFAULT <= JOINED_LINES_MAX);
 const _: () = assert!(JOINED_LINES_MAX < PIECE_LINES_MAX);
 const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);
+const _: () = assert!(METADATA_RETRY_MIN.as_secs() < METADATA_WAIT.as_secs());

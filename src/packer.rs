@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use self::aggregates::Aggregates;
@@ -22,34 +22,18 @@ use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::{self, Flow, PartitionKey};
 use crate::limits::{LINE_BYTES_MAX, PACKER_SHARE, PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES_MAX};
-use crate::metadata::Ec2;
+use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;
 use crate::processor::{Made, Origin, Processed, Processor, Surroundings};
 use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{Span, Spans};
 use crate::tailer::Chunk;
 
-/// What records may say of the host.
-#[derive(Clone)]
-pub struct Host {
-    /// What stays the same.
-    pub surroundings: Arc<Surroundings>,
-    /// What the metadata of the instance say.
-    pub ec2: watch::Receiver<Ec2>,
-}
-
-impl Default for Host {
-    /// Nothing is known.
-    fn default() -> Self {
-        Self { surroundings: Arc::default(), ec2: watch::channel(Ec2::default()).1 }
-    }
-}
-
 /// The task.
 pub struct Packer {
     flow: Arc<Flow>,
     processor: Processor,
-    ec2: watch::Receiver<Ec2>,
+    metadata: Metadata,
     tokens: DeliveryTokens,
     aggregates: Aggregates,
     collector: Collector,
@@ -76,11 +60,12 @@ impl Packer {
         requests: mpsc::Sender<Vec<Entry>>,
         events: mpsc::Sender<Event>,
         metrics: FlowMetrics,
-        host: Host,
+        surroundings: &Surroundings,
+        metadata: Metadata,
     ) -> Self {
         Self {
-            processor: Processor::new(&flow, &host.surroundings),
-            ec2: host.ec2,
+            processor: Processor::new(&flow, surroundings),
+            metadata,
             collector: Collector::new(request_bytes),
             aggregates: Aggregates::new(&flow.kinesis.partition_key, tokens.run_id()),
             tokens,
@@ -98,6 +83,7 @@ impl Packer {
 
     /// Works until the tailer has ended and everything is sent on.
     pub async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) {
+        self.metadata.ready().await;
         loop {
             let flush_at = self.waiting_since.map(|since| since + self.flow.kinesis.max_delay);
             tokio::select! {
@@ -120,7 +106,7 @@ impl Packer {
         };
         self.waiting_since.get_or_insert(chunk.read_at);
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
-        let ec2 = self.ec2.borrow().clone();
+        let ec2 = self.metadata.current();
         let now = Timestamp::now();
         for line in &chunk.lines {
             let (span, text) = (chunk.span(line), chunk.text(line));
@@ -308,7 +294,19 @@ mod tests {
         drop(chunks);
         let tokens = DeliveryTokens::new(1, 0, 1);
         let metrics = Metrics::default().flow("f");
-        Packer::new(flow, tokens, request_bytes, BUDGET_BYTES, requests, events, metrics, Host::default()).run(chunks_out).await;
+        Packer::new(
+            flow,
+            tokens,
+            request_bytes,
+            BUDGET_BYTES,
+            requests,
+            events,
+            metrics,
+            &Surroundings::default(),
+            Metadata::nothing(),
+        )
+        .run(chunks_out)
+        .await;
         std::iter::from_fn(|| requests_out.try_recv().ok()).collect()
     }
 

@@ -9,9 +9,9 @@ use regex::Regex;
 /// What only some modules may know, and which.
 const KNOWN_BY: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config"]),
-    ("aws_config", &["sender::kinesis"]),
+    ("aws_config", &["metadata::imds", "sender::kinesis"]),
     ("aws_sdk_kinesis", &["sender::kinesis", "local"]),
-    ("aws_smithy_http_client", &["sender::kinesis", "local"]),
+    ("aws_smithy_http_client", &["metadata::imds", "sender::kinesis", "local"]),
     ("axum", &["local"]),
     ("clap", &["main"]),
     ("encoding_rs", &["tailer::encoding"]),

@@ -25,10 +25,9 @@ use crate::agent::{self, Ending, Reading, Setting};
 use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT};
 use crate::health::Health;
 use crate::limits::RESERVED_DESCRIPTORS;
-use crate::metadata::Ec2;
+use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
-use crate::packer::Host;
 use crate::processor::Surroundings;
 use crate::sender::kinesis::{Access, Service, Stream};
 use crate::tailer::Mode;
@@ -159,7 +158,8 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         run_id: u128::from_be_bytes(random_bytes()),
         seed: u64::from_be_bytes(random_bytes()),
         reading: Reading::OwnThreads,
-        host: Host { surroundings: Arc::new(surroundings()), ec2: watch::channel(Ec2::default()).1 },
+        surroundings: surroundings(),
+        metadata: Metadata::ask(Wanted::of(&config.flows), config.aws.ec2_metadata_endpoint.as_deref()),
     };
     let (stop, stopped) = watch::channel(false);
     let first_signal = Cell::new(TERM);
@@ -230,7 +230,7 @@ async fn serve_admin(address: Option<SocketAddr>, metrics: Arc<Metrics>, health:
 pub(super) fn surroundings() -> Surroundings {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     Surroundings {
-        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host_name: host_name(),
         environment: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
     }
 }

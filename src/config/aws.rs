@@ -1,11 +1,17 @@
-//! `[aws]`: where the service is.
+//! `[aws]`: where the services are.
 
 use super::Aws;
 use super::reader::{Placed, Table};
 
 /// Reads `[aws]`.
 pub(super) fn read(table: &mut Table<'_>) -> Aws {
-    Aws { region: region(table), kinesis_endpoint: table.section("endpoints", |endpoints| url(endpoints, "kinesis")) }
+    let region = region(table);
+    let (kinesis_endpoint, ec2_metadata_endpoint) = table.section("endpoints", |endpoints| {
+        let kinesis_help = "write a URL, for example \"https://kinesis.us-east-1.amazonaws.com\" or \"http://127.0.0.1:4567\"";
+        let ec2_metadata_help = "write a URL, for example \"http://[fd00:ec2::254]\"";
+        (url(endpoints, "kinesis", kinesis_help), url(endpoints, "ec2_metadata", ec2_metadata_help))
+    });
+    Aws { region, kinesis_endpoint, ec2_metadata_endpoint }
 }
 
 fn region(table: &mut Table<'_>) -> Option<String> {
@@ -25,13 +31,12 @@ fn is_region(text: &str) -> bool {
     words.next().is_some_and(is_number) && words.clone().count() >= 2 && words.all(is_word)
 }
 
-fn url(table: &mut Table<'_>, key: &'static str) -> Option<String> {
+fn url(table: &mut Table<'_>, key: &'static str, help: &str) -> Option<String> {
     let Placed { value, place } = table.string(key)?;
     let uri = value.parse::<hyper::Uri>().ok();
     if !uri
         .is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()))
     {
-        let help = "write a URL, for example \"https://kinesis.us-east-1.amazonaws.com\" or \"http://127.0.0.1:4567\"";
         table.mistake(&place, format!("`{key}` must be an http or https URL"), help);
     }
     Some(value.to_owned())

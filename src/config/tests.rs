@@ -72,7 +72,7 @@ fn what_is_written_is_used() {
     let source = SOUND
         .replace(
             "[aws]",
-            "memory_max = '1 GiB'\nadmin = 'off'\ndrain_timeout = '5 min'\n[aws]\nendpoints.kinesis = 'http://[::1]:4567'",
+            "memory_max = '1 GiB'\nadmin = 'off'\ndrain_timeout = '5 min'\n[aws]\nendpoints.kinesis = 'http://[::1]:4567'\nendpoints.ec2_metadata = 'http://[::1]:1338'",
         )
         .replace(
             "[flow.line]",
@@ -86,6 +86,7 @@ fn what_is_written_is_used() {
     assert_eq!(config.agent.drain_timeout, Duration::from_secs(300));
     assert_eq!(config.aws.region.as_deref(), Some("us-east-1"));
     assert_eq!(config.aws.kinesis_endpoint.as_deref(), Some("http://[::1]:4567"));
+    assert_eq!(config.aws.ec2_metadata_endpoint.as_deref(), Some("http://[::1]:1338"));
     let flow = &config.flows[0];
     assert_eq!((flow.name.as_str(), flow.exclude.len(), flow.start_at), ("access", 2, StartAt::End));
     assert_eq!((flow.line.max_bytes, flow.line.too_long, flow.line.strip_cr), (64 << 10, TooLong::Split, false));
@@ -200,6 +201,11 @@ fn the_process() {
             "[aws]\n",
             "[aws]\nendpoints.kinesis = 'localhost:4567'\n",
             "5:21 `kinesis` must be an http or https URL (write a URL, for example \"https://kinesis.us-east-1.amazonaws.com\" or \"http://127.0.0.1:4567\")",
+        ),
+        (
+            "[aws]\n",
+            "[aws]\nendpoints.ec2_metadata = '169.254.169.254'\n",
+            "5:26 `ec2_metadata` must be an http or https URL (write a URL, for example \"http://[fd00:ec2::254]\")",
         ),
         (
             "[aws]\n",

@@ -4,12 +4,14 @@
 #![allow(dead_code, unused_imports, reason = "each story uses a part")]
 
 mod agent;
+mod imds;
 mod kinesis;
 mod lines;
 mod stage;
 mod writer;
 
 pub(crate) use agent::{Agent, Ended, Figures, Place};
+pub(crate) use imds::Imds;
 pub(crate) use kinesis::{Kinesis, Record, ShardRecords};
 pub(crate) use lines::{Received, line, lines, texts, verify, verify_kept};
 pub(crate) use stage::Stage;

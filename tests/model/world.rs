@@ -9,9 +9,10 @@ use std::time::Duration;
 use kinetail::agent::{self, Ending, Reading, Setting};
 use kinetail::config::{Config, Flow};
 use kinetail::health::Health;
+use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row};
-use kinetail::packer::Host;
+use kinetail::processor::Surroundings;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
@@ -288,7 +289,8 @@ impl World {
             run_id: self.rng.u128(..),
             seed: self.rng.u64(..),
             reading: Reading::Here,
-            host: Host::default(),
+            surroundings: Surroundings::default(),
+            metadata: Metadata::nothing(),
         };
         let (stop, stopped) = watch::channel(false);
         let stream = Arc::clone(&self.stream);

@@ -40,6 +40,7 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
         Config::parse(&example_with_all_settings(), "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
     assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
+    assert!(spelt_out.aws.ec2_metadata_endpoint.take().is_some());
     assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
     let multiline = spelt_out.flows[0].multiline.take().expect("the example shows a preset");
     assert!(matches!(multiline.joining, Joining::Preset(Preset::Java)));
