@@ -1,0 +1,158 @@
+//! The pieces that lines of servers' logs are made of: words, numbers, text in quotes and in brackets.
+//!
+//! Each function takes its piece off the beginning of what is left of a line, and says that it is not there by none; what is
+//! left then is not worth looking at. None of them skips the space behind its piece: [`literal`] does.
+
+use crate::processor::fields::{Arena, Value};
+
+/// Exactly these bytes.
+pub(super) fn literal(rest: &mut &[u8], bytes: &[u8]) -> Option<()> {
+    *rest = rest.strip_prefix(bytes)?;
+    Some(())
+}
+
+/// What stands before the next space or the end of the line; at least one byte.
+pub(super) fn word<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
+    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    let (word, left) = rest.split_at_checked(end)?;
+    *rest = left;
+    (!word.is_empty()).then_some(word)
+}
+
+/// A word of decimal digits, or `-`.
+pub(super) fn number<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
+    word(rest).filter(|word| *word == b"-" || word.iter().all(u8::is_ascii_digit))
+}
+
+/// The digits up to the first byte that is none; at least one.
+pub(super) fn digits<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, left) = rest.split_at_checked(end)?;
+    *rest = left;
+    (!digits.is_empty()).then_some(digits)
+}
+
+/// What stands between `[` and the next `]`.
+pub(super) fn bracketed<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
+    let inside = rest.strip_prefix(b"[")?;
+    let end = memchr::memchr(b']', inside)?;
+    *rest = inside.get(end + 1..)?;
+    inside.get(..end)
+}
+
+/// What stands between `"` and the next `"` that no backslash escapes, [unescaped].
+pub(super) fn quoted<'l>(rest: &mut &'l [u8], arena: &'l Arena) -> Option<&'l [u8]> {
+    let inside = rest.strip_prefix(b"\"")?;
+    let mut from = 0;
+    loop {
+        let found = from + memchr::memchr2(b'"', b'\\', inside.get(from..)?)?;
+        if inside.get(found) == Some(&b'"') {
+            *rest = inside.get(found + 1..)?;
+            let text = inside.get(..found)?;
+            return Some(if from == 0 { text } else { unescaped(text, arena) });
+        }
+        from = found + 2;
+    }
+}
+
+/// `text` with `\"` and `\\` as the characters that they stand for; every other escape, as `\x16` or `\t`, stays as it is.
+///
+/// Text made of such bytes is rarely UTF-8, so that most of it would only turn into U+FFFD.
+pub(super) fn unescaped<'l>(text: &'l [u8], arena: &'l Arena) -> &'l [u8] {
+    let Some(first) = memchr::memchr(b'\\', text) else { return text };
+    let (plain, mut rest) = text.split_at(first);
+    let mut out = bumpalo::collections::Vec::with_capacity_in(text.len(), arena);
+    out.extend_from_slice(plain);
+    while let [b'\\', escaped, behind @ ..] = rest {
+        if !matches!(escaped, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(*escaped);
+        let end = memchr::memchr(b'\\', behind).unwrap_or(behind.len());
+        let (plain, left) = behind.split_at(end);
+        out.extend_from_slice(plain);
+        rest = left;
+    }
+    out.extend_from_slice(rest);
+    out.into_bump_slice()
+}
+
+/// The value of a field: `-` says that there is none.
+pub(super) fn value(text: &[u8]) -> Value<'_> {
+    if text == b"-" { Value::Null } else { Value::Text(text) }
+}
+
+/// The line without the carriage return at its end, which is there when line ends are kept as they are.
+pub(super) fn without_carriage_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `piece` takes off `line` and leaves of it.
+    #[track_caller]
+    fn check<'l>(piece: impl Fn(&mut &'l [u8]) -> Option<&'l [u8]>, line: &'l str, expected: Option<(&str, &str)>) {
+        let mut rest = line.as_bytes();
+        let found = piece(&mut rest).map(|found| (str::from_utf8(found).unwrap(), str::from_utf8(rest).unwrap()));
+        assert_eq!(found, expected, "{line}");
+    }
+
+    #[test]
+    fn words_end_at_a_space_or_with_the_line() {
+        check(word, "a b", Some(("a", " b")));
+        check(word, "a\tb", Some(("a\tb", "")));
+        check(word, " a", None);
+        check(word, "", None);
+        check(number, "200 x", Some(("200", " x")));
+        check(number, "-", Some(("-", "")));
+        check(number, "-1", None);
+        check(number, "2x", None);
+        check(digits, "12#34", Some(("12", "#34")));
+        check(digits, "12", Some(("12", "")));
+        check(digits, "#", None);
+    }
+
+    #[test]
+    fn brackets_end_at_the_first_that_closes() {
+        check(bracketed, "[a[b] c]", Some(("a[b", " c]")));
+        check(bracketed, "[]", Some(("", "")));
+        check(bracketed, "[a", None);
+        check(bracketed, "a]", None);
+    }
+
+    #[test]
+    fn quotes_end_at_the_first_that_is_not_escaped() {
+        let arena = Arena::new();
+        let check = |line, expected| check(|rest| quoted(rest, &arena), line, expected);
+        check(r#""a b" c"#, Some(("a b", " c")));
+        check(r#""""#, Some(("", "")));
+        check(r#""a\"b" c"#, Some((r#"a"b"#, " c")));
+        check(r#""a\\" c""#, Some((r"a\", r#" c""#)));
+        check(r#""\\\"\\"x"#, Some((r#"\"\"#, "x")));
+        check(r#""\x16\t\\x16""#, Some((r"\x16\t\x16", "")));
+        check(r#""a\""#, None);
+        check(r#""a\"#, None);
+        check(r#""a"#, None);
+        check("a", None);
+        check("", None);
+    }
+
+    #[test]
+    fn a_backslash_at_the_end_escapes_nothing() {
+        let arena = Arena::new();
+        for (text, expected) in [(r"a\", r"a\"), (r"\", r"\"), ("", ""), (r"a\\\", r"a\\"), (r"D\\u", r"D\u")] {
+            assert_eq!(unescaped(text.as_bytes(), &arena), expected.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_dash_is_null_and_nothing_is_empty_text() {
+        assert_eq!(value(b"-"), Value::Null);
+        assert_eq!(value(b""), Value::Text(b""));
+        assert_eq!(value(b"--"), Value::Text(b"--"));
+        assert_eq!(without_carriage_return(b"a\r\r"), b"a\r");
+        assert_eq!(without_carriage_return(b"a"), b"a");
+    }
+}
