@@ -1,14 +1,22 @@
 //! The pieces that lines of servers' logs are made of: words, numbers, text in quotes and in brackets.
 //!
 //! Each function takes its piece off the beginning of what is left of a line, and says that it is not there by none; what is
-//! left then is not worth looking at. None of them skips the space behind its piece: [`literal`] does.
+//! left then is not worth looking at, but for [`literal`] and [`taken`]. None of them skips the space behind its piece.
 
 use crate::processor::fields::{Arena, Value};
 
-/// Exactly these bytes.
+/// Exactly these bytes. Nothing is taken when they are not there.
 pub(super) fn literal(rest: &mut &[u8], bytes: &[u8]) -> Option<()> {
     *rest = rest.strip_prefix(bytes)?;
     Some(())
+}
+
+/// What `piece` takes. Nothing is taken when it is not there.
+pub(super) fn taken<'l, P>(rest: &mut &'l [u8], piece: impl FnOnce(&mut &'l [u8]) -> Option<P>) -> Option<P> {
+    let mut left = *rest;
+    let found = piece(&mut left)?;
+    *rest = left;
+    Some(found)
 }
 
 /// What stands before the next space or the end of the line; at least one byte.

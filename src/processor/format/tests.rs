@@ -3,6 +3,8 @@
 use super::*;
 use crate::processor::fields::Value;
 
+pub(super) mod mutations;
+
 /// The fields of `line` as `name=value` pairs: text in quotes, what is absent left out; none when it is not of `format`.
 /// Whatever the line, a format whose names are fixed has all of them in their order.
 pub(super) fn fields_of(format: &Format, line: &[u8]) -> Option<String> {
