@@ -44,7 +44,9 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
     let is_parsed = table.has("parse");
     let line = table.section("line", |table| line(table, is_parsed));
-    let multiline = table.optional_section("multiline", |table| multiline::read(table, source)).flatten();
+    let container = parse.as_ref().and_then(|parse| parse.format.container());
+    let multiline = table.optional_section("multiline", |table| multiline::read(table, source, container)).flatten();
+    let multiline = multiline.or_else(|| container.map(multiline::of_parts));
     table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
     let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, is_parsed, parse.as_ref())).flatten();
 
