@@ -235,6 +235,9 @@ pub struct Multiline {
 /// What belongs together.
 #[derive(Clone, Debug)]
 pub enum Joining {
+    /// Lines that a container runtime has divided. Not to be chosen: it comes with the format, and instead of
+    /// `[flow.multiline]`, of which it has the defaults.
+    Parts(Container),
     /// `preset`: an error with its trace, as a runtime prints it.
     Preset(Preset),
     /// Patterns of the configuration's author, at least one. They are matched against lines without terminator.
@@ -247,6 +250,15 @@ pub enum Joining {
         /// `end`: a line that belongs to the record before it, and is its last.
         end: Option<Regex>,
     },
+}
+
+/// The container runtimes whose logs are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// Docker, which writes `docker_json`.
+    Docker,
+    /// Those of Kubernetes, which write `cri`.
+    Cri,
 }
 
 /// `preset`: the runtime whose traces are joined, each with the line in front of it.

@@ -14,6 +14,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("aws_smithy_http_client", &["metadata::imds", "sender::kinesis", "local"]),
     ("axum", &["local"]),
     ("clap", &["main"]),
+    ("csv_core", &["processor::format::csv"]),
     ("encoding_rs", &["tailer::encoding"]),
     ("ferrokinesis", &["local"]),
     ("flate2", &["tailer::gzip"]),

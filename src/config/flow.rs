@@ -46,7 +46,9 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
     let is_parsed = table.has("parse");
     let line = table.section("line", |table| line(table, is_parsed));
-    let multiline = table.optional_section("multiline", |table| multiline::read(table, source)).flatten();
+    let container = parse.as_ref().and_then(|parse| parse.format.container());
+    let multiline = table.optional_section("multiline", |table| multiline::read(table, source, container)).flatten();
+    let multiline = multiline.or_else(|| container.map(multiline::of_parts));
     // Where `[flow.parse]` is not sound, nobody knows what fields there are.
     let names = if is_parsed && parse.is_none() { None } else { field_names(parse.as_ref().map(|parse| &parse.format)) };
     let names = names.as_deref();

@@ -1,7 +1,7 @@
 //! `[flow.multiline]`: which lines make one record together.
 
 use super::reader::Table;
-use super::{Joining, Multiline, Preset, pattern};
+use super::{Container, Joining, Multiline, Preset, pattern};
 use crate::limits::{
     JOINED_LINES_DEFAULT, JOINED_LINES_MAX, JOINED_LINES_MIN, JOINING_TIMEOUT_DEFAULT, JOINING_TIMEOUT_MAX, JOINING_TIMEOUT_MIN,
 };
@@ -18,8 +18,23 @@ const PRESETS: [(&str, Preset); 8] = [
 ];
 const PATTERNS: [&str; 3] = ["start", "continue", "end"];
 
-/// Reads `[flow.multiline]`; none when it does not say, or says twice, what belongs together.
-pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Multiline> {
+/// What holds without `[flow.multiline]` where the files are the logs of containers.
+pub(super) fn of_parts(container: Container) -> Multiline {
+    Multiline { joining: Joining::Parts(container), timeout: JOINING_TIMEOUT_DEFAULT, max_lines: JOINED_LINES_DEFAULT }
+}
+
+/// Reads `[flow.multiline]`; none when it does not say, or says twice, what belongs together. There is nothing to say where
+/// the files are the logs of a `container`.
+pub(super) fn read(table: &mut Table<'_>, source: &str, container: Option<Container>) -> Option<Multiline> {
+    if let Some(container) = container {
+        let format = match container {
+            Container::Docker => "docker_json",
+            Container::Cri => "cri",
+        };
+        let message = format!("[flow.multiline] and format = \"{format}\" exclude each other");
+        let help = "leave [flow.multiline] out: what the container runtime has divided is joined without it";
+        table.mistake(table.place(), message, help);
+    }
     table.require_any(
         &["preset", "start", "continue", "end"],
         "write preset = \"java\", or start = '^\\d{4}-' with a pattern of the lines that begin a record",

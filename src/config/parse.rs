@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use regex::bytes::Regex;
 
 use super::mistakes::{listed, nearest};
-use super::pattern;
 use super::reader::{Placed, Table};
+use super::{Container, pattern};
 use crate::limits::COLUMNS_MAX;
 use crate::processor::field_names;
 
@@ -56,6 +56,17 @@ pub enum Format {
     AwsElb,
     /// `"aws_vpc_flow"`; without columns those of version 2.
     AwsVpcFlow(Option<Columns>),
+}
+
+impl Format {
+    /// The runtime that writes logs of this format, if it is that of a container.
+    pub fn container(&self) -> Option<Container> {
+        match self {
+            Self::DockerJson => Some(Container::Docker),
+            Self::Cri => Some(Container::Cri),
+            _ => None,
+        }
+    }
 }
 
 /// `"csv"`: how lines are divided.

@@ -10,7 +10,7 @@ mod access;
 mod apache_error;
 mod aws_elb;
 mod aws_vpc_flow;
-mod containers;
+pub mod containers;
 mod csv;
 mod json;
 mod logfmt;

@@ -2,8 +2,8 @@
 //!
 //! Pure, and without memory of what was grouped before: the lines of a call always begin with those of a new record,
 //! and whether a record is over depends on its own lines and the one behind them alone. So it makes no difference in
-//! which pieces a file is read. How long a record waits for lines that may still come is decided by the caller, and
-//! [`presets`] has what is known of runtimes.
+//! which pieces a file is read. How long a record waits for lines that may still come is decided by the caller;
+//! [`presets`] has what is known of runtimes, and [`parts`] joins what container runtimes have divided.
 
 use std::ops::Range;
 
@@ -11,8 +11,9 @@ use regex::bytes::Regex;
 
 use self::presets::{Machine, State};
 use super::lines::Line;
-use crate::config::{Joining, Multiline};
+use crate::config::{Container, Joining, Multiline};
 
+mod parts;
 mod presets;
 
 /// Lines that wait at most for one that shows that they belong to the record: as many as the message of an error may
@@ -50,6 +51,7 @@ pub(super) struct Grouped {
 enum Rules {
     Patterns { start: Option<Regex>, goes_on: Option<Regex>, end: Option<Regex> },
     Preset(Machine),
+    Parts(Container),
 }
 
 /// How far a record reaches.
@@ -64,6 +66,7 @@ impl Grouper {
     pub(super) fn new(multiline: &Multiline) -> Self {
         let rules = match &multiline.joining {
             Joining::Preset(preset) => Rules::Preset(Machine::new(*preset)),
+            Joining::Parts(container) => Rules::Parts(*container),
             Joining::Patterns { start, goes_on, end } => {
                 Rules::Patterns { start: start.clone(), goes_on: goes_on.clone(), end: end.clone() }
             }
@@ -139,6 +142,7 @@ impl Rules {
             Self::Patterns { end: Some(end), .. } if end.is_match(text) => State::End,
             Self::Patterns { .. } => State::Plain,
             Self::Preset(machine) => machine.begin(text),
+            Self::Parts(container) => parts::begin(*container, text),
         }
     }
 
@@ -147,6 +151,7 @@ impl Rules {
         let (start, goes_on, end) = match self {
             Self::Patterns { start, goes_on, end } => (start, goes_on, end),
             Self::Preset(machine) => return machine.go_on(state, text),
+            Self::Parts(container) => return parts::go_on(*container, state, text),
         };
         let matches = |pattern: &Option<Regex>| pattern.as_ref().is_some_and(|pattern| pattern.is_match(text));
         if matches(start) {
@@ -163,7 +168,7 @@ impl Rules {
     /// Whether a record in this state is over whatever follows.
     fn is_end(&self, state: State) -> bool {
         match self {
-            Self::Patterns { .. } => state == State::End,
+            Self::Patterns { .. } | Self::Parts(_) => state == State::End,
             Self::Preset(machine) => machine.is_end(state),
         }
     }

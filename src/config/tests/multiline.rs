@@ -44,6 +44,25 @@ fn patterns_alone_and_together() {
 }
 
 #[test]
+fn what_a_container_runtime_has_divided_is_joined_without_the_section() {
+    for (format, container) in [("docker_json", Container::Docker), ("cri", Container::Cri)] {
+        let source = SOUND.replacen("types", "#types", 1);
+        let source = source.replacen("regex = '^(?<remote>\\S+) (?<status>\\d+)'", &format!("format = '{format}'"), 1);
+        assert!(source.contains(format));
+        let config = Config::parse(&source, "agent.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let Multiline { joining, timeout, max_lines } = config.flows[0].multiline.clone().unwrap();
+        assert!(matches!(joining, Joining::Parts(of) if of == container), "{format}");
+        assert_eq!((timeout, max_lines), (Duration::from_secs(1), 1000));
+        let both = source.replace("[flow.kinesis]", "[flow.multiline]\nend = 'x'\n[flow.kinesis]");
+        let mistake = format!(
+            "18:1 [flow.multiline] and format = \"{format}\" exclude each other (leave [flow.multiline] out: what the \
+             container runtime has divided is joined without it)"
+        );
+        assert_eq!(mistakes(&both), [mistake]);
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_their_place() {
     for (section, mistake) in [
         (

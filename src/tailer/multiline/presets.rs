@@ -16,7 +16,7 @@ mod javascript;
 mod python;
 mod ruby;
 
-/// What the newest line of a record is. Not every preset has every state.
+/// What the newest line of a record is. No way of joining has every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// None yet.
@@ -63,6 +63,10 @@ pub(super) enum State {
     Group,
     /// A property of the error, in brackets.
     Properties,
+    /// A part of a line that a container has written to its standard output, the rest to follow.
+    StdoutPart,
+    /// The same of its standard error.
+    StderrPart,
     /// The last line.
     End,
     /// A line that does not belong to it.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Encoding, LineRules, Preset, TooLong};
+use crate::config::{Container, Encoding, LineRules, Preset, TooLong};
 use crate::limits::LINE_BYTES_MAX;
 use crate::tailer::lines::Splitter;
 
@@ -118,6 +118,55 @@ fn lines_that_wait_in_vain_begin_records_of_their_own() {
     check(&grouper(Joining::Preset(Preset::Java), 2), 1000, "java.lang.Error: y z", &["java.lang.Error:", "y"], "z");
 }
 
+/// Lines are told by their first letters: `o` and `e` are parts of the two streams, `O` and `E` last parts, and the rest is
+/// none of the runtime's.
+fn in_log_of(container: Container, line: &str) -> String {
+    let (stream, is_last) = match line.as_bytes() {
+        [b'o', ..] => ("stdout", false),
+        [b'O', ..] => ("stdout", true),
+        [b'e', ..] => ("stderr", false),
+        [b'E', ..] => ("stderr", true),
+        _ => return line.to_owned(),
+    };
+    match container {
+        Container::Cri => format!("2026-11-21T12:18:53Z {stream} {} {line}", if is_last { "F" } else { "P" }),
+        Container::Docker => {
+            let newline = if is_last { "\\n" } else { "" };
+            format!(r#"{{"log":"{line}{newline}","stream":"{stream}","time":"2026-11-21T12:18:53Z"}}"#)
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_line_of_a_container_are_joined() {
+    for (lines, max_lines, expected, open) in [
+        ("O1 E1 O2", 9, ["O1", "E1", "O2"].as_slice(), ""),
+        ("o1 o2 O3 O4", 9, &["o1 o2 O3", "O4"], ""),
+        ("e1 E2 o1 O2", 9, &["e1 E2", "o1 O2"], ""),
+        ("o1 E1 O2", 9, &["o1", "E1", "O2"], ""),
+        ("o1 o2 e1 O3 E2", 9, &["o1 o2", "e1", "O3", "E2"], ""),
+        ("o1 x O2", 9, &["o1", "x", "O2"], ""),
+        ("x o1 o2", 9, &["x"], "o1 o2"),
+        ("x y", 9, &["x", "y"], ""),
+        ("o1 o2 o3 o4 O5 o6", 2, &["o1 o2", "o3 o4", "O5"], "o6"),
+    ] {
+        for (container, terminator) in [(Container::Cri, "\n"), (Container::Docker, "\n"), (Container::Docker, "\r\n")] {
+            let grouper = grouper(Joining::Parts(container), max_lines);
+            let in_log = |lines: &str| -> String {
+                lines.split_whitespace().map(|line| in_log_of(container, line) + terminator).collect()
+            };
+            let bytes = in_log(lines).into_bytes();
+            let expected: Vec<_> = expected.iter().map(|record| in_log(record)).collect();
+            let whole = |range: Range<usize>| std::str::from_utf8(&bytes[range]).unwrap();
+            let Grouped { records, open_from } = grouper.group(&bytes, lines_of(&bytes), 10_000, Ending::MoreToCome);
+            assert_eq!(records.iter().map(|record| whole(record.whole.clone())).collect::<Vec<_>>(), expected, "{lines}");
+            assert_eq!(whole(open_from.unwrap_or(bytes.len())..bytes.len()), in_log(open), "{lines}");
+            let complete = grouper.group(&bytes, lines_of(&bytes), 10_000, Ending::Complete);
+            assert_eq!(complete.records.len(), expected.len() + usize::from(!open.is_empty()), "{lines}");
+        }
+    }
+}
+
 #[test]
 fn nothing_is_made_of_nothing() {
     for ending in [Ending::MoreToCome, Ending::Complete] {
@@ -152,7 +201,8 @@ fn any_rules() -> impl Strategy<Value = Joining> {
         Just(Preset::Indented),
     ];
     let keys = ["(\\^[a-c1-3\t])?", "(\\^[a-c1-3\t])?", "(\\^[a-c1-3\t])?"];
-    prop_oneof![preset.prop_map(Joining::Preset), keys.prop_map(|keys| patterns([&keys[0], &keys[1], &keys[2]]))]
+    let container = prop_oneof![Just(Container::Docker), Just(Container::Cri)];
+    prop_oneof![3 => preset.prop_map(Joining::Preset), 1 => container.prop_map(Joining::Parts), 3 => keys.prop_map(|keys| patterns([&keys[0], &keys[1], &keys[2]]))]
 }
 
 /// Lines of which many belong together for one preset or another.
@@ -185,7 +235,12 @@ fn any_line() -> impl Strategy<Value = String> {
         "System.Exception: no",
         " ---> System.Exception: no",
     ];
-    prop_oneof![3 => proptest::sample::select(LINES).prop_map(str::to_owned), 1 => "[a-c1-3\t]{0,3}\r?"]
+    let container = prop_oneof![Just(Container::Docker), Just(Container::Cri)];
+    prop_oneof![
+        6 => proptest::sample::select(LINES).prop_map(str::to_owned),
+        2 => "[a-c1-3\t]{0,3}\r?",
+        3 => (container, "[oe]{1,2}|[OE]").prop_map(|(container, line)| in_log_of(container, &line)),
+    ]
 }
 
 proptest! {
