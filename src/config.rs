@@ -26,10 +26,12 @@ mod parse;
 mod pattern;
 mod reader;
 mod top;
+mod types;
 mod units;
 
 pub use mistakes::{Mistake, Mistakes};
-pub use parse::{Columns, Csv, FieldType, Format, OnMismatch, Parse};
+pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
+pub use types::{FieldType, TimestampFormat, TimestampOutput, TimestampRules};
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";

@@ -103,9 +103,10 @@ impl Packer {
         };
         self.waiting_since.get_or_insert(chunk.read_at);
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
+        let now = jiff::Timestamp::now();
         for line in &chunk.lines {
             let (span, text) = (chunk.span(line), chunk.text(line));
-            let processed = self.processor.process(text, &mut record, &mut field_key);
+            let processed = self.processor.process(text, now, &mut record, &mut field_key);
             self.count(&processed, &chunk.path);
             let data = match processed.made {
                 Made::Raw => text,

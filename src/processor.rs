@@ -9,6 +9,9 @@ mod json;
 mod types;
 
 pub use self::format::field_names;
+pub use self::types::{PatternMistake, check_time_pattern};
+
+use jiff::Timestamp;
 
 use self::fields::{Arena, Fields, Value};
 use self::format::Parser;
@@ -62,7 +65,8 @@ impl Processor {
 
     /// Makes `line`, without its terminator, into the record `out`; `key` becomes the value of the partition
     /// key's field. Both are cleared first; `key` stays empty when there is no such field in this line.
-    pub fn process(&mut self, line: &[u8], out: &mut Vec<u8>, key: &mut String) -> Processed {
+    /// `now` says which year a time without one is of.
+    pub fn process(&mut self, line: &[u8], now: Timestamp, out: &mut Vec<u8>, key: &mut String) -> Processed {
         out.clear();
         key.clear();
         self.arena.reset();
@@ -77,8 +81,8 @@ impl Processor {
             }
             for field in fields.iter_mut() {
                 let wanted = self.types.iter().find(|(name, _)| name.as_bytes() == field.name);
-                if let (Some((_, field_type)), Value::Text(text)) = (wanted, field.value) {
-                    match types::convert(text, field_type) {
+                if let Some((_, field_type)) = wanted {
+                    match types::convert(field.value, field_type, now, &self.arena) {
                         Some(value) => field.value = value,
                         None => type_mismatches += 1,
                     }

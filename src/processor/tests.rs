@@ -12,7 +12,7 @@ fn parse(regex: &str, types: &[(&str, FieldType)], on_mismatch: OnMismatch) -> P
 /// The record, the partition key (field `a`) and what there is to count.
 fn process(parse: &Parse, line: &[u8]) -> (String, String, Processed) {
     let (mut out, mut key) = (b"left over".to_vec(), "left over".to_owned());
-    let processed = Processor::new(Some(parse), Some("a")).process(line, &mut out, &mut key);
+    let processed = Processor::new(Some(parse), Some("a")).process(line, Timestamp::UNIX_EPOCH, &mut out, &mut key);
     (String::from_utf8(out).unwrap(), key, processed)
 }
 
@@ -26,7 +26,7 @@ fn check(parse: &Parse, line: &[u8], record: &str, type_mismatches: u32, replace
 #[test]
 fn without_parse_a_line_goes_as_it_is() {
     let (mut out, mut key) = (vec![1], "k".to_owned());
-    let processed = Processor::new(None, None).process(b"\xff", &mut out, &mut key);
+    let processed = Processor::new(None, None).process(b"\xff", Timestamp::UNIX_EPOCH, &mut out, &mut key);
     assert_eq!(processed, Processed { made: Made::Raw, mismatched: false, type_mismatches: 0, replaced: false });
     assert!(out.is_empty() && key.is_empty());
 }
@@ -126,7 +126,7 @@ proptest! {
         let mut processor = Processor::new(Some(&parse), Some("a"));
         let (mut out, mut key) = (Vec::new(), String::new());
         for line in &lines {
-            let processed = processor.process(line.as_bytes(), &mut out, &mut key);
+            let processed = processor.process(line.as_bytes(), Timestamp::UNIX_EPOCH, &mut out, &mut key);
             prop_assert_eq!((String::from_utf8(out.clone()).unwrap(), key.clone(), processed), process(&parse, line.as_bytes()));
         }
     }
