@@ -29,13 +29,15 @@ mod reader;
 mod record;
 mod template;
 mod top;
+mod types;
 mod units;
 
 pub use filter::{Condition, Filter, Sample, Test};
 pub use mistakes::{Mistake, Mistakes};
-pub use parse::{Columns, Csv, FieldType, Format, OnMismatch, Parse};
+pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
 pub use record::{Added, AddedValue, Output, Record, WRAPPED_FIELDS};
 pub use template::{Ec2Variable, Part, Template, Variable};
+pub use types::{FieldType, TimestampFormat, TimestampOutput, TimestampRules};
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";

@@ -28,6 +28,7 @@ use self::format::Parser;
 pub use self::format::field_names;
 use self::record::{Plan, Written};
 use self::template::{Filling, Scope};
+pub use self::types::{PatternMistake, check_time_pattern};
 use crate::config::{FieldType, Flow, OnMismatch, Output, PartitionKey, Template, WRAPPED_FIELDS};
 use crate::limits::PARTITION_KEY_CHARS_MAX;
 use crate::metadata::Ec2;
@@ -201,7 +202,7 @@ impl Processor {
         let arena = &self.arena;
         let mut fields = Fields::new(arena);
         self.parser.parse(text, origin.header, arena, &mut fields)?;
-        let type_mismatches = convert(&self.types, &mut fields);
+        let type_mismatches = convert(&self.types, &mut fields, origin.now, arena);
         if let Some(reason) = self.conditions.leave_out_fields(line, &fields, arena) {
             return Some(Processed::of(Made::Dropped(reason)));
         }
@@ -268,7 +269,7 @@ impl Processor {
 }
 
 /// Gives the fields their types; returns how many have a value that does not fit and stays as it is.
-fn convert(types: &[(Option<usize>, String, FieldType)], fields: &mut Fields<'_>) -> u32 {
+fn convert<'l>(types: &[(Option<usize>, String, FieldType)], fields: &mut Fields<'l>, now: Timestamp, arena: &'l Arena) -> u32 {
     let mut mismatch_count = 0;
     for (slot, name, field_type) in types {
         let field = match slot {
@@ -276,9 +277,9 @@ fn convert(types: &[(Option<usize>, String, FieldType)], fields: &mut Fields<'_>
             None => fields.iter_mut().rfind(|field| field.name == name.as_bytes()),
         };
         if let Some(field) = field
-            && let Value::Text(text) = field.value
+            && field.value.is_present()
         {
-            match types::convert(text, field_type) {
+            match types::convert(field.value, field_type, now, arena) {
                 Some(value) => field.value = value,
                 None => mismatch_count += 1,
             }

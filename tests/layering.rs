@@ -22,6 +22,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("http_body_util", &["admin"]),
     ("hyper", &["admin", "config::aws"]),
     ("indicatif", &["local"]),
+    ("jiff", &["config::types", "packer", "processor"]),
     ("md5", &["aggregator", "deaggregator", "hash_key", "tailer::source"]),
     ("notify", &["discovery::watch"]),
     ("prometheus_client", &["metrics"]),
@@ -65,6 +66,8 @@ const IMPURE: &[&str] = &[
     "tracing",
     r"(?:std::time::)?Instant::now",
     r"(?:std::time::)?SystemTime::now",
+    r"(?:jiff::)?Timestamp::now",
+    r"(?:jiff::)?(?:tz::)?TimeZone::system",
 ];
 
 /// The code of one module, without comments and tests.

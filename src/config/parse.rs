@@ -6,6 +6,7 @@ use regex::bytes::Regex;
 
 use super::mistakes::{listed, nearest};
 use super::reader::{Placed, Table};
+use super::types::{self, FieldType};
 use super::{Container, pattern};
 use crate::limits::COLUMNS_MAX;
 use crate::processor::field_names;
@@ -87,19 +88,6 @@ pub enum Columns {
     Header,
 }
 
-/// A value of `types`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FieldType {
-    /// `"string"`
-    String,
-    /// `"integer"`: 64 bits, signed.
-    Integer,
-    /// `"float"`: finite.
-    Float,
-    /// `"boolean"`: `true` or `false`, any case.
-    Boolean,
-}
-
 /// `on_mismatch`: what happens to a line that is not of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnMismatch {
@@ -139,12 +127,6 @@ enum FormatName {
     VpcFlow,
 }
 
-const TYPES: [(&str, FieldType); 4] = [
-    ("string", FieldType::String),
-    ("integer", FieldType::Integer),
-    ("float", FieldType::Float),
-    ("boolean", FieldType::Boolean),
-];
 const ON_MISMATCH: [(&str, OnMismatch); 3] =
     [("send_raw", OnMismatch::SendRaw), ("drop", OnMismatch::Drop), ("wrap", OnMismatch::Wrap)];
 
@@ -155,19 +137,10 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Parse> {
         "write format = \"apache_combined\", or regex = '^(?<name>…)$': each named group becomes a field",
     );
     let format = format(table, source);
-    let types = table.named_strings("types");
     let on_mismatch = table.choice("on_mismatch", &ON_MISMATCH).unwrap_or(OnMismatch::SendRaw);
     let names = format.as_ref().and_then(|format| field_names(Some(format)));
-    let mut type_by_field = BTreeMap::new();
-    for (field, type_name) in types {
-        if let Some(names) = &names {
-            check_field(table, "types", &field, names);
-        }
-        if let Some(field_type) = table.chosen(field.value, &type_name, &TYPES.each_ref().map(|(word, of)| (*word, of))) {
-            type_by_field.insert(field.value.to_owned(), field_type.clone());
-        }
-    }
-    Some(Parse { format: format?, types: type_by_field, on_mismatch })
+    let types = types::read(table, source, names.as_deref());
+    Some(Parse { format: format?, types, on_mismatch })
 }
 
 fn format(table: &mut Table<'_>, source: &str) -> Option<Format> {

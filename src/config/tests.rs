@@ -3,6 +3,7 @@ use std::time::Duration;
 mod example;
 mod multiline;
 mod records;
+mod types;
 
 use super::*;
 use crate::limits::MEMORY_PER_FLOW_MIN;
@@ -334,7 +335,8 @@ fn parsing_and_packing() {
         (
             "\"integer\"",
             "\"int\"",
-            "16:20 `status` cannot be \"int\" (did you mean \"integer\"? valid are \"string\", \"integer\", \"float\", \"boolean\")",
+            "16:20 `status` cannot be \"int\" (did you mean \"integer\"? valid are \"string\", \"integer\", \"float\", \"boolean\", \
+             \"timestamp\")",
         ),
         ("\"integer\"", "7", "16:20 `status` must be a string, not a number (write it in quotes)"),
         (
