@@ -2,12 +2,15 @@
 //!
 //! Nothing is sent and nothing but the configuration is read: matching files are only opened, to see whether they can be.
 
+mod pattern_cost;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use self::pattern_cost::{PatternCost, cost_of};
 use super::{counted, exit, human_bytes};
-use crate::config::{Config, Flow, one_line};
+use crate::config::{Config, Flow, Format, one_line};
 use crate::discovery::{Found, Globs, Problem, Scan};
 
 /// Paths listed of one kind; the others are counted.
@@ -65,7 +68,28 @@ fn check_flow(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
     if !problems.is_empty() {
         writeln!(out, "  warning: {} cannot be tailed", counted(problems.len(), "path"))?;
     }
-    list(out, problems.iter().map(|Problem { path, message, .. }| format!("{}: {message}", shown(path))))
+    list(out, problems.iter().map(|Problem { path, message, .. }| format!("{}: {message}", shown(path))))?;
+    match flow.parse.as_ref().map(|parse| &parse.format) {
+        Some(Format::Regex(patterns)) => patterns.iter().try_for_each(|pattern| tell_cost(pattern.as_str(), out)),
+        _ => Ok(()),
+    }
+}
+
+/// Says of a pattern that costs more than it could how to write it.
+fn tell_cost(pattern: &str, out: &mut impl Write) -> io::Result<()> {
+    let PatternCost::Several { instead } = cost_of(pattern) else { return Ok(()) };
+    writeln!(out, "  note: this pattern is not one-pass, so that finding its groups takes about three times as long")?;
+    writeln!(out, "    {}", one_line(pattern))?;
+    match instead {
+        Some(instead) => {
+            writeln!(out, "    this one is, and gives the same fields unless one has the character in it that stands behind it")?;
+            writeln!(out, "    {}", one_line(&instead))
+        }
+        None => writeln!(
+            out,
+            "    it may become so if it begins with `^`, and each field excludes the character behind it: [^ ]* instead of \\S+ or .*?"
+        ),
+    }
 }
 
 fn list(out: &mut impl Write, lines: impl ExactSizeIterator<Item = String>) -> io::Result<()> {
