@@ -1,4 +1,5 @@
 mod filters;
+mod java_agent;
 mod records;
 
 use proptest::prelude::*;
