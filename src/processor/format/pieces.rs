@@ -123,6 +123,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_there_is_not_taken() {
+        let mut rest = &b"[a"[..];
+        assert_eq!((literal(&mut rest, b"[b"), taken(&mut rest, bracketed), rest), (None, None, &b"[a"[..]));
+        assert_eq!((literal(&mut rest, b"["), taken(&mut rest, word), rest), (Some(()), Some(&b"a"[..]), &b""[..]));
+    }
+
+    #[test]
     fn brackets_end_at_the_first_that_closes() {
         check(bracketed, "[a[b] c]", Some(("a[b", " c]")));
         check(bracketed, "[]", Some(("", "")));

@@ -158,8 +158,27 @@ fn specified<'l>(line: &'l [u8], arena: &'l Arena) -> Values<'l> {
 }
 
 fn lines() -> impl Strategy<Value = String> {
-    let timestamp = select(vec!["Sat Mar 06 07:08:09.123456 2021", "Sat Mar 06 07:08:09.123456 2021", "07:08:09", "x", ""]);
-    let level = select(vec!["core:error", "error", ":error", "-:error", "a:b:c", "core:", "a b:c", ""]);
+    let timestamp = select(vec![
+        "Sat Mar 06 07:08:09.123456 2021",
+        "Sat Mar  6 07:08:09 2021",
+        "2021-03-06 07:08:09",
+        "07:08:09",
+        "7:08",
+        "",
+    ]);
+    let level = select(vec![
+        "core:error",
+        "ssl:warn",
+        "php7:notice",
+        "http2:trace8",
+        "error",
+        ":error",
+        "-:error",
+        "a:b:c",
+        "core:",
+        "a b:c",
+        "",
+    ]);
     let process =
         select(vec!["", "", " [pid 1]", " [pid 1:tid 2]", " [pid 1:tid 2]", " [pid 1:tid ]", " [pid ]", " [pid 1:tid x]"]);
     let error = select(vec![

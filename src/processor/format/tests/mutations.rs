@@ -44,7 +44,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
 
 /// `lines`, of which half have a few changes.
 pub(in crate::processor::format) fn mutated(lines: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
-    let mutations = prop_oneof![Just(Vec::new()), proptest::collection::vec(mutation(), 1..6)];
+    let mutations = prop_oneof![Just(Vec::new()), proptest::collection::vec(mutation(), 1..4)];
     (lines, mutations).prop_map(|(line, mutations)| mutations.iter().fold(line.into_bytes(), apply))
 }
 
