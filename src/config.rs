@@ -159,6 +159,7 @@ pub struct LineRules {
     /// What the bytes of the file are.
     pub encoding: Encoding,
     /// So many first lines of each file are dropped; at most [`crate::limits::HEADER_LINES_MAX`], by default 0.
+    /// At least 1 where [the last of them names the columns](Format::has_header).
     pub skip_header_lines: usize,
     /// Longest line in bytes of the file, terminator not counted; from [`Encoding::character_bytes_max`] to
     /// [`Encoding::line_bytes_max`], by default the greatest.

@@ -80,6 +80,8 @@ pub const JOINING_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 pub const JOINING_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// Most lines at the beginning of a file that can be its header.
 pub const HEADER_LINES_MAX: usize = 1000;
+/// Bytes of a line of it that names columns, kept for each file: [`COLUMNS_MAX`] names of 64 bytes.
+pub const HEADER_LINE_BYTES_MAX: usize = 64 * COLUMNS_MAX;
 /// Bytes read from one file before the next has its turn.
 pub const ROUND_BYTES: usize = MIB;
 /// Bytes of the beginning of a file that tell it from another with the same inode.

@@ -286,6 +286,7 @@ mod tests {
                 offset,
                 bytes: line.clone(),
                 lines: vec![Line { text, whole }],
+                header: None,
                 read_at: Instant::now(),
             };
             offset += line.len() as u64;

@@ -10,6 +10,7 @@ mod claims;
 mod encoding;
 mod file;
 mod gzip;
+mod header;
 mod identity;
 mod known;
 mod lines;
@@ -62,6 +63,9 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// The lines in `bytes`.
     pub lines: Vec<Line>,
+    /// The last line of the file's header, if that names the columns: as UTF-8, without terminator. None where the format has no
+    /// use for it, and where it is too long.
+    pub header: Option<Arc<[u8]>>,
     /// When.
     pub read_at: Instant,
 }

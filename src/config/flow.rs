@@ -45,7 +45,8 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let poll = table.boolean("poll").unwrap_or(false);
     let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
     let is_parsed = table.has("parse");
-    let line = table.section("line", |table| line(table, is_parsed));
+    let header_lines_min = usize::from(parse.as_ref().is_some_and(|parse| parse.format.has_header()));
+    let line = table.section("line", |table| line(table, is_parsed, header_lines_min));
     let container = parse.as_ref().and_then(|parse| parse.format.container());
     let multiline = table.optional_section("multiline", |table| multiline::read(table, source, container)).flatten();
     let multiline = multiline.or_else(|| container.map(multiline::of_parts));
@@ -101,7 +102,7 @@ fn patterns(table: &mut Table<'_>, key: &'static str, source: &str) -> Vec<Strin
     written.iter().map(|pattern| pattern.value.to_owned()).collect()
 }
 
-fn line(table: &mut Table<'_>, is_parsed: bool) -> LineRules {
+fn line(table: &mut Table<'_>, is_parsed: bool, header_lines_min: usize) -> LineRules {
     let too_long = [("truncate", TooLong::Truncate), ("split", TooLong::Split), ("drop", TooLong::Drop)];
     let encoding = table.choice("encoding", &ENCODINGS).unwrap_or(Encoding::Utf8);
     let longest = encoding.line_bytes_max();
@@ -110,9 +111,10 @@ fn line(table: &mut Table<'_>, is_parsed: bool) -> LineRules {
         Encoding::Utf8 => "",
         _ => " with this `encoding`: bytes of the file, which may become more as UTF-8 and must then fit a record",
     };
+    let skip_header_lines = table.integer("skip_header_lines", 0..=HEADER_LINES_MAX).map_or(0, |written| written.value);
     LineRules {
         encoding,
-        skip_header_lines: table.integer("skip_header_lines", 0..=HEADER_LINES_MAX).map_or(0, |written| written.value),
+        skip_header_lines: skip_header_lines.max(header_lines_min),
         max_bytes: table.size_because("max_bytes", bounds, why).map_or(longest, |written| written.value),
         too_long: table.choice("too_long", &too_long).unwrap_or(TooLong::Truncate),
         strip_cr: table.boolean("strip_cr").unwrap_or(is_parsed),

@@ -68,6 +68,11 @@ impl Format {
             _ => None,
         }
     }
+
+    /// Whether the last line of a file's header names the columns.
+    pub fn has_header(&self) -> bool {
+        matches!(self, Self::Csv(Csv { columns: Columns::Header, .. }) | Self::AwsVpcFlow(Some(Columns::Header)))
+    }
 }
 
 /// `"csv"`: how lines are divided.

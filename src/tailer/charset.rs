@@ -74,15 +74,6 @@ impl Charset {
         if self.is_utf_16() { self.utf_16_newlines(bytes).next_back() } else { memchr::memrchr(b'\n', bytes) }
     }
 
-    /// How many there are, not counting further than `count_max`.
-    pub(super) fn count_newlines(self, bytes: &[u8], count_max: usize) -> usize {
-        if self.is_utf_16() {
-            self.utf_16_newlines(bytes).take(count_max).count()
-        } else {
-            memchr::memchr_iter(b'\n', bytes).take(count_max).count()
-        }
-    }
-
     /// `text` without a CR at its end.
     pub(super) fn without_cr(self, text: &[u8]) -> &[u8] {
         let without = match self {

@@ -178,6 +178,11 @@ impl TailedFile {
         self.reader.position()
     }
 
+    /// The line before the position that names the columns, if one does.
+    pub(super) fn header(&self) -> Option<&Arc<[u8]>> {
+        self.reader.header()
+    }
+
     /// Size of the content when last looked at.
     pub(super) fn byte_count(&self) -> u64 {
         self.byte_count

@@ -16,6 +16,8 @@ pub(super) struct Pieces {
     /// So many bytes at the beginning of the piece are of the header, to be dropped. Where there are any, the piece has
     /// neither lines nor what is too long.
     pub header_byte_count: usize,
+    /// What of these is of the text of the header's last line.
+    pub header_line: Range<usize>,
     /// Lines to send.
     pub lines: Vec<Line>,
     /// Bytes to drop as too long, positions in the piece.
@@ -74,10 +76,21 @@ impl Splitter {
     }
 
     /// Learns from `bytes` at `offset`, an even one, which are not split. From a new [`Splitter`] on, up to where the next
-    /// piece begins, or until nothing more [is needed](Splitter::needs_beginning).
-    pub(super) fn pass(&mut self, offset: u64, bytes: &[u8]) {
+    /// piece begins, or until nothing more [is needed](Splitter::needs_beginning). Gives what of them is of the text of the
+    /// header's last line.
+    pub(super) fn pass(&mut self, offset: u64, bytes: &[u8]) -> Range<usize> {
         self.learn(offset, bytes);
-        self.headers_left -= self.charset().count_newlines(bytes, self.headers_left);
+        self.pass_header(offset, bytes).1
+    }
+
+    /// Whether it is known what ends a line.
+    pub(super) fn knows_charset(&self) -> bool {
+        self.charset.is_some()
+    }
+
+    /// Whether all of the header is before what comes next.
+    pub(super) fn is_behind_header(&self) -> bool {
+        self.headers_left == 0
     }
 
     /// Begins anew at `offset`, behind `before`: as many bytes of the file as [`Splitter::context_bytes`] where there are
@@ -137,8 +150,10 @@ impl Splitter {
         let (unit_bytes, undecided_bytes_max) = (charset.unit_bytes(), self.undecided_text_bytes_max());
         let mut pieces = Pieces { charset, ..Pieces::default() };
         if self.headers_left > 0 {
-            let byte_count = self.split_off_header(offset, bytes, end);
-            return Pieces { header_byte_count: byte_count, consumed: byte_count, ..pieces };
+            let (passed, header_line) = self.pass_header(offset, bytes);
+            // An odd byte at the end goes with what it is the end of.
+            let byte_count = if end && self.headers_left > 0 { bytes.len() } else { passed };
+            return Pieces { header_byte_count: byte_count, header_line, consumed: byte_count, ..pieces };
         }
         // Only what comes first can have some: a tile ends behind a whole unit, or the input ends.
         let mut textless_bytes = charset.textless_bytes(offset, bytes);
@@ -187,28 +202,38 @@ impl Splitter {
         pieces
     }
 
-    /// How many of `bytes` are header. Where its lines end is all that counts, so nothing of it has to wait for that.
-    fn split_off_header(&mut self, offset: u64, bytes: &[u8], end: bool) -> usize {
+    /// How many of `bytes`, in whole units, are header, and where among them the text of its last line is. Where its lines end
+    /// is all that counts, so nothing of it has to wait for that.
+    fn pass_header(&mut self, offset: u64, bytes: &[u8]) -> (usize, Range<usize>) {
         let charset = self.charset();
-        let mut consumed = charset.textless_bytes(offset, bytes);
+        let mut start = charset.textless_bytes(offset, bytes);
+        let mut last_line = start..start;
         while self.headers_left > 0 {
-            let rest = &bytes[consumed..];
-            let Some(at) = charset.find_newline(rest) else {
-                return consumed + if end { rest.len() } else { charset.whole_units(rest.len()) };
-            };
-            consumed += at + charset.unit_bytes();
+            let rest = &bytes[start..];
+            let newline = charset.find_newline(rest);
+            let length = newline.unwrap_or_else(|| charset.whole_units(rest.len()));
+            if self.headers_left == 1 {
+                last_line = start..start + length;
+            }
+            start += length;
+            if newline.is_none() {
+                break;
+            }
+            start += charset.unit_bytes();
             self.headers_left -= 1;
         }
-        consumed
+        (start, last_line)
     }
 
     fn learn(&mut self, offset: u64, bytes: &[u8]) {
-        if offset == 0 && self.rules.encoding == Encoding::Utf16 {
+        // Of a mark the first byte alone tells nothing.
+        if offset == 0 && bytes.len() > 1 && self.rules.encoding == Encoding::Utf16 {
             self.charset = Some(Charset::of(self.rules.encoding, bytes));
         }
     }
 
-    fn charset(&self) -> Charset {
+    /// How the file is encoded, as far as is known.
+    pub(super) fn charset(&self) -> Charset {
         self.charset.unwrap_or_else(|| Charset::of(self.rules.encoding, b""))
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::charset::Charset;
 use super::encoding::{Utf8, to_utf_8};
+use super::header::HeaderLine;
 use super::lines::{Line, Pieces, Splitter};
 use super::multiline::{Ending, Grouped, Grouper};
 use super::source::{Size, Source};
@@ -23,12 +24,15 @@ pub(super) struct Rules {
     pub(super) line: LineRules,
     /// Lines into records; without it each line is one.
     grouper: Option<Grouper>,
+    /// The last line of the header names the columns.
+    is_header_kept: bool,
 }
 
 impl Rules {
     /// Those of a flow.
     pub(super) fn of(flow: &Flow) -> Self {
-        Self { line: flow.line, grouper: flow.multiline.as_ref().map(Grouper::new) }
+        let is_header_kept = flow.parse.as_ref().is_some_and(|parse| parse.format.has_header());
+        Self { line: flow.line, grouper: flow.multiline.as_ref().map(Grouper::new), is_header_kept }
     }
 }
 
@@ -36,6 +40,8 @@ impl Rules {
 pub(super) struct Reader {
     rules: Arc<Rules>,
     splitter: Splitter,
+    /// What is kept of what was passed over as header.
+    header: HeaderLine,
     /// First byte not handed on: the beginning of a line and of a record, or of the rest of a line that is too long.
     position: u64,
     /// Nothing in `position..scanned` ends a line or a record; at least `position`.
@@ -81,7 +87,7 @@ pub(super) struct Piece {
 impl Rules {
     /// Each line is a record.
     pub(super) fn of_lines(line: LineRules) -> Self {
-        Self { line, grouper: None }
+        Self { line, grouper: None, is_header_kept: false }
     }
 }
 
@@ -94,9 +100,16 @@ impl Piece {
 impl Reader {
     /// At the beginning of a content.
     pub(super) fn new(rules: Arc<Rules>) -> Self {
-        let splitter = Splitter::new(rules.line);
-        let settled_before = Settlement::default();
-        Self { rules, splitter, position: 0, scanned: 0, is_in_hole: true, open_record_at: None, settled_before }
+        Self {
+            splitter: Splitter::new(rules.line),
+            rules,
+            header: HeaderLine::default(),
+            position: 0,
+            scanned: 0,
+            is_in_hole: true,
+            open_record_at: None,
+            settled_before: Settlement::default(),
+        }
     }
 
     /// Goes on behind what is settled.
@@ -115,6 +128,11 @@ impl Reader {
     /// First byte not handed on.
     pub(super) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The line before the position that names the columns, if one does.
+    pub(super) fn header(&self) -> Option<&Arc<[u8]>> {
+        self.header.text()
     }
 
     /// How the content is cut.
@@ -197,7 +215,10 @@ impl Reader {
         }
         let splitter = self.splitter;
         let pieces = self.splitter.split(self.position, read, complete == Complete::All);
-        let Pieces { charset, header_byte_count, lines, mut too_long, mut consumed } = pieces;
+        let Pieces { charset, header_byte_count, header_line, lines, mut too_long, mut consumed } = pieces;
+        if header_byte_count > 0 {
+            self.keep_header(&read[header_line]);
+        }
         let (text, mut records, replaced_line_count) = in_utf_8(charset, &read[..consumed], lines);
         self.open_record_at = None;
         if let Some(grouper) = &self.rules.grouper {
@@ -243,6 +264,9 @@ impl Reader {
     /// Looks only at bytes not looked at before, so that a long line written in small pieces costs no more
     /// than its length.
     fn nothing_new_ends_a_line(&mut self, source: &mut Source, buffer: &mut Vec<u8>, end: u64) -> io::Result<bool> {
+        if self.position == 0 && !self.splitter.knows_charset() {
+            return Ok(false);
+        }
         while self.scanned < end
             && self.scanned > self.position
             && end - self.position <= self.splitter.undecided_bytes_max() as u64
@@ -293,16 +317,33 @@ impl Reader {
             return Ok(());
         }
         self.splitter = self.splitter.anew();
+        self.header = HeaderLine::default();
         let mut passed = 0;
         while passed < self.position && self.splitter.needs_beginning() {
             source.read_at(buffer, passed, self.position.min(passed + READ_BYTES as u64))?;
             if buffer.is_empty() {
                 break;
             }
-            self.splitter.pass(passed, buffer);
+            let is_within_header = !self.splitter.is_behind_header();
+            let header_line = self.splitter.pass(passed, buffer);
+            if is_within_header {
+                self.keep_header(&buffer[header_line]);
+            }
             passed += buffer.len() as u64;
         }
         Ok(())
+    }
+
+    /// Behind `part` of the last line of the header, or behind all of it.
+    fn keep_header(&mut self, part: &[u8]) {
+        if !self.rules.is_header_kept {
+            return;
+        }
+        let charset = self.splitter.charset();
+        self.header.gather(charset, part);
+        if self.splitter.is_behind_header() {
+            self.header.finish(charset, self.rules.line.max_bytes);
+        }
     }
 }
 

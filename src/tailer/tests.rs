@@ -1,6 +1,7 @@
 mod compressed;
 mod copies;
 mod files;
+mod headers;
 mod lines;
 mod rotated;
 
@@ -175,16 +176,36 @@ impl Host {
 
     /// The same, each with the bytes of its file that it takes up.
     async fn spanned_lines_within(&mut self, seconds: u64) -> Vec<(String, Range<u64>)> {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
         let mut lines = Vec::new();
-        while let Ok(chunk) = self.running.as_mut().unwrap().chunks.try_recv() {
-            let end = chunk.span(chunk.lines.last().unwrap()).end;
-            self.delivered.push((chunk.file, end));
+        for chunk in self.chunks_within(seconds).await {
             lines.extend(chunk.lines.iter().map(|line| {
                 let span = chunk.span(line);
                 (String::from_utf8_lossy(chunk.text(line)).into_owned(), span.start..span.end)
             }));
         }
+        lines
+    }
+
+    async fn chunks_within(&mut self, seconds: u64) -> Vec<Chunk> {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let mut chunks = Vec::new();
+        while let Ok(chunk) = self.running.as_mut().unwrap().chunks.try_recv() {
+            let end = chunk.span(chunk.lines.last().unwrap()).end;
+            self.delivered.push((chunk.file, end));
+            chunks.push(chunk);
+        }
+        chunks
+    }
+
+    /// The lines that come until a rescan has noticed everything, sorted, each behind the header of its file.
+    async fn headed_lines(&mut self) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headed = |chunk: Chunk| {
+            let header = chunk.header.as_deref().map_or("none".to_owned(), text);
+            chunk.lines.iter().map(|line| format!("{header}: {}", text(chunk.text(line)))).collect::<Vec<_>>()
+        };
+        let mut lines: Vec<String> = self.chunks_within(25).await.into_iter().flat_map(headed).collect();
+        lines.sort_unstable();
         lines
     }
 

@@ -222,6 +222,7 @@ fn hand_on(
     }
     if !records.is_empty() {
         let (path, bytes) = (Arc::clone(&file.path), text.unwrap_or_else(|| read.to_vec()));
-        chunk_place.send(Chunk { file: file.key, path, offset: start, bytes, lines: records, read_at: Instant::now() });
+        let header = file.header().cloned();
+        chunk_place.send(Chunk { file: file.key, path, offset: start, bytes, lines: records, header, read_at: Instant::now() });
     }
 }

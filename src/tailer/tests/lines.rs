@@ -23,16 +23,17 @@ async fn lines_of_any_encoding_come_as_utf_8_with_the_bytes_they_take_up() {
     }
 }
 
-/// Wherever the end of the file is when it is looked at: before the header's end, in a character, in a newline.
+/// Wherever the end of the file is when it is looked at: in the byte order mark, before the header's end, in a character, in a
+/// newline.
 #[tokio::test(start_paused = true)]
 async fn a_utf_16_file_may_grow_byte_by_byte() {
     let mut running = Host::running("[flow.line]\nencoding = 'utf-16'\nskip_header_lines = 1");
     let mut lines = Vec::new();
-    for byte in "\u{feff}#\u{a0a}\nab\u{10a}\u{a00}\n\nc\n".encode_utf16().flat_map(u16::to_be_bytes) {
+    for byte in "\u{feff}#\u{a0a}\nab\u{10a}\n\nc\n".encode_utf16().flat_map(u16::to_be_bytes) {
         running.append("a.log", [byte]);
         lines.extend(running.spanned_lines_within(15).await);
     }
-    assert_eq!(lines, [("ab\u{10a}\u{a00}".to_owned(), 8..18), (String::new(), 18..20), ("c".to_owned(), 20..24)]);
+    assert_eq!(lines, [("ab\u{10a}".to_owned(), 8..16), (String::new(), 16..18), ("c".to_owned(), 18..22)]);
 }
 
 /// A record of several lines that is written in two goes is one; when nothing more comes it is complete, and what comes
