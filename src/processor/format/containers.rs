@@ -54,17 +54,13 @@ struct Line<'l> {
     message: &'l [u8],
     is_last: bool,
     /// Of Docker.
-    attrs: Option<&'l str>,
+    attrs: Option<Value<'l>>,
 }
 
 pub(super) fn docker_json<'l>(line: &'l [u8], arena: &'l Arena, fields: &mut Fields<'l>) -> Option<()> {
     let Line { time, stream, message, attrs, .. } = joined(Container::Docker, line, arena)?;
-    let values = [
-        Value::Text(time),
-        stream.map_or(Value::Absent, Value::Text),
-        Value::Text(message),
-        attrs.map_or(Value::Absent, Value::Json),
-    ];
+    let values =
+        [Value::Text(time), stream.map_or(Value::Absent, Value::Text), Value::Text(message), attrs.unwrap_or(Value::Absent)];
     push_all(DOCKER_JSON_FIELDS, values, fields)
 }
 

@@ -5,13 +5,13 @@
 //! none. Any order of the members is read; one that Docker does not write makes the line none of Docker's, for it would
 //! vanish.
 
-use bumpalo::collections::String as ArenaString;
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Line, Part, Stream};
 use crate::processor::fields::Arena;
+use crate::processor::nested::{DEPTH_MAX, decode, read_valid};
 
 /// The members, as they are written.
 #[derive(Deserialize)]
@@ -65,14 +65,18 @@ impl<'l> TryFrom<&'l RawValue> for Object<'l> {
 pub(super) fn line<'l>(text: &'l [u8], arena: &'l Arena) -> Option<Line<'l>> {
     let Members { log, stream, time, attrs } = Members::of(text)?;
     let newline_bytes = newline_bytes(log.0.as_bytes());
-    let decoded = |text| decoded(text, arena).as_bytes();
+    let decoded = |text| decode(text, arena).as_bytes();
+    let attrs = match attrs {
+        Some(attrs) => Some(read_valid(attrs.0, arena, DEPTH_MAX)?),
+        None => None,
+    };
     Some(Line {
         time: decoded(time.0),
         stream: stream.map(|stream| decoded(stream.0)),
         tag: b"",
         message: decoded(log.0.get(..log.0.len() - newline_bytes)?),
         is_last: newline_bytes > 0,
-        attrs: attrs.map(|attrs| attrs.0),
+        attrs,
     })
 }
 
@@ -111,46 +115,4 @@ fn newline_bytes(string: &[u8]) -> usize {
     let Some(escape) = escape else { return 0 };
     let backslash_count = string[..string.len() - escape.len()].iter().rev().take_while(|byte| **byte == b'\\').count();
     if backslash_count % 2 == 0 { escape.len() } else { 0 }
-}
-
-/// A string without its escapes, which are valid. A half of a surrogate pair becomes U+FFFD.
-fn decoded<'l>(string: &'l str, arena: &'l Arena) -> &'l str {
-    let mut rest = string;
-    let mut text = ArenaString::new_in(arena);
-    while let Some((plain, escape)) = memchr(b'\\', rest.as_bytes()).and_then(|at| rest.split_at_checked(at)) {
-        if text.is_empty() {
-            text.reserve(string.len());
-        }
-        text.push_str(plain);
-        let (character, escape_bytes) = match escape.as_bytes().get(1) {
-            Some(b'b') => ('\u{8}', 2),
-            Some(b'f') => ('\u{c}', 2),
-            Some(b'n') => ('\n', 2),
-            Some(b'r') => ('\r', 2),
-            Some(b't') => ('\t', 2),
-            Some(b'u') => utf_16(escape),
-            Some(other) => (char::from(*other), 2),
-            None => (char::REPLACEMENT_CHARACTER, 1),
-        };
-        text.push(character);
-        rest = escape.get(escape_bytes..).unwrap_or_default();
-    }
-    if text.is_empty() {
-        return string;
-    }
-    text.push_str(rest);
-    text.into_bump_str()
-}
-
-/// The character that `\u` and four digits are, with which `text` begins, and how many bytes: twice as many for a surrogate
-/// pair.
-fn utf_16(text: &str) -> (char, usize) {
-    let unit = |start: usize| {
-        let digits = text.get(start..start + 6)?.strip_prefix(r"\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    match char::decode_utf16([unit(0), unit(6)].into_iter().map_while(|unit| unit)).next() {
-        Some(Ok(character)) => (character, 6 * character.len_utf16()),
-        _ => (char::REPLACEMENT_CHARACTER, 6),
-    }
 }
