@@ -24,12 +24,15 @@ mod mistakes;
 mod multiline;
 mod parse;
 mod pattern;
+mod prices;
 mod reader;
 mod top;
 mod units;
 
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, FieldType, Format, OnMismatch, Parse};
+pub use prices::Prices;
+pub use units::parse_duration;
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";
@@ -43,6 +46,8 @@ pub struct Config {
     pub agent: Agent,
     /// `[aws]`
     pub aws: Aws,
+    /// `[prices]`
+    pub prices: Prices,
     /// `[[flow]]`, at least one, names unique.
     pub flows: Vec<Flow>,
 }

@@ -251,6 +251,24 @@ impl<'a> Table<'a> {
         Some(Placed { value: number?, place: value.span() })
     }
 
+    /// A number that is not negative, with a fraction or without.
+    pub(super) fn number(&mut self, key: &'static str) -> Option<f64> {
+        let value = self.ask(key)?;
+        let written = match value.get_ref() {
+            DeValue::Integer(number) => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            _ => {
+                self.wrong_kind(key, "a number", value, "write it in digits, without quotes");
+                return None;
+            }
+        };
+        let number = written.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        if number.is_none() {
+            self.mistake(&value.span(), format!("`{key}` is out of range: {written}"), "0 or more");
+        }
+        number
+    }
+
     /// A size within bounds.
     pub(super) fn size(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> Option<Placed<usize>> {
         self.size_because(key, bounds, "")
