@@ -25,6 +25,7 @@ mod mistakes;
 mod multiline;
 mod parse;
 mod pattern;
+mod prices;
 mod reader;
 mod record;
 mod template;
@@ -35,9 +36,11 @@ mod units;
 pub use filter::{Condition, Filter, Sample, Test};
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
+pub use prices::Prices;
 pub use record::{Added, AddedValue, Output, Record, WRAPPED_FIELDS};
 pub use template::{Ec2Variable, Part, Template, Variable};
 pub use types::{FieldType, TimestampFormat, TimestampOutput, TimestampRules};
+pub use units::parse_duration;
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";
@@ -51,6 +54,8 @@ pub struct Config {
     pub agent: Agent,
     /// `[aws]`
     pub aws: Aws,
+    /// `[prices]`
+    pub prices: Prices,
     /// `[[flow]]`, at least one, names unique.
     pub flows: Vec<Flow>,
 }

@@ -58,7 +58,7 @@ pub fn main(options: &Options) -> u8 {
         if options.local {
             return locally(options, config).await;
         }
-        log_to(io::stderr);
+        log_to(io::stderr, LOGGED);
         respect_descriptor_limit(&mut config.agent, config.flows.len());
         let access =
             Access { region: config.aws.region.clone(), endpoint: config.aws.kinesis_endpoint.clone(), credentials: None };
@@ -80,14 +80,14 @@ async fn locally(_: &Options, _: Config) -> u8 {
 
 /// Every tailed file takes a descriptor, and the limit that a shell or systemd gives by default is far below
 /// the one that the system allows.
-fn allow_all_descriptors() {
+pub(super) fn allow_all_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     // Where that is not permitted, the limit stays.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// No more files are kept open than leave descriptors for everything else.
-fn respect_descriptor_limit(agent: &mut config::Agent, flow_count: usize) {
+pub(super) fn respect_descriptor_limit(agent: &mut config::Agent, flow_count: usize) {
     let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let open_files_max = limit.saturating_sub(RESERVED_DESCRIPTORS).max(flow_count);
     if open_files_max < agent.max_open_files {
@@ -106,9 +106,12 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
 }
 
-/// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what matters to an operator.
-fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
-    let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("error,kinetail=info"));
+/// What is logged when nothing else is said: what matters to an operator.
+const LOGGED: &str = "error,kinetail=info";
+
+/// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what `otherwise` does.
+pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W, otherwise: &str) {
+    let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new(otherwise));
     let is_terminal = io::stderr().is_terminal();
     // Where the log goes there may be no room left: the subscriber's own complaint would panic.
     let subscriber = tracing_subscriber::fmt().log_internal_errors(false);
@@ -116,14 +119,14 @@ fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
 }
 
 /// Says what is wrong before there is a log; returns `code`.
-fn complain(text: &str, code: u8) -> u8 {
+pub(super) fn complain(text: &str, code: u8) -> u8 {
     // Without a standard error there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {text}");
     code
 }
 
 /// Loads the configuration, or says what is wrong with it; then the exit code.
-fn load(path: &Path) -> Result<Config, u8> {
+pub(super) fn load(path: &Path) -> Result<Config, u8> {
     Config::load(path).map_err(|error| {
         // As above.
         let _ = io::stderr().write_all(error.render(io::stderr().is_terminal()).as_bytes());
