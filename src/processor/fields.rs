@@ -3,6 +3,9 @@
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
+/// With at most so many fields looking at all that came before costs less than sorting.
+const FEW: usize = 32;
+
 /// Memory for what is made of one line and does not stand in it as it is; emptied before the next.
 pub type Arena = Bump;
 
@@ -52,6 +55,57 @@ impl<'l> Fields<'l> {
         self.0.push(Field { name: name.as_ref(), value });
     }
 
+    /// Leaves one of each name, where the first one stood, with the value of the last one: so do those who read JSON and
+    /// keep an object in its order.
+    ///
+    /// For formats whose names the line says, once at the end of it. Names that are not UTF-8 get their U+FFFD here, because
+    /// two of them could become the same.
+    pub fn keep_one_of_each_name(&mut self) {
+        let arena = self.0.bump();
+        for field in self.0.iter_mut().filter(|field| str::from_utf8(field.name).is_err()) {
+            field.name = arena.alloc_str(&String::from_utf8_lossy(field.name)).as_bytes();
+        }
+        if self.0.len() <= FEW { self.keep_one_of_few() } else { self.keep_one_of_many() }
+    }
+
+    fn keep_one_of_few(&mut self) {
+        let mut marks_seen = 0_u64;
+        let mut kept_count = 0;
+        for index in 0..self.0.len() {
+            let field = self.0[index];
+            let mark = mark(field.name);
+            let earlier = &mut self.0[..kept_count];
+            let same = if marks_seen & mark == 0 { None } else { earlier.iter_mut().find(|other| other.name == field.name) };
+            if let Some(same) = same {
+                same.value = field.value;
+            } else {
+                self.0[kept_count] = field;
+                kept_count += 1;
+                marks_seen |= mark;
+            }
+        }
+        self.0.truncate(kept_count);
+    }
+
+    /// Sorts rather than hashes: whoever writes the log cannot choose names that make it slow.
+    fn keep_one_of_many(&mut self) {
+        let arena = self.0.bump();
+        let fields = &mut self.0;
+        let mut places = ArenaVec::from_iter_in(fields.iter().enumerate().map(|(place, field)| (field.name, place)), arena);
+        places.sort_unstable();
+        let mut is_kept = ArenaVec::from_iter_in(fields.iter().map(|_| true), arena);
+        for same in places.chunk_by(|(name, _), (next, _)| name == next) {
+            if let [(_, first), later @ ..] = same
+                && let [.., (_, last)] = later
+            {
+                fields[*first].value = fields[*last].value;
+                later.iter().for_each(|(_, place)| is_kept[*place] = false);
+            }
+        }
+        let mut is_kept = is_kept.into_iter();
+        fields.retain(|_| is_kept.next() == Some(true));
+    }
+
     /// Takes all of them out.
     pub fn clear(&mut self) {
         self.0.clear();
@@ -75,5 +129,72 @@ impl<'l> Fields<'l> {
     /// The value of the last one called `name`.
     pub fn named(&self, name: &[u8]) -> Option<Value<'l>> {
         self.0.iter().rev().find(|field| field.name == name).map(|field| field.value)
+    }
+}
+
+/// One bit of 64: where those of two names differ, so do the names.
+fn mark(name: &[u8]) -> u64 {
+    let [first, .., last] = *name else { return 1 << (name.first().unwrap_or(&0) & 63) };
+    1 << ((usize::from(first) + 7 * usize::from(last) + name.len()) & 63)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Names and values that are left of those given, by looking through all of them.
+    fn expected(names: &[Vec<u8>]) -> Vec<(String, i64)> {
+        let mut left: Vec<(String, i64)> = Vec::new();
+        for (name, value) in names.iter().zip(0..) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            match left.iter_mut().find(|(other, _)| *other == name) {
+                Some(same) => same.1 = value,
+                None => left.push((name, value)),
+            }
+        }
+        left
+    }
+
+    fn left(names: &[Vec<u8>]) -> Vec<(String, i64)> {
+        let arena = Arena::new();
+        let mut fields = Fields::new(&arena);
+        for (name, value) in names.iter().zip(0..) {
+            fields.push(name, Value::Integer(value));
+        }
+        fields.keep_one_of_each_name();
+        let shown = fields.iter().map(|field| match field.value {
+            Value::Integer(value) => (String::from_utf8(field.name.to_vec()).unwrap(), value),
+            other => panic!("{other:?}"),
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn of_fields_with_the_same_name_one_is_left() {
+        let check = |names: &[&[u8]], expected: &[(&str, i64)]| {
+            let names: Vec<_> = names.iter().map(|name| name.to_vec()).collect();
+            let expected: Vec<_> = expected.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+            assert_eq!(left(&names), expected);
+        };
+        check(&[], &[]);
+        check(&[b"a", b"b"], &[("a", 0), ("b", 1)]);
+        check(&[b"a", b"b", b"a", b"c", b"a"], &[("a", 4), ("b", 1), ("c", 3)]);
+        check(&[b"", b"a", b""], &[("", 2), ("a", 1)]);
+        check(&[b"a\xff", b"a\xfe"], &[("a\u{fffd}", 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn few_and_many_leave_the_same(names in proptest::collection::vec("[abAB\u{80}]{0,2}", 0..3 * FEW)) {
+            let names: Vec<_> = names.into_iter().map(String::into_bytes).collect();
+            prop_assert_eq!(left(&names), expected(&names));
+        }
+
+        #[test]
+        fn names_that_are_not_utf8_do_too(names in proptest::collection::vec(proptest::collection::vec(0x7e_u8.., 0..3), 0..50)) {
+            prop_assert_eq!(left(&names), expected(&names));
+        }
     }
 }
