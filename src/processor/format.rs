@@ -17,6 +17,7 @@ mod logfmt;
 mod ltsv;
 mod nginx_error;
 mod pattern;
+mod syslog;
 mod syslog_rfc3164;
 mod syslog_rfc5424;
 
