@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
 
 use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
@@ -111,11 +112,13 @@ const LOGGED: &str = "error,kinetail=info";
 
 /// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what `otherwise` does.
 pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W, otherwise: &str) {
-    let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new(otherwise));
+    let written = std::env::var("KINETAIL_LOG").ok().and_then(|directives| directives.parse::<Targets>().ok());
+    let filter = written.or_else(|| otherwise.parse().ok()).unwrap_or_default();
     let is_terminal = io::stderr().is_terminal();
     // Where the log goes there may be no room left: the subscriber's own complaint would panic.
-    let subscriber = tracing_subscriber::fmt().log_internal_errors(false);
-    subscriber.with_env_filter(filter).with_writer(writer).with_ansi(is_terminal).with_target(false).init();
+    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let layer = layer.with_writer(writer).with_ansi(is_terminal).with_target(false);
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }
 
 /// Says what is wrong before there is a log; returns `code`.
