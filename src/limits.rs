@@ -86,6 +86,9 @@ pub const JOINED_LINES_MIN: usize = 2;
 pub const JOINED_LINES_MAX: usize = 5000;
 /// How long a record of several lines waits for more when the configuration says nothing: a trace is written at once.
 pub const JOINING_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+/// How long a line that a container runtime has divided waits for its next part: it comes when the line ends or is as long
+/// again, and programs take their time to end a line.
+pub const PARTS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Least such wait: a writer may be interrupted between two writes.
 pub const JOINING_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// Greatest such wait: so long what is waiting is not safe from the host's end.

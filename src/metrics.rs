@@ -54,6 +54,7 @@ struct Families {
     read_lines: Family<ByFlow, Counter>,
     delivered_bytes: Family<ByFlow, Counter>,
     dropped_bytes: Family<ByReason, Counter>,
+    dropped_lines: Family<ByReason, Counter>,
     in_flight_bytes: Family<ByFlow, Gauge>,
     unreachable_bytes: Family<ByFlow, Counter>,
     delivered_user_records: Family<ByFlow, Counter>,
@@ -88,6 +89,11 @@ impl Default for Metrics {
         registry.register("read_lines", "lines read, each piece of a split line counted", f.read_lines.clone());
         registry.register("delivered_bytes", "bytes of files that the service has acknowledged", f.delivered_bytes.clone());
         registry.register("dropped_bytes", "bytes of files read and not sent, by reason", f.dropped_bytes.clone());
+        registry.register(
+            "dropped_lines",
+            "lines not sent because of what they are, or are made into, by reason",
+            f.dropped_lines.clone(),
+        );
         registry.register(
             "in_flight_bytes",
             "bytes of files read and neither delivered nor dropped yet",
@@ -204,6 +210,7 @@ pub struct FlowCounters {
     pub lag_bytes: Gauge,
     pub paused: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
+    dropped_lines: Vec<(DropReason, Counter)>,
     shown: Balance,
     requests: Family<ByOutcome, Counter>,
     failed_records: Family<ByError, Counter>,
@@ -247,6 +254,9 @@ impl Metrics {
             lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
             paused: f.paused.get_or_create(&by_flow).clone(),
             dropped_bytes: DropReason::ALL.map(|reason| (reason, Counter::default())).to_vec(),
+            dropped_lines: DropReason::OF_LINES
+                .map(|reason| (reason, f.dropped_lines.get_or_create(&by_reason(name, reason.as_str())).clone()))
+                .to_vec(),
             shown: Balance {
                 read_bytes: of(&f.read_bytes),
                 delivered_bytes: of(&f.delivered_bytes),
@@ -301,6 +311,13 @@ impl FlowCounters {
     pub fn dropped(&self, reason: DropReason) -> &Counter<u64, AtomicU64> {
         let (_, counter) = self.dropped_bytes.iter().find(|(of, _)| *of == reason).expect("there is a counter for every reason");
         counter
+    }
+
+    /// Counts lines that are not sent for `reason`, one of [`DropReason::OF_LINES`].
+    pub fn dropped_lines(&self, reason: DropReason, line_count: u64) {
+        if let Some((_, counter)) = self.dropped_lines.iter().find(|(of, _)| *of == reason) {
+            counter.inc_by(line_count);
+        }
     }
 
     /// Bytes dropped for any reason.
