@@ -20,6 +20,7 @@ mod agent;
 mod aws;
 mod flow;
 mod kinesis;
+mod mask;
 mod mistakes;
 mod multiline;
 mod parse;
@@ -29,6 +30,7 @@ mod top;
 mod types;
 mod units;
 
+pub use mask::{Mask, MaskPattern, MaskPreset};
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
 pub use types::{FieldType, TimestampFormat, TimestampOutput, TimestampRules};

@@ -6,6 +6,7 @@
 pub mod fields;
 pub mod format;
 mod json;
+pub mod mask;
 mod types;
 
 pub use self::format::field_names;

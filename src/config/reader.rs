@@ -13,6 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::mistakes::{Mistake, listed, nearest};
 use super::units::{duration_written, parse_duration, parse_size, size_written};
 
+mod mixed;
+
 /// A value and where it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Placed<T> {
