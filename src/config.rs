@@ -21,6 +21,7 @@ mod aws;
 mod filter;
 mod flow;
 mod kinesis;
+mod mask;
 mod mistakes;
 mod multiline;
 mod parse;
@@ -34,6 +35,7 @@ mod types;
 mod units;
 
 pub use filter::{Condition, Filter, Sample, Test};
+pub use mask::{Mask, MaskPattern, MaskPreset};
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
 pub use prices::Prices;

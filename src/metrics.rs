@@ -67,6 +67,7 @@ struct Families {
     type_mismatches: Family<ByFlow, Counter>,
     unknown_variables_lines: Family<ByFlow, Counter>,
     overwritten_fields: Family<ByFlow, Counter>,
+    masked_places: Family<ByFlow, Counter>,
     partition_key_missing: Family<ByFlow, Counter>,
     replaced_characters_lines: Family<ByFlow, Counter>,
     file_problems: Family<ByReason, Counter>,
@@ -137,6 +138,7 @@ impl Default for Metrics {
             "lines sent without the value of a variable: of the environment, or of EC2 metadata that are not there",
             f.unknown_variables_lines.clone(),
         );
+        registry.register("masked_places", "places in lines that were masked", f.masked_places.clone());
         registry.register(
             "overwritten_fields",
             "fields of lines that gave way to added ones of the same name",
@@ -203,6 +205,7 @@ pub struct FlowCounters {
     pub type_mismatches: Counter,
     pub unknown_variables_lines: Counter,
     pub overwritten_fields: Counter,
+    pub masked_places: Counter,
     pub partition_key_missing_lines: Counter,
     pub replaced_characters_lines: Counter,
     pub open_files: Gauge,
@@ -247,6 +250,7 @@ impl Metrics {
             type_mismatches: of(&f.type_mismatches),
             unknown_variables_lines: of(&f.unknown_variables_lines),
             overwritten_fields: of(&f.overwritten_fields),
+            masked_places: of(&f.masked_places),
             partition_key_missing_lines: of(&f.partition_key_missing),
             replaced_characters_lines: of(&f.replaced_characters_lines),
             open_files: f.open_files.get_or_create(&by_flow).clone(),

@@ -164,6 +164,7 @@ impl Packer {
             self.metrics.partition_key_missing_lines.inc();
         }
         self.metrics.type_mismatches.inc_by(u64::from(processed.type_mismatches));
+        self.metrics.masked_places.inc_by(u64::from(processed.masks));
         self.metrics.overwritten_fields.inc_by(u64::from(processed.overwritten_fields));
     }
 
