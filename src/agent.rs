@@ -23,7 +23,7 @@ use crate::limits::{
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Row};
-use crate::packer::{DeliveryTokens, Packer};
+use crate::packer::{self, DeliveryTokens, Packer};
 use crate::processor::Surroundings;
 use crate::sender::{Destination, Sender};
 use crate::span::FileKey;
@@ -50,7 +50,7 @@ pub struct Setting {
     /// Where files are read.
     pub reading: Reading,
     /// What records may say of the host.
-    pub surroundings: Surroundings,
+    pub surroundings: Arc<Surroundings>,
     /// What they may say of the instance.
     pub metadata: Metadata,
 }
@@ -116,17 +116,17 @@ pub async fn run<D: Destination>(
         let random_of_sender = random.fork();
         let sender =
             Sender::new(destination, request_bytes, budget_bytes, events.clone(), metrics.clone(), health, random_of_sender);
-        let packer = Packer::new(
-            Arc::clone(&flow),
+        let packer = Packer::new(packer::Parts {
+            flow: Arc::clone(&flow),
+            surroundings: Arc::clone(&setting.surroundings),
+            metadata: setting.metadata.clone(),
             tokens,
             request_bytes,
             budget_bytes,
             requests,
-            events.clone(),
-            metrics.clone(),
-            &setting.surroundings,
-            setting.metadata.clone(),
-        );
+            events: events.clone(),
+            metrics: metrics.clone(),
+        });
         tailers.push(Tailer::new(tailer::Parts {
             flow_index,
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,

@@ -29,6 +29,28 @@ use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{Span, Spans};
 use crate::tailer::Chunk;
 
+/// What a packer is made of.
+pub struct Parts {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// What records may say of the host.
+    pub surroundings: Arc<Surroundings>,
+    /// What they may say of the instance; the first lines wait for it a little.
+    pub metadata: Metadata,
+    /// Names of records.
+    pub tokens: DeliveryTokens,
+    /// Most bytes of a request.
+    pub request_bytes: usize,
+    /// Bytes that may be read and not settled, of which a share may be held back here.
+    pub budget_bytes: usize,
+    /// Where requests go.
+    pub requests: mpsc::Sender<Vec<Entry>>,
+    /// Where dropped lines are reported.
+    pub events: mpsc::Sender<Event>,
+    /// Counts what cannot be done.
+    pub metrics: FlowMetrics,
+}
+
 /// The task.
 pub struct Packer {
     flow: Arc<Flow>,
@@ -51,20 +73,11 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// A packer for `flow` that makes requests of `request_bytes` and may hold back a share of `budget_bytes`.
-    pub fn new(
-        flow: Arc<Flow>,
-        tokens: DeliveryTokens,
-        request_bytes: usize,
-        budget_bytes: usize,
-        requests: mpsc::Sender<Vec<Entry>>,
-        events: mpsc::Sender<Event>,
-        metrics: FlowMetrics,
-        surroundings: &Surroundings,
-        metadata: Metadata,
-    ) -> Self {
+    /// A packer that has nothing yet.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { flow, surroundings, metadata, tokens, request_bytes, budget_bytes, requests, events, metrics } = parts;
         Self {
-            processor: Processor::new(&flow, surroundings),
+            processor: Processor::new(&flow, &surroundings),
             metadata,
             collector: Collector::new(request_bytes),
             aggregates: Aggregates::new(&flow.kinesis.partition_key, tokens.run_id()),
@@ -298,21 +311,18 @@ mod tests {
             chunks.send(chunk).await.unwrap();
         }
         drop(chunks);
-        let tokens = DeliveryTokens::new(1, 0, 1);
-        let metrics = Metrics::default().flow("f");
-        Packer::new(
+        let parts = Parts {
             flow,
-            tokens,
+            surroundings: Arc::default(),
+            metadata: Metadata::nothing(),
+            tokens: DeliveryTokens::new(1, 0, 1),
             request_bytes,
-            BUDGET_BYTES,
+            budget_bytes: BUDGET_BYTES,
             requests,
             events,
-            metrics,
-            &Surroundings::default(),
-            Metadata::nothing(),
-        )
-        .run(chunks_out)
-        .await;
+            metrics: Metrics::default().flow("f"),
+        };
+        Packer::new(parts).run(chunks_out).await;
         std::iter::from_fn(|| requests_out.try_recv().ok()).collect()
     }
 

@@ -164,7 +164,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         run_id: u128::from_be_bytes(random_bytes()),
         seed: u64::from_be_bytes(random_bytes()),
         reading: Reading::OwnThreads,
-        surroundings: surroundings(),
+        surroundings: Arc::new(surroundings()),
         metadata: Metadata::ask(Wanted::of(&config.flows), config.aws.ec2_metadata_endpoint.as_deref()),
     };
     let (stop, stopped) = watch::channel(false);

@@ -58,7 +58,8 @@ pub struct Sample {
     pub key: Option<Template>,
 }
 
-const COMPARISONS: [(&str, fn(f64) -> Test); 4] =
+type Comparison = fn(f64) -> Test;
+const COMPARISONS: [(&str, Comparison); 4] =
     [("above", Test::Above), ("at_least", Test::AtLeast), ("below", Test::Below), ("at_most", Test::AtMost)];
 const TEST_KEYS: [&str; 8] = ["matches", "is", "is_not", "above", "at_least", "below", "at_most", "exists"];
 

@@ -147,7 +147,7 @@ fn terminator(table: &mut Table<'_>) -> String {
 }
 
 fn added(table: &Table<'_>, leaf: &Leaf<'_>, source: &str, names: Option<&[String]>) -> Option<(Added, Range<usize>)> {
-    let path = leaf.path.iter().flat_map(|name| nested(name)).collect();
+    let path: Vec<String> = leaf.path.iter().flat_map(|name| nested(name)).collect();
     check_path(table, &leaf.place, &path);
     let value = match leaf.value.get_ref() {
         DeValue::String(text) => {
@@ -201,7 +201,7 @@ pub(super) fn nested(name: &str) -> Vec<String> {
     name.split('.').map(str::to_owned).collect()
 }
 
-fn check_path(table: &Table<'_>, place: &Range<usize>, path: &Vec<String>) {
+fn check_path(table: &Table<'_>, place: &Range<usize>, path: &[String]) {
     if path.iter().any(String::is_empty) {
         table.mistake(place, "a field without a name", "a dot in a name nests: write a name on both sides of it");
     }

@@ -12,7 +12,6 @@ use kinetail::health::Health;
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row};
-use kinetail::processor::Surroundings;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
@@ -289,7 +288,7 @@ impl World {
             run_id: self.rng.u128(..),
             seed: self.rng.u64(..),
             reading: Reading::Here,
-            surroundings: Surroundings::default(),
+            surroundings: Arc::default(),
             metadata: Metadata::nothing(),
         };
         let (stop, stopped) = watch::channel(false);

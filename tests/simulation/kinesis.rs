@@ -346,7 +346,7 @@ impl State {
 
     /// Always the same of the same record.
     fn is_refused(&self, entry: &Entry) -> bool {
-        let drawn = hash_of(&entry.partition_key) ^ entry.spans.iter().next().map_or(0, |span| hash_of(&span.start.to_string()));
+        let drawn = hash_of(&entry.partition_key) ^ entry.spans.iter().next().map_or(0, |span| hash_of(span.start.to_string()));
         (drawn as f64) < self.weather.record_refused * (u128::MAX as f64)
     }
 

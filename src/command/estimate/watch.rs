@@ -21,7 +21,7 @@ use crate::limits::{
 };
 use crate::metadata::{Metadata, Wanted};
 use crate::metrics::{FlowMetrics, Metrics};
-use crate::packer::{DeliveryTokens, Packer};
+use crate::packer::{self, DeliveryTokens, Packer};
 use crate::processor::Surroundings;
 use crate::settlement::Settled;
 use crate::tailer::{self, Chunk, Mode, Tailer};
@@ -62,7 +62,7 @@ struct Begun(Arc<OnceLock<Instant>>);
 
 /// What records may say of the host.
 struct Host {
-    surroundings: Surroundings,
+    surroundings: Arc<Surroundings>,
     metadata: Metadata,
 }
 
@@ -90,7 +90,7 @@ impl Watching {
         let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / flows.len().max(1);
         let open_files_max = config.agent.max_open_files / flows.len().max(1);
         let host = Host {
-            surroundings: surroundings(),
+            surroundings: Arc::new(surroundings()),
             metadata: Metadata::ask(Wanted::of(flows), config.aws.ec2_metadata_endpoint.as_deref()),
         };
         let start = |flow| Self::one(flow, &host, budget_bytes, open_files_max, stop, line_count);
@@ -248,10 +248,18 @@ fn pack(
     let (events, mut events_out) = mpsc::channel(EVENTS_WAITING);
     let (requests, mut requests_out) = mpsc::channel::<Vec<Entry>>(REQUESTS_WAITING);
     let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
-    let tokens = DeliveryTokens::new(run_id, 0, 1);
     let dropped = metrics.clone();
-    let (surroundings, metadata) = (&host.surroundings, host.metadata.clone());
-    let packer = Packer::new(flow, tokens, request_bytes, budget_bytes, requests, events, metrics, surroundings, metadata);
+    let packer = Packer::new(packer::Parts {
+        flow,
+        surroundings: Arc::clone(&host.surroundings),
+        metadata: host.metadata.clone(),
+        tokens: DeliveryTokens::new(run_id, 0, 1),
+        request_bytes,
+        budget_bytes,
+        requests,
+        events,
+        metrics,
+    });
     tokio::spawn(packer.run(chunks_out));
     tokio::spawn(async move {
         while let Some(event) = events_out.recv().await {

@@ -77,7 +77,7 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let mut results = Vec::new();
-        for element in elements.iter() {
+        for element in elements {
             match element.get_ref() {
                 DeValue::Table(entries) => results.push(self.child(key, Some(entries), element.span()).read(&mut read)),
                 DeValue::String(text) => results.push(read_text(self, Placed { value: text.as_ref(), place: element.span() })),
