@@ -3,6 +3,7 @@
 //! Arguments are read in `main`.
 
 pub mod check;
+pub mod preview;
 pub mod run;
 
 /// Exit codes, by their names in `sysexits.h`.

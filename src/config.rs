@@ -33,6 +33,7 @@ mod types;
 mod units;
 
 pub use filter::{Condition, Filter, Sample, Test};
+pub(crate) use mistakes::nearest;
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
 pub use record::{Added, AddedValue, Output, Record, WRAPPED_FIELDS};

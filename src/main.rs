@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use kinetail::command::{check, exit, run};
+use kinetail::command::{check, exit, preview, run};
 
 /// Ships log files to Amazon Kinesis: no line lost, a restart sends none twice.
 #[derive(Parser)]
@@ -35,6 +35,21 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show what would be sent, line by line, from where `run` would start; nothing is sent, and no offset changes
+    Preview {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only the flow of this name; may be given several times
+        #[arg(long = "flow", value_name = "NAME")]
+        flows: Vec<String>,
+        /// How many lines of each flow: a number from 1, or `all` (which ends with the lines that are there now)
+        #[arg(long, value_name = "N", default_value = "10")]
+        lines: preview::Lines,
+        /// One JSON object a line, whole: records are not cut; the last one has the counts
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,5 +65,6 @@ fn main() -> ExitCode {
     ExitCode::from(match arguments.command {
         Command::Run { config, once, local } => run::main(&run::Options { config, once, local }),
         Command::Check { config } => check::main(&config),
+        Command::Preview { config, flows, lines, json } => preview::main(&preview::Options { config, flows, lines, json }),
     })
 }

@@ -21,7 +21,7 @@ pub use self::tokens::DeliveryTokens;
 use crate::aggregator::MAGIC;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
-use crate::config::{self, Flow, PartitionKey};
+use crate::config::{self, Flow};
 use crate::limits::PACKER_SHARE;
 use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;

@@ -107,7 +107,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 /// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what matters to an operator.
-fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
+pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
     let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("error,kinetail=info"));
     let is_terminal = io::stderr().is_terminal();
     // Where the log goes there may be no room left: the subscriber's own complaint would panic.
@@ -116,14 +116,14 @@ fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
 }
 
 /// Says what is wrong before there is a log; returns `code`.
-fn complain(text: &str, code: u8) -> u8 {
+pub(super) fn complain(text: &str, code: u8) -> u8 {
     // Without a standard error there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {text}");
     code
 }
 
 /// Loads the configuration, or says what is wrong with it; then the exit code.
-fn load(path: &Path) -> Result<Config, u8> {
+pub(super) fn load(path: &Path) -> Result<Config, u8> {
     Config::load(path).map_err(|error| {
         // As above.
         let _ = io::stderr().write_all(error.render(io::stderr().is_terminal()).as_bytes());
