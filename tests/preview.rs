@@ -109,7 +109,7 @@ fn what_is_shown_is_what_is_sent() {
 
     let total = &counts["total"];
     let read: u64 = shown.iter().map(|line| line["read_bytes"].as_u64().unwrap()).sum();
-    assert_eq!(read as usize, place.byte_count("a.log") + place.byte_count("b.log"));
+    assert_eq!(usize::try_from(read).unwrap(), place.byte_count("a.log") + place.byte_count("b.log"));
     for (name, expected) in [
         ("read_bytes", read),
         ("read_lines", 18),

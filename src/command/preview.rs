@@ -148,6 +148,9 @@ async fn preview<O: Write, N: Write>(config: &Config, lines: Lines, screen: &mut
     let mut total = Counts::default();
     for flow in &config.flows {
         let flow = Arc::new(flow.clone());
+        if !screen.is_json && !of_flows.is_empty() {
+            writeln!(screen.out)?;
+        }
         if !screen.is_json {
             text::write_heading(&flow, screen.paint, &mut screen.out)?;
         }
@@ -161,6 +164,7 @@ async fn preview<O: Write, N: Write>(config: &Config, lines: Lines, screen: &mut
         return json::write_counts(of_flows, &total, &mut screen.out);
     }
     if of_flows.len() > 1 {
+        writeln!(screen.out)?;
         text::write_counts("all flows", None, &total, screen.paint, &mut screen.out)?;
     }
     Ok(())

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 use super::shown::{Counts, Shown};
+use crate::settlement::DropReason;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -48,7 +49,7 @@ pub(super) fn write_line(flow: &str, shown: &Shown<'_>, out: &mut impl Write) ->
         offset: shown.span.start,
         read_bytes: shown.span.byte_count(),
         outcome: if shown.record.is_ok() { "sent" } else { "dropped" },
-        reason: shown.record.err().map(|reason| reason.as_str()),
+        reason: shown.record.err().map(DropReason::as_str),
         partition_key: shown.partition_key,
         record,
         record_base64,

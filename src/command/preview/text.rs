@@ -225,7 +225,7 @@ fn visible_lines(bytes: &[u8], chars_max: usize) -> String {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             if left == 0 {
-                return cut(text, bytes.len());
+                return cut(&text, bytes.len());
             }
             left -= 1;
             match character {
@@ -241,7 +241,7 @@ fn visible_lines(bytes: &[u8], chars_max: usize) -> String {
         }
         for byte in chunk.invalid() {
             if left == 0 {
-                return cut(text, bytes.len());
+                return cut(&text, bytes.len());
             }
             left -= 1;
             text.push_str(&format!("\\x{byte:02x}"));
@@ -250,6 +250,6 @@ fn visible_lines(bytes: &[u8], chars_max: usize) -> String {
     text
 }
 
-fn cut(text: String, byte_count: usize) -> String {
+fn cut(text: &str, byte_count: usize) -> String {
     format!("{text}… ({byte_count} bytes)")
 }

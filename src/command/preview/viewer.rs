@@ -138,9 +138,8 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
         let mut skipped_left = skipped_count;
         for item in piece.items() {
             match item {
-                Item::Line(..) | Item::Dropped(_) if skipped_left > 0 => {
-                    skipped_left -= usize::from(matches!(item, Item::Line(..)))
-                }
+                Item::Line(..) if skipped_left > 0 => skipped_left -= 1,
+                Item::Dropped(_) if skipped_left > 0 => {}
                 Item::Dropped(dropped) => {
                     let shown = Shown {
                         path: &dropped.path,
@@ -212,7 +211,10 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
     pub(super) fn conclude(self) -> io::Result<(Arc<Flow>, Counts)> {
         let Self { flow, counts, screen, first_mismatch, is_cut_short, lines, .. } = self;
         if counts.read_bytes == 0 {
-            screen.note(&format!("{}: there is no line to show", one_line(&flow.name)))?;
+            screen.note(&format!(
+                "{}: there is no line to show; files that match are empty, compressed or cannot be read",
+                one_line(&flow.name)
+            ))?;
         }
         if !screen.is_json {
             let paint = screen.paint;
@@ -221,7 +223,6 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
                 let remark = format!("  these are the first {line_count}; --lines 1000 or --lines all shows more");
                 text::write_remark(&remark, paint, &mut screen.out)?;
             }
-            writeln!(screen.out)?;
         }
         if let Some(first) = first_mismatch.filter(|_| counts.matched_lines == 0) {
             screen.note(&format!("{}: no line matched; this is the first that does not: {first}", one_line(&flow.name)))?;
