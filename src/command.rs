@@ -3,6 +3,7 @@
 //! Arguments are read in `main`.
 
 pub mod check;
+pub mod estimate;
 pub mod preview;
 pub mod run;
 

@@ -21,10 +21,12 @@ mod aws;
 mod filter;
 mod flow;
 mod kinesis;
+mod mask;
 mod mistakes;
 mod multiline;
 mod parse;
 mod pattern;
+mod prices;
 mod reader;
 mod record;
 mod template;
@@ -33,12 +35,15 @@ mod types;
 mod units;
 
 pub use filter::{Condition, Filter, Sample, Test};
+pub use mask::{Mask, MaskPattern, MaskPreset};
 pub(crate) use mistakes::nearest;
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
+pub use prices::Prices;
 pub use record::{Added, AddedValue, Output, Record, WRAPPED_FIELDS};
 pub use template::{Ec2Variable, Part, Template, Variable};
 pub use types::{FieldType, TimestampFormat, TimestampOutput, TimestampRules};
+pub use units::parse_duration;
 
 /// Where offsets are kept when `[agent] state_dir` is not given.
 pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";
@@ -52,6 +57,8 @@ pub struct Config {
     pub agent: Agent,
     /// `[aws]`
     pub aws: Aws,
+    /// `[prices]`
+    pub prices: Prices,
     /// `[[flow]]`, at least one, names unique.
     pub flows: Vec<Flow>,
 }

@@ -26,6 +26,18 @@ pub const REQUEST_MARGIN_BYTES: usize = 64 * KIB;
 /// Unicode characters of a partition key; at least 1.
 pub const PARTITION_KEY_CHARS_MAX: usize = 256;
 
+/// Bytes a second that a shard takes, data and partition keys together: Developer Guide, "Quotas and limits".
+pub const SHARD_BYTES_IN_MAX: usize = MIB;
+/// Records a second that a shard takes.
+pub const SHARD_RECORDS_IN_MAX: usize = 1_000;
+/// Bytes a second that a shard gives to all consumers that share its throughput.
+pub const SHARD_BYTES_OUT_MAX: usize = 2 * MIB;
+/// Bytes of a PUT payload unit, by which provisioned streams are charged: the 25 KB of the price list, read as 25 KiB.
+pub const PAYLOAD_UNIT_BYTES: usize = 25 * KIB;
+/// Each record counts as a multiple of this where on-demand streams are charged for what comes in: the price list's 1 KB
+/// (1,024 bytes).
+pub const ON_DEMAND_RECORD_BYTES: usize = KIB;
+
 // --- Records as kinetail makes them ---
 
 /// Size at which an aggregate is sent, outer partition key included.
@@ -74,6 +86,9 @@ pub const JOINED_LINES_MIN: usize = 2;
 pub const JOINED_LINES_MAX: usize = 5000;
 /// How long a record of several lines waits for more when the configuration says nothing: a trace is written at once.
 pub const JOINING_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+/// How long a line that a container runtime has divided waits for its next part: it comes when the line ends or is as long
+/// again, and programs take their time to end a line.
+pub const PARTS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Least such wait: a writer may be interrupted between two writes.
 pub const JOINING_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// Greatest such wait: so long what is waiting is not safe from the host's end.
@@ -219,6 +234,21 @@ pub const METADATA_RETRY_MIN: Duration = Duration::from_secs(1);
 pub const METADATA_RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often tags are asked for again: they change while the instance runs, by hand.
 pub const METADATA_TAGS_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+// --- Estimates ---
+
+/// How long `kinetail estimate` watches when `--for` says nothing.
+pub const ESTIMATE_DEFAULT: Duration = Duration::from_secs(60);
+/// Least `--for`: rates are by the second.
+pub const ESTIMATE_MIN: Duration = Duration::from_secs(1);
+/// Greatest `--for`: figures of each second are kept.
+pub const ESTIMATE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Shards are reckoned for the busiest so many seconds. Shorter bursts are levelled out by the agent, which sends again what
+/// a shard refuses, and by `max_delay`; over longer times lines would wait noticeably.
+pub const ESTIMATE_PEAK_SECONDS: usize = 10;
+/// Partition keys that are counted at a time to find those that most bytes have: a key with more than a thousandth of all
+/// bytes is never missed.
+pub const ESTIMATE_KEYS: usize = 1_000;
 
 // --- Admin address ---
 

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use kinetail::command::{check, exit, preview, run};
+use kinetail::command::{check, estimate, exit, preview, run};
+use kinetail::config::{Prices, parse_duration};
+use kinetail::limits::{ESTIMATE_DEFAULT, ESTIMATE_MAX, ESTIMATE_MIN};
 
 /// Ships log files to Amazon Kinesis: no line lost, a restart sends none twice.
 #[derive(Parser)]
@@ -35,6 +38,24 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Watch the configured files for a while, sending nothing, and say how many shards shipping them takes and what it costs
+    Estimate {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// How long to watch, as "90 s" or "10 min"; Ctrl-C ends it early [default: 60 s]
+        #[arg(long = "for", value_name = "DURATION", value_parser = watching_duration)]
+        duration: Option<Duration>,
+        /// Only this flow
+        #[arg(long, value_name = "NAME")]
+        flow: Option<String>,
+        /// Report as one JSON document
+        #[arg(long)]
+        json: bool,
+        /// A price, over that of the configuration; can be given several times
+        #[arg(long = "price", value_name = "KEY=VALUE", value_parser = Prices::parse_setting)]
+        prices: Vec<(&'static str, f64)>,
+    },
     /// Show what would be sent, line by line, from where `run` would start; nothing is sent, and no offset changes
     Preview {
         /// The configuration file
@@ -52,6 +73,12 @@ enum Command {
     },
 }
 
+fn watching_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    let bounds = ESTIMATE_MIN..=ESTIMATE_MAX;
+    bounds.contains(&duration).then_some(duration).ok_or_else(|| "write a time from 1 s to 1 d".to_owned())
+}
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -65,6 +92,10 @@ fn main() -> ExitCode {
     ExitCode::from(match arguments.command {
         Command::Run { config, once, local } => run::main(&run::Options { config, once, local }),
         Command::Check { config } => check::main(&config),
+        Command::Estimate { config, duration, flow, json, prices } => {
+            let duration = duration.unwrap_or(ESTIMATE_DEFAULT);
+            estimate::main(&estimate::Options { config, duration, flow, json, prices })
+        }
         Command::Preview { config, flows, lines, json } => preview::main(&preview::Options { config, flows, lines, json }),
     })
 }

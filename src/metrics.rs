@@ -54,6 +54,7 @@ struct Families {
     read_lines: Family<ByFlow, Counter>,
     delivered_bytes: Family<ByFlow, Counter>,
     dropped_bytes: Family<ByReason, Counter>,
+    dropped_lines: Family<ByReason, Counter>,
     in_flight_bytes: Family<ByFlow, Gauge>,
     unreachable_bytes: Family<ByFlow, Counter>,
     delivered_user_records: Family<ByFlow, Counter>,
@@ -66,6 +67,7 @@ struct Families {
     type_mismatches: Family<ByFlow, Counter>,
     unknown_variables_lines: Family<ByFlow, Counter>,
     overwritten_fields: Family<ByFlow, Counter>,
+    masked_places: Family<ByFlow, Counter>,
     partition_key_missing: Family<ByFlow, Counter>,
     replaced_characters_lines: Family<ByFlow, Counter>,
     file_problems: Family<ByReason, Counter>,
@@ -88,6 +90,11 @@ impl Default for Metrics {
         registry.register("read_lines", "lines read, each piece of a split line counted", f.read_lines.clone());
         registry.register("delivered_bytes", "bytes of files that the service has acknowledged", f.delivered_bytes.clone());
         registry.register("dropped_bytes", "bytes of files read and not sent, by reason", f.dropped_bytes.clone());
+        registry.register(
+            "dropped_lines",
+            "lines not sent because of what they are, or are made into, by reason",
+            f.dropped_lines.clone(),
+        );
         registry.register(
             "in_flight_bytes",
             "bytes of files read and neither delivered nor dropped yet",
@@ -131,6 +138,7 @@ impl Default for Metrics {
             "lines sent without the value of a variable: of the environment, or of EC2 metadata that are not there",
             f.unknown_variables_lines.clone(),
         );
+        registry.register("masked_places", "places in lines that were masked", f.masked_places.clone());
         registry.register(
             "overwritten_fields",
             "fields of lines that gave way to added ones of the same name",
@@ -197,6 +205,7 @@ pub struct FlowCounters {
     pub type_mismatches: Counter,
     pub unknown_variables_lines: Counter,
     pub overwritten_fields: Counter,
+    pub masked_places: Counter,
     pub partition_key_missing_lines: Counter,
     pub replaced_characters_lines: Counter,
     pub open_files: Gauge,
@@ -204,6 +213,7 @@ pub struct FlowCounters {
     pub lag_bytes: Gauge,
     pub paused: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
+    dropped_lines: Vec<(DropReason, Counter)>,
     shown: Balance,
     requests: Family<ByOutcome, Counter>,
     failed_records: Family<ByError, Counter>,
@@ -240,6 +250,7 @@ impl Metrics {
             type_mismatches: of(&f.type_mismatches),
             unknown_variables_lines: of(&f.unknown_variables_lines),
             overwritten_fields: of(&f.overwritten_fields),
+            masked_places: of(&f.masked_places),
             partition_key_missing_lines: of(&f.partition_key_missing),
             replaced_characters_lines: of(&f.replaced_characters_lines),
             open_files: f.open_files.get_or_create(&by_flow).clone(),
@@ -247,6 +258,9 @@ impl Metrics {
             lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
             paused: f.paused.get_or_create(&by_flow).clone(),
             dropped_bytes: DropReason::ALL.map(|reason| (reason, Counter::default())).to_vec(),
+            dropped_lines: DropReason::OF_LINES
+                .map(|reason| (reason, f.dropped_lines.get_or_create(&by_reason(name, reason.as_str())).clone()))
+                .to_vec(),
             shown: Balance {
                 read_bytes: of(&f.read_bytes),
                 delivered_bytes: of(&f.delivered_bytes),
@@ -301,6 +315,13 @@ impl FlowCounters {
     pub fn dropped(&self, reason: DropReason) -> &Counter<u64, AtomicU64> {
         let (_, counter) = self.dropped_bytes.iter().find(|(of, _)| *of == reason).expect("there is a counter for every reason");
         counter
+    }
+
+    /// Counts lines that are not sent for `reason`, one of [`DropReason::OF_LINES`].
+    pub fn dropped_lines(&self, reason: DropReason, line_count: u64) {
+        if let Some((_, counter)) = self.dropped_lines.iter().find(|(of, _)| *of == reason) {
+            counter.inc_by(line_count);
+        }
     }
 
     /// Bytes dropped for any reason.

@@ -105,10 +105,10 @@ impl Packer {
         self.waiting_since.get_or_insert(chunk.read_at);
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
         let ec2 = self.metadata.current();
-        let now = Timestamp::now();
+        let (now, header) = (Timestamp::now(), chunk.header.as_deref());
         for line in &chunk.lines {
             let (span, text) = (chunk.span(line), chunk.text(line));
-            let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header: None, now, ec2: &ec2 };
+            let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now, ec2: &ec2 };
             let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
             self.count(&processed, &chunk.path);
             match rules::data_of(processed.made, text, &record) {
@@ -120,7 +120,7 @@ impl Packer {
             }
         }
         (self.record, self.field_key) = (record, field_key);
-        dropped.report(&self.events).await;
+        dropped.report(&self.events, &self.metrics).await;
         if self.waiting_byte_count.max(self.built_byte_count()) >= self.waiting_byte_count_max {
             self.flush().await;
         }
@@ -150,6 +150,7 @@ impl Packer {
             self.metrics.partition_key_missing_lines.inc();
         }
         self.metrics.type_mismatches.inc_by(u64::from(processed.type_mismatches));
+        self.metrics.masked_places.inc_by(u64::from(processed.masks));
         self.metrics.overwritten_fields.inc_by(u64::from(processed.overwritten_fields));
     }
 
@@ -208,21 +209,25 @@ impl Packer {
 
 /// What of a chunk is not sent, by reason.
 #[derive(Default)]
-struct Dropped([Spans; DropReason::ALL.len()]);
+struct Dropped([(Spans, u64); DropReason::OF_LINES.len()]);
 
 impl Dropped {
     fn push(&mut self, reason: DropReason, span: Span) {
-        let of_reason = DropReason::ALL.iter().zip(&mut self.0).find(|(of, _)| **of == reason);
-        if let Some((_, spans)) = of_reason {
+        let of_reason = DropReason::OF_LINES.iter().zip(&mut self.0).find(|(of, _)| **of == reason);
+        if let Some((_, (spans, line_count))) = of_reason {
             spans.push(span);
+            *line_count += 1;
         }
     }
 
-    async fn report(self, events: &mpsc::Sender<Event>) {
-        for (reason, spans) in DropReason::ALL.into_iter().zip(self.0).filter(|(_, spans)| !spans.is_empty()) {
-            let settled = Settled { spans, outcome: Outcome::Dropped(reason) };
-            // The checkpointer ends last; without it there is nobody to tell.
-            let _ = events.send(Event::Settled(settled)).await;
+    async fn report(self, events: &mpsc::Sender<Event>, metrics: &FlowMetrics) {
+        for (reason, (spans, line_count)) in DropReason::OF_LINES.into_iter().zip(self.0) {
+            if line_count > 0 {
+                metrics.dropped_lines(reason, line_count);
+                let settled = Settled { spans, outcome: Outcome::Dropped(reason) };
+                // The checkpointer ends last; without it there is nobody to tell.
+                let _ = events.send(Event::Settled(settled)).await;
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod fields;
 mod filter;
 pub mod format;
 mod json;
+mod mask;
 mod nested;
 mod path;
 mod record;
@@ -27,10 +28,11 @@ use self::fields::{Arena, Fields, Value};
 use self::filter::{Conditions, Sample};
 use self::format::Parser;
 pub use self::format::field_names;
+use self::mask::{Masker, mask_fields};
 use self::record::{Plan, Written};
 use self::template::{Filling, Scope};
 pub use self::types::{PatternMistake, check_time_pattern};
-use crate::config::{FieldType, Flow, OnMismatch, Output, PartitionKey, Template, WRAPPED_FIELDS};
+use crate::config::{FieldType, Flow, OnMismatch, Output, PartitionKey, Template, Variable, WRAPPED_FIELDS};
 use crate::limits::PARTITION_KEY_CHARS_MAX;
 use crate::metadata::Ec2;
 use crate::settlement::DropReason;
@@ -72,11 +74,17 @@ pub struct Processor {
     types: Vec<(Option<usize>, String, FieldType)>,
     on_mismatch: OnMismatch,
     sample: Option<Sample>,
+    /// None: nothing is masked.
+    masker: Option<Masker>,
     /// None: lines have no key of their own.
     key: Option<Filling>,
     output: Writer,
     /// For lines that are wrapped because they are not of the format.
     wrapped: Plan,
+    /// Something is made of the line itself, not of its fields.
+    uses_line: bool,
+    /// Something is made of its fields.
+    uses_fields: bool,
     terminator: Vec<u8>,
     arena: Arena,
 }
@@ -105,6 +113,8 @@ pub struct Processed {
     pub unknown_variables: bool,
     /// Fields of the line that gave way to added ones of the same name.
     pub overwritten_fields: u32,
+    /// Places that were masked.
+    pub masks: u32,
 }
 
 /// What is sent for a line.
@@ -128,6 +138,7 @@ impl Processed {
             key_missing: false,
             unknown_variables: false,
             overwritten_fields: 0,
+            masks: 0,
         }
     }
 }
@@ -148,11 +159,17 @@ impl Processor {
         let is_filtered = !filter.keep.is_empty() || !filter.drop.is_empty() || filter.sample.is_some();
         let is_raw = flow.record.output == Output::Raw;
         Self {
-            is_plain: flow.parse.is_none() && is_raw && !is_filtered && flow.record.terminator.is_empty() && key.is_none(),
+            is_plain: flow.parse.is_none()
+                && is_raw
+                && !is_filtered
+                && flow.record.mask.is_empty()
+                && flow.record.terminator.is_empty()
+                && key.is_none(),
             conditions: Conditions::new(filter, names),
             parser: Parser::new(flow.parse.as_ref().map(|parse| &parse.format)),
             types: types.map(|(name, field_type)| (slot(name), name.clone(), field_type.clone())).collect(),
             on_mismatch: flow.parse.as_ref().map_or(OnMismatch::SendRaw, |parse| parse.on_mismatch),
+            masker: (!flow.record.mask.is_empty()).then(|| Masker::new(&flow.record.mask)),
             sample: filter.sample.as_ref().map(|sample| Sample::new(sample.rate, sample.key.as_ref().map(filling))),
             key,
             output: match &flow.record.output {
@@ -161,6 +178,9 @@ impl Processor {
                 Output::Template(template) => Writer::Template(filling(template)),
             },
             wrapped: Plan::of_wrapped(&flow.record, &WRAPPED_FIELDS, &flow.name, surroundings),
+            uses_fields: flow.record.output == Output::Json
+                || flow.templates().any(|template| template.fields().next().is_some()),
+            uses_line: is_raw || flow.templates().flat_map(Template::variables).any(|variable| *variable == Variable::LineText),
             terminator: flow.record.terminator.clone().into_bytes(),
             arena: Arena::new(),
         }
@@ -211,6 +231,10 @@ impl Processor {
         if self.sample.as_ref().is_some_and(|sample| !sample.is_chosen(&scope)) {
             return Some(Processed::of(Made::Dropped(DropReason::NotSampled)));
         }
+        let (line, line_mask_count) = masked_line(self.masker.as_ref().filter(|_| self.uses_line), line, arena);
+        let masker = self.masker.as_ref().filter(|_| self.uses_fields);
+        let field_mask_count = masker.map_or(0, |masker| mask_fields(masker, &mut fields, arena));
+        let scope = Scope { fields: &fields, line, origin, arena };
         let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling, &scope, key));
         let written = match &self.output {
             Writer::Raw => {
@@ -233,12 +257,15 @@ impl Processor {
             key_missing,
             unknown_variables: written.is_unknown,
             overwritten_fields: written.overwritten_count,
+            // Of the same places both count, where both are used.
+            masks: line_mask_count.max(field_mask_count),
         })
     }
 
     /// What becomes of a line that is not of the format.
     fn process_mismatch(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
         let arena = &self.arena;
+        let (line, masks) = masked_line(self.masker.as_ref(), line, arena);
         let mut fields = Fields::new(arena);
         for (name, text) in WRAPPED_FIELDS.iter().zip([line, b"no match"]) {
             fields.push(*name, Value::Text(text));
@@ -264,9 +291,16 @@ impl Processor {
             key_missing,
             replaced: written.is_replaced,
             unknown_variables: written.is_unknown,
+            masks,
             ..mismatched(Made::Record)
         }
     }
+}
+
+/// `line` as it may be sent, and how many masks are in it.
+fn masked_line<'l>(masker: Option<&Masker>, line: &'l [u8], arena: &'l Arena) -> (&'l [u8], u32) {
+    let masked = masker.and_then(|masker| masker.mask(masker.of_lines(), line, arena));
+    masked.map_or((line, 0), |masked| (masked.text, masked.count))
 }
 
 /// Gives the fields their types; returns how many have a value that does not fit and stays as it is.

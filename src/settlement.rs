@@ -58,6 +58,9 @@ impl DropReason {
         Self::RecordTooLarge,
     ];
 
+    /// Those for which whole lines, or records of several, are not sent; the others are of parts of a file.
+    pub const OF_LINES: [Self; 5] = [Self::Mismatch, Self::NotKept, Self::Filtered, Self::NotSampled, Self::RecordTooLarge];
+
     /// The word in metrics, logs and status.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -39,6 +39,11 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "aggregator",
     "collector",
+    "command::estimate::keys",
+    "command::estimate::report",
+    "command::estimate::sums",
+    "command::estimate::tally",
+    "command::estimate::text",
     "deaggregator",
     "hash_key",
     "limits",

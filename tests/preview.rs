@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
-use common::{Ended, Kinesis, Place, lines};
+use common::{Ended, Kinesis, Place, Received, lines};
 
 /// The stream "s", and a place whose logs go there by a flow with `settings`.
 fn stage(settings: &str) -> (Kinesis, Place) {
@@ -72,6 +72,7 @@ types = { status = "integer" }
 drop = [{ field = "text", matches = "noise" }]
 [flow.record]
 add = { "meta.file" = "${file.name}", offset = "${file.offset}" }
+mask = [{ preset = "email" }]
 [flow.kinesis]
 partition_key = "${user}"
 "#;
@@ -80,8 +81,15 @@ partition_key = "${user}"
 #[test]
 fn what_is_shown_is_what_is_sent() {
     let (kinesis, place) = stage(PARSE);
-    let texts: [&[u8]; 7] =
-        [b"a 1 fine\n", b"b x text\n", b"? \n", b" 2 no key\n", b"a 3 noise\n", b"\xffb 4 \xe9\r\n", b"mismatch \xff\n"];
+    let texts: [&[u8]; 7] = [
+        b"a 1 mail to x@example.com\n",
+        b"b x text\n",
+        b"? \n",
+        b" 2 no key\n",
+        b"a 3 noise\n",
+        b"\xffb 4 \xe9\r\n",
+        b"mismatch \xff\n",
+    ];
     for name in ["a.log", "b.log"] {
         place.append_bytes(name, b"header\n");
         place.append_bytes(name, &texts.concat());
@@ -120,6 +128,7 @@ fn what_is_shown_is_what_is_sent() {
         ("type_mismatches", 2),
         ("replaced_characters_lines", 2),
         ("partition_key_missing_lines", 6),
+        ("masked_places", 2),
     ] {
         assert_eq!(total[name], expected, "{name}");
     }
@@ -127,6 +136,19 @@ fn what_is_shown_is_what_is_sent() {
     assert_eq!(&counts["flows"]["f"], total);
     let unfit = shown.iter().find(|line| line["type_mismatches"] == 1).unwrap();
     assert_eq!(unfit["unfit_fields"], serde_json::json!(["status"]));
+}
+
+/// So are those of tables whose columns the first line of each file names.
+#[test]
+fn columns_are_those_of_the_header() {
+    let (kinesis, place) = stage("[flow.line]\nskip_header_lines = 1\n[flow.parse]\nformat = \"csv\"\nheader = true\n");
+    place.append_bytes("a.log", b"x,y\n1,2\n3,4\n");
+    let (shown, _) = preview_json(&place, &["--lines", "all"]);
+    place.ship_once();
+    let mut sent: Vec<String> = kinesis.received("s").iter().map(Received::text).collect();
+    sent.sort_unstable();
+    assert_eq!(records(&shown), sent);
+    assert_eq!(sent, [r#"{"x":"1","y":"2"}"#, r#"{"x":"3","y":"4"}"#]);
 }
 
 /// Before the first start all is shown from the beginning, and no state folder is made.

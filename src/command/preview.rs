@@ -84,7 +84,7 @@ pub fn main(options: &Options) -> u8 {
     }
     // Only for whoever wants to know how the files are told apart.
     if std::env::var_os("KINETAIL_LOG").is_some() {
-        run::log_to(io::stderr);
+        run::log_to(io::stderr, "off");
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
 
 use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
@@ -58,7 +59,7 @@ pub fn main(options: &Options) -> u8 {
         if options.local {
             return locally(options, config).await;
         }
-        log_to(io::stderr);
+        log_to(io::stderr, LOGGED);
         respect_descriptor_limit(&mut config.agent, config.flows.len());
         let access =
             Access { region: config.aws.region.clone(), endpoint: config.aws.kinesis_endpoint.clone(), credentials: None };
@@ -80,14 +81,14 @@ async fn locally(_: &Options, _: Config) -> u8 {
 
 /// Every tailed file takes a descriptor, and the limit that a shell or systemd gives by default is far below
 /// the one that the system allows.
-fn allow_all_descriptors() {
+pub(super) fn allow_all_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     // Where that is not permitted, the limit stays.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// No more files are kept open than leave descriptors for everything else.
-fn respect_descriptor_limit(agent: &mut config::Agent, flow_count: usize) {
+pub(super) fn respect_descriptor_limit(agent: &mut config::Agent, flow_count: usize) {
     let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let open_files_max = limit.saturating_sub(RESERVED_DESCRIPTORS).max(flow_count);
     if open_files_max < agent.max_open_files {
@@ -106,13 +107,18 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
 }
 
-/// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what matters to an operator.
-pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) {
-    let filter = EnvFilter::try_from_env("KINETAIL_LOG").unwrap_or_else(|_| EnvFilter::new("error,kinetail=info"));
+/// What is logged when nothing else is said: what matters to an operator.
+const LOGGED: &str = "error,kinetail=info";
+
+/// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what `otherwise` does.
+pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W, otherwise: &str) {
+    let written = std::env::var("KINETAIL_LOG").ok().and_then(|directives| directives.parse::<Targets>().ok());
+    let filter = written.or_else(|| otherwise.parse().ok()).unwrap_or_default();
     let is_terminal = io::stderr().is_terminal();
     // Where the log goes there may be no room left: the subscriber's own complaint would panic.
-    let subscriber = tracing_subscriber::fmt().log_internal_errors(false);
-    subscriber.with_env_filter(filter).with_writer(writer).with_ansi(is_terminal).with_target(false).init();
+    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let layer = layer.with_writer(writer).with_ansi(is_terminal).with_target(false);
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }
 
 /// Says what is wrong before there is a log; returns `code`.

@@ -4,6 +4,7 @@ use super::reader::Table;
 use super::{Container, Joining, Multiline, Preset, pattern};
 use crate::limits::{
     JOINED_LINES_DEFAULT, JOINED_LINES_MAX, JOINED_LINES_MIN, JOINING_TIMEOUT_DEFAULT, JOINING_TIMEOUT_MAX, JOINING_TIMEOUT_MIN,
+    PARTS_TIMEOUT,
 };
 
 const PRESETS: [(&str, Preset); 8] = [
@@ -20,7 +21,7 @@ const PATTERNS: [&str; 3] = ["start", "continue", "end"];
 
 /// What holds without `[flow.multiline]` where the files are the logs of containers.
 pub(super) fn of_parts(container: Container) -> Multiline {
-    Multiline { joining: Joining::Parts(container), timeout: JOINING_TIMEOUT_DEFAULT, max_lines: JOINED_LINES_DEFAULT }
+    Multiline { joining: Joining::Parts(container), timeout: PARTS_TIMEOUT, max_lines: JOINED_LINES_DEFAULT }
 }
 
 /// Reads `[flow.multiline]`; none when it does not say, or says twice, what belongs together. There is nothing to say where

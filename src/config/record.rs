@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeValue;
 
+use super::mask::{self, Mask};
 use super::parse::check_field;
 use super::reader::{Leaf, Placed, Table, json_of};
 use super::template::{self, Template};
@@ -22,6 +23,8 @@ pub struct Record {
     pub remove: Vec<String>,
     /// `rename`: fields of the line, and where they are written instead.
     pub rename: Vec<(String, Vec<String>)>,
+    /// `mask`, in their order.
+    pub mask: Vec<Mask>,
     /// `terminator`: what follows each record.
     pub terminator: String,
 }
@@ -92,6 +95,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str, given: &Given<'_>) -> Re
     if keep_only.is_some() && remove.is_some() {
         table.mistake(table.place(), "`keep_only` and `remove` exclude each other", "leave one of them out");
     }
+    let mask = mask::read(table, source, names);
     let terminator = terminator(table);
 
     let record = Record {
@@ -100,6 +104,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str, given: &Given<'_>) -> Re
         keep_only: keep_only.map(values),
         remove: remove.map(values).unwrap_or_default(),
         rename: renamed.iter().map(|(field, path)| (field.value.to_owned(), path.value.clone())).collect(),
+        mask,
         terminator,
     };
     check_names(table, &record, &renamed, &add, given);

@@ -2,6 +2,8 @@
 //!
 //! Which fields there are is said by the format. What a name stands for in a line is found out by the processor.
 
+use std::fmt;
+
 use super::mistakes::{listed, nearest};
 use super::reader::{Placed, Table};
 
@@ -103,6 +105,28 @@ impl Template {
             Part::Field(name) => Some(name.as_str()),
             Part::Text(_) | Part::Variable(_) => None,
         })
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(&text.replace("${", "$${")),
+            Part::Field(name) => write!(f, "${{{name}}}"),
+            Part::Variable(variable) => write!(f, "${{{}}}", variable.name()),
+        })
+    }
+}
+
+impl Variable {
+    /// As it is written between the braces.
+    fn name(&self) -> String {
+        match self {
+            Self::Environment(name) => format!("{ENVIRONMENT_PREFIX}{name}"),
+            Self::Ec2(Ec2Variable::Tag(name)) => format!("{TAG_PREFIX}{name}"),
+            _ => VARIABLES.iter().find(|(_, variable)| variable == self).map_or("", |(name, _)| name).to_owned(),
+        }
     }
 }
 

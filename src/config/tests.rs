@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 mod example;
+mod mask;
 mod multiline;
 mod records;
 mod types;

@@ -3,13 +3,14 @@
 use super::mistakes::line_of;
 use super::reader::{Placed, Table};
 use super::units::size_written;
-use super::{Config, agent, aws, flow};
+use super::{Config, agent, aws, flow, prices};
 use crate::limits::{MEMORY_PER_FLOW_MIN, OPEN_FILES_MIN};
 
 /// Reads the whole file; none when a flow could not be understood.
 pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Config> {
     let agent::Written { mut agent, memory_max, max_open_files } = table.section("agent", agent::read);
     let aws = table.section("aws", aws::read);
+    let prices = table.section("prices", prices::read);
     table.require("flow", "write [[flow]], and below it name, files and [flow.kinesis]");
     let flows = table.sections("flow", |table| flow::read(table, source));
 
@@ -34,7 +35,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Option<Config> {
         Some(_) => {}
         None => agent.max_open_files = agent.max_open_files.max(open_files_needed),
     }
-    Some(Config { agent, aws, flows: flows.into_iter().map(|written| written.flow).collect::<Option<_>>()? })
+    Some(Config { agent, aws, prices, flows: flows.into_iter().map(|written| written.flow).collect::<Option<_>>()? })
 }
 
 fn check_name(table: &Table<'_>, flow: &flow::Written, earlier: &[flow::Written], source: &str) {

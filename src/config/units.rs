@@ -19,7 +19,7 @@ pub(super) fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 /// Reads `500 ms`; the error says what to write.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     parse(text, &TIMES, "500 ms", "ms, s, min, h or d").map(Duration::from_millis)
 }
 

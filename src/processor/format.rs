@@ -18,6 +18,7 @@ mod ltsv;
 mod nginx_error;
 mod pattern;
 mod pieces;
+mod syslog;
 mod syslog_rfc3164;
 mod syslog_rfc5424;
 

@@ -18,31 +18,36 @@ pub(super) fn write_value(value: Value<'_>, out: &mut Vec<u8>) -> bool {
 
 /// Appends `bytes` in quotes, escaped; says whether some were not UTF-8 and became U+FFFD.
 pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    write_string_with(bytes, &mut |piece| out.extend_from_slice(piece))
+}
+
+/// The same, piece by piece, into whatever `write` appends to.
+pub(super) fn write_string_with(bytes: &[u8], write: &mut impl FnMut(&[u8])) -> bool {
     let mut replaced = false;
-    out.push(b'"');
+    write(b"\"");
     for chunk in bytes.utf8_chunks() {
-        write_escaped(chunk.valid().as_bytes(), out);
+        write_escaped(chunk.valid().as_bytes(), write);
         if !chunk.invalid().is_empty() {
             replaced = true;
-            out.extend_from_slice("\u{fffd}".as_bytes());
+            write("\u{fffd}".as_bytes());
         }
     }
-    out.push(b'"');
+    write(b"\"");
     replaced
 }
 
-fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
+fn write_escaped(text: &[u8], write: &mut impl FnMut(&[u8])) {
     let must_escape = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
     let mut rest = text;
     while let Some(plain_count) = rest.iter().position(must_escape) {
-        out.extend_from_slice(&rest[..plain_count]);
-        write_escape(rest[plain_count], out);
+        write(&rest[..plain_count]);
+        write_escape(rest[plain_count], write);
         rest = &rest[plain_count + 1..];
     }
-    out.extend_from_slice(rest);
+    write(rest);
 }
 
-fn write_escape(byte: u8, out: &mut Vec<u8>) {
+fn write_escape(byte: u8, write: &mut impl FnMut(&[u8])) {
     let short = match byte {
         b'"' | b'\\' => byte,
         b'\n' => b'n',
@@ -52,9 +57,8 @@ fn write_escape(byte: u8, out: &mut Vec<u8>) {
         0x0c => b'f',
         _ => {
             const DIGITS: [u8; 16] = *b"0123456789abcdef";
-            out.extend_from_slice(b"\\u00");
-            return out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            return write(&[b'\\', b'u', b'0', b'0', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     };
-    out.extend([b'\\', short]);
+    write(&[b'\\', short]);
 }

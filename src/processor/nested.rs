@@ -6,7 +6,6 @@
 
 use bumpalo::collections::Vec as ArenaVec;
 use memchr::memchr2;
-use serde_json::value::RawValue;
 
 use super::fields::{Arena, Value};
 use super::json;
@@ -44,13 +43,8 @@ pub(super) fn is_at(path: &[Step<'_>], segments: &[impl AsRef<str>]) -> bool {
     path.len() == segments.len() && path.iter().zip(segments).all(|(step, segment)| step.is(segment.as_ref()))
 }
 
-/// The value of any JSON text: strings without their escapes, numbers as they are written, lists and objects made compact.
-/// None when it is not valid, or nested too deep.
-pub(super) fn read<'l>(json: &'l str, arena: &'l Arena) -> Option<Value<'l>> {
-    read_valid(serde_json::from_str::<&RawValue>(json).ok()?.get(), arena, DEPTH_MAX)
-}
-
-/// The same of what is known to be valid and to have no white space around it; `depth_max` as it is left where it stands.
+/// The value of JSON text that is valid and has no white space around it: strings without their escapes, numbers as they are
+/// written, lists and objects made compact. None when it is nested deeper than `depth_max`.
 pub(super) fn read_valid<'l>(json: &'l str, arena: &'l Arena, depth_max: usize) -> Option<Value<'l>> {
     match json.as_bytes().first()? {
         b'[' | b'{' => text::compact(json, arena, depth_max).map(Value::Json),

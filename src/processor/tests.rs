@@ -1,5 +1,6 @@
 mod filters;
 mod java_agent;
+mod masks;
 mod records;
 
 use proptest::prelude::*;

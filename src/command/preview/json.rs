@@ -35,6 +35,7 @@ struct Line<'a> {
     partition_key_missing: bool,
     unknown_variables: bool,
     overwritten_fields: u32,
+    masked_places: u32,
 }
 
 /// Writes one line about what is shown of `flow`.
@@ -62,6 +63,7 @@ pub(super) fn write_line(flow: &str, shown: &Shown<'_>, out: &mut impl Write) ->
         partition_key_missing: processed.is_some_and(|processed| processed.key_missing),
         unknown_variables: processed.is_some_and(|processed| processed.unknown_variables),
         overwritten_fields: processed.map_or(0, |processed| processed.overwritten_fields),
+        masked_places: processed.map_or(0, |processed| processed.masks),
     };
     write_json(&line, out)
 }

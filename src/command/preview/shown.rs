@@ -52,6 +52,7 @@ pub(super) struct Counts {
     pub(super) partition_key_missing_lines: u64,
     pub(super) unknown_variables_lines: u64,
     pub(super) overwritten_fields: u64,
+    pub(super) masked_places: u64,
 }
 
 impl Counts {
@@ -79,5 +80,6 @@ impl Counts {
         self.partition_key_missing_lines += u64::from(processed.key_missing);
         self.unknown_variables_lines += u64::from(processed.unknown_variables);
         self.overwritten_fields += u64::from(processed.overwritten_fields);
+        self.masked_places += u64::from(processed.masks);
     }
 }

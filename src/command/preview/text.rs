@@ -201,6 +201,9 @@ pub(super) fn write_counts(
             row(label, count, "", Style::Warning)?;
         }
     }
+    if counts.masked_places > 0 {
+        row("masked places", counts.masked_places, "", Style::Plain)?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{Options, complain, exit, log_to, ship, with_causes};
+use super::{LOGGED, Options, complain, exit, log_to, ship, with_causes};
 use crate::config::Config;
 use crate::limits::REQUEST_BYTES_DEFAULT;
 use crate::local::{Local, REGION, Route, Screen, credentials};
@@ -16,7 +16,7 @@ use crate::sender::kinesis::Access;
 /// Ships, shows how it goes, reports what was read back; returns the exit code.
 pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
     let screen = Screen::default();
-    log_to(screen.clone());
+    log_to(screen.clone(), LOGGED);
     let state = match State::of(&config) {
         Ok(state) => state,
         Err(error) => return complain(&format!("cannot make a throw-away state folder: {error}"), exit::IOERR),

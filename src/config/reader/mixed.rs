@@ -36,8 +36,11 @@ impl<'a> Table<'a> {
         };
         let number = written.parse().ok().filter(|number| bounds.contains(number));
         if number.is_none() {
-            let help =
-                if *bounds.start() == f64::MIN { String::new() } else { format!("from {} to {}", bounds.start(), bounds.end()) };
+            let help = match (*bounds.start(), *bounds.end()) {
+                (f64::MIN, _) => String::new(),
+                (start, f64::MAX) => format!("{start} or more"),
+                (start, end) => format!("from {start} to {end}"),
+            };
             self.mistake(&value.span(), format!("`{key}` is out of range: {written}"), help);
         }
         Some(Placed { value: number?, place: value.span() })

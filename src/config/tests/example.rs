@@ -51,7 +51,8 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let filter = std::mem::take(&mut spelt_out.flows[0].filter);
     assert_eq!((filter.keep.len(), filter.drop.len(), filter.sample.map(|sample| sample.rate)), (2, 2, Some(0.1)));
     let record = std::mem::take(&mut spelt_out.flows[0].record);
-    assert_eq!((record.output, record.add.len(), record.terminator.as_str()), (Output::Json, 3, ""));
+    assert_eq!((record.output, record.add.len(), record.mask.len()), (Output::Json, 3, 2));
+    assert_eq!(record.terminator, "");
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
     assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
 }

@@ -52,7 +52,7 @@ fn what_a_container_runtime_has_divided_is_joined_without_the_section() {
         let config = Config::parse(&source, "agent.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let Multiline { joining, timeout, max_lines } = config.flows[0].multiline.clone().unwrap();
         assert!(matches!(joining, Joining::Parts(of) if of == container), "{format}");
-        assert_eq!((timeout, max_lines), (Duration::from_secs(1), 1000));
+        assert_eq!((timeout, max_lines), (Duration::from_secs(60), 1000));
         let both = source.replace("[flow.kinesis]", "[flow.multiline]\nend = 'x'\n[flow.kinesis]");
         let mistake = format!(
             "18:1 [flow.multiline] and format = \"{format}\" exclude each other (leave [flow.multiline] out: what the \

@@ -60,3 +60,20 @@ impl Patterns {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check;
+    use super::*;
+    use crate::config::Format;
+
+    /// Versions of regex-automata get some of these wrong: to 0.4.15 the last, from 0.4.16 on the others where full DFAs are
+    /// built in, which Cargo.toml leaves out.
+    #[test]
+    fn a_literal_between_other_things_is_found() {
+        let of = |pattern: &str| Format::Regex(vec![Regex::new(pattern).expect("the pattern is sound")]);
+        check(&of(r#"(?-u) (?<name>\w+)="(?<value>[^"]*)""#), r#"a b="c" d"#, r#"name="b" value="c""#);
+        check(&of("(?-u)(?<all>[a-z]=[^=]*=)"), "b=0=", r#"all="b=0=""#);
+        check(&of("(?<all>.bb|b)"), "zabb", r#"all="abb""#);
+    }
+}

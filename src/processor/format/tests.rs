@@ -1,7 +1,9 @@
 //! What the tests of formats share.
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::processor::fields::Value;
+use crate::processor::fields::{Field, Value};
 
 pub(super) mod mutations;
 
@@ -39,4 +41,36 @@ pub(super) fn fields_under(format: &Format, header: Option<&[u8]>, line: &[u8]) 
 #[track_caller]
 pub(super) fn check(format: &Format, line: &str, expected: &str) {
     assert_eq!(fields_of(format, line.as_bytes()).unwrap_or_default(), expected, "{line}");
+}
+
+/// That `line` has the fields `expected`, byte for byte; none when it is not of `format`.
+#[track_caller]
+pub(super) fn check_fields(format: &Format, line: &[u8], expected: Option<&[Field<'_>]>) {
+    let arena = Arena::new();
+    let mut parser = Parser::new(Some(format));
+    let mut fields = Fields::new(&arena);
+    let found = parser.parse(line, None, &arena, &mut fields).map(|()| fields.iter().copied().collect::<Vec<_>>());
+    assert_eq!(found.as_deref(), expected, "{}", line.escape_ascii());
+}
+
+/// Lines of one part of each of `parts`, one behind the other, of which some bytes are changed, with preference into
+/// `bytes`.
+pub(super) fn lines_of(parts: &'static [&'static [&'static str]], bytes: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    let line = parts.iter().map(|part| prop::sample::select(*part)).collect::<Vec<_>>();
+    let byte = prop_oneof![4 => prop::sample::select(bytes), 1 => any::<u8>()];
+    let change = (any::<prop::sample::Index>(), 0..3, byte);
+    let changes = prop_oneof![Just(Vec::new()), prop::collection::vec(change, 0..6)];
+    (line, changes).prop_map(|(parts, changes)| {
+        let mut line = parts.concat().into_bytes();
+        for (place, kind, byte) in changes {
+            let place = place.index(line.len() + 1);
+            match kind {
+                0 => line.insert(place, byte),
+                _ if place == line.len() => {}
+                1 => line[place] = byte,
+                _ => _ = line.remove(place),
+            }
+        }
+        line
+    })
 }

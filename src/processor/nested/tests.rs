@@ -1,7 +1,13 @@
 use proptest::prelude::*;
 use serde_json::Map;
+use serde_json::value::RawValue;
 
 use super::*;
+
+/// The value of any JSON text; none when it is not valid, or nested too deep.
+fn read<'l>(json: &'l str, arena: &'l Arena) -> Option<Value<'l>> {
+    read_valid(serde_json::from_str::<&RawValue>(json).ok()?.get(), arena, DEPTH_MAX)
+}
 
 /// What `value` is, as `serde_json` has it.
 fn known(value: Value<'_>) -> serde_json::Value {

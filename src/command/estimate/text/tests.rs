@@ -1,0 +1,173 @@
+use super::super::report::HotKey;
+use super::*;
+
+fn packing() -> OfPacking {
+    OfPacking {
+        records_per_second_mean: 5.2,
+        bytes_per_second_mean: 308_429.0,
+        put_payload_units_per_second_mean: 10.4,
+        records_per_second_peak: 9.0,
+        bytes_per_second_peak: 524_288.0,
+        shards: 1,
+        shards_limited_by: "bytes",
+        busiest_shard_share_of_bytes: 1.0,
+        busiest_shard_share_of_records: 1.0,
+        busiest_shard_is_overloaded: false,
+        provisioned_price_per_month: 11.33,
+        on_demand_price_per_month: 93.64,
+        cheaper: "provisioned",
+    }
+}
+
+fn flow() -> OfFlow {
+    OfFlow {
+        name: "access".to_owned(),
+        stream: "logs".to_owned(),
+        watched_seconds: 60.0,
+        files: 4,
+        lines: 74_040,
+        bytes: 18_000_000,
+        lines_per_second_mean: 1_234.0,
+        lines_per_second_peak_1_second: 2_000.0,
+        bytes_per_second_mean: 300_000.0,
+        bytes_per_second_peak_1_second: 524_288.0,
+        records: 74_040,
+        record_bytes_mean: 242.12,
+        record_bytes_p50: 240,
+        record_bytes_p99: 512,
+        record_bytes_max: 1_229,
+        aggregate: "kpl",
+        partition_key: "${user}".to_owned(),
+        lines_without_partition_key: 0,
+        mismatched_lines: 0,
+        dropped_bytes: 0,
+        unread_bytes: 0,
+        kpl: packing(),
+        none: OfPacking {
+            records_per_second_mean: 1_234.0,
+            put_payload_units_per_second_mean: 1_234.0,
+            shards: 2,
+            shards_limited_by: "records",
+            busiest_shard_share_of_bytes: 0.512,
+            busiest_shard_share_of_records: 0.5,
+            provisioned_price_per_month: 67.3,
+            on_demand_price_per_month: 1_290.5,
+            cheaper: "on_demand",
+            ..packing()
+        },
+        hot_keys: vec![
+            HotKey { key: "alice".to_owned(), share_of_bytes: 0.412 },
+            HotKey { key: format!("\x1b[2J{}", "b".repeat(80)), share_of_bytes: 0.0132 },
+        ],
+    }
+}
+
+fn report(flows: Vec<OfFlow>) -> Report {
+    Report { watched_seconds: 60.04, peak_seconds: 10, flows, prices: Prices::default() }
+}
+
+#[test]
+fn the_whole_report() {
+    let quiet = OfFlow { name: "quiet".to_owned(), stream: "other".to_owned(), lines: 0, files: 1, ..flow() };
+    let expected = "\
+watched for 60 s: nothing was sent, and no offset was stored
+
+access to stream logs
+  files           4 files
+  lines           1,234 a second, at most 2,000 in one second
+  bytes of files  293.0 KiB a second, at most 512.0 KiB in one second
+  record size     mean 242 B, p50 240 B, p99 512 B, max 1.2 KiB
+
+  with aggregate =                    \"kpl\" (configured)              \"none\"
+  records a second                                  5.20               1,234
+  bytes a second                               301.2 KiB           301.2 KiB
+  PUT payload units a second                        10.4               1,234
+  peak of 10 s: records a second                    9.00                9.00
+  peak of 10 s: bytes a second                 512.0 KiB           512.0 KiB
+  shards for that peak                      1 (by bytes)      2 (by records)
+  busiest shard: of all bytes                    100.0 %              51.2 %
+  busiest shard: of all records                  100.0 %              50.0 %
+  a month, provisioned                             11.33               67.30
+  a month, on-demand                               93.64            1,290.50
+  cheaper                                    provisioned           on-demand
+
+  partition_key = \"${user}\": share of the bytes
+    41.2 %  alice
+     1.3 %  \u{fffd}[2Jbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…
+
+quiet to stream other
+  no line was appended in 60 s (1 file watched): there is nothing to estimate from
+
+what this rests on
+  shards    for the busiest 10 s; each takes 1 MiB and 1000 records a second and gives 2 MiB;
+            one consumer reads everything, and each further one that shares the throughput as much again
+  costs     730 h at the mean rate; provisioned: shards for the peak, and PUT payload units of 25 KiB of each
+            record; on-demand: records in by the full KiB, and all of it out once; not counted: longer retention,
+            enhanced fan-out, other hosts
+  prices    shard_hour = 0.015
+            put_units_million = 0.014
+            on_demand_stream_hour = 0.04
+            on_demand_gib_in = 0.08
+            on_demand_gib_out = 0.04
+            those of us-east-1 in USD on 2023-09-21; they differ by region and change:
+            set yours in [prices] or by --price
+";
+    let text = text_of(&report(vec![flow(), quiet]), false);
+    assert_eq!(text, expected, "\n{text}");
+}
+
+#[test]
+fn nothing_seen_is_one_sentence() {
+    let quiet = OfFlow { lines: 0, ..flow() };
+    let expected = "\
+watched for 60 s: nothing was sent, and no offset was stored
+
+\x1b[1maccess to stream logs\x1b[0m
+  no line was appended in 60 s (4 files watched): there is nothing to estimate from
+";
+    assert_eq!(text_of(&report(vec![quiet]), true), expected);
+}
+
+#[test]
+fn what_is_out_of_the_ordinary_is_told() {
+    let check = |flow: OfFlow, expected: &str| {
+        let text = text_of(&report(vec![flow]), false);
+        assert!(text.contains(expected), "{expected}\n{text}");
+    };
+    check(OfFlow { partition_key: "random".to_owned(), hot_keys: vec![], ..flow() }, "spread evenly, no key is hot\n");
+    check(OfFlow { hot_keys: vec![], ..flow() }, "partition_key = \"${user}\": no key has 1 % of the bytes\n");
+    check(OfFlow { mismatched_lines: 7_404, ..flow() }, "  warning: 10.0 % of the lines do not match [flow.parse]\n");
+    check(OfFlow { lines_without_partition_key: 37_020, ..flow() }, "  warning: 50.0 % of the lines have no partition key");
+    check(OfFlow { dropped_bytes: 2_048, ..flow() }, "  warning: 2.0 KiB would not be sent");
+    check(OfFlow { unread_bytes: 1 << 20, ..flow() }, "  warning: 1.0 MiB more were appended and not read in time");
+    check(
+        OfFlow { none: OfPacking { busiest_shard_is_overloaded: true, ..packing() }, ..flow() },
+        "  warning: with aggregate = \"none\" the busiest shard gets more than it takes",
+    );
+    check(OfFlow { aggregate: "none", ..flow() }, " \"kpl\" \"none\" (configured)\n");
+    let text = text_of(&report(vec![flow()]), false);
+    assert!(!text.contains("warning"), "{text}");
+    let both = text_of(&report(vec![flow(), flow()]), false);
+    assert!(both.contains("  stream logs is that of several flows"), "{both}");
+    let prices = Prices { shard_hour: 0.018, ..Prices::default() };
+    let text = text_of(&Report { prices, ..report(vec![flow()]) }, false);
+    assert!(text.contains("shard_hour = 0.018\n") && text.contains("  as set by [prices] or by --price\n"), "{text}");
+    assert!(!text.contains("us-east-1"), "{text}");
+}
+
+#[test]
+fn figures_for_people() {
+    for (value, text) in [
+        (0.0, "0"),
+        (0.004, "< 0.01"),
+        (0.05, "0.05"),
+        (9.876, "9.88"),
+        (42.0, "42.0"),
+        (999.6, "1,000"),
+        (1_234_567.0, "1,234,567"),
+    ] {
+        assert_eq!(figure(value), text);
+    }
+    assert_eq!([0.0, 999.999, 1_234_567.891].map(money), ["0.00", "1,000.00", "1,234,567.89"]);
+    assert_eq!([0.4, 1.0, 9.96, 59.7, 3_600.0].map(seconds), ["0.4 s", "1 s", "10 s", "60 s", "3600 s"]);
+}

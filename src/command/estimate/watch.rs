@@ -1,0 +1,276 @@
+//! Watches the files of flows for a while: the real tailer reads them, from their ends, and two real packers make of every
+//! chunk what would be sent with aggregation and without. Nothing is sent, and nothing is stored.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant};
+
+use super::tally::{Packed, Seconds, UserRecords};
+use crate::budget::Budget;
+use crate::checkpointer::Event;
+use crate::collector::Entry;
+use crate::command::run::surroundings;
+use crate::config::{Aggregate, Config, Flow, StartAt};
+use crate::discovery::{Globs, Hints, Watch};
+use crate::limits::{
+    CHUNKS_WAITING, ESTIMATE_PEAK_SECONDS, EVENTS_WAITING, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
+};
+use crate::metadata::{Metadata, Wanted};
+use crate::metrics::{FlowMetrics, Metrics};
+use crate::packer::{DeliveryTokens, Packer};
+use crate::processor::Surroundings;
+use crate::settlement::Settled;
+use crate::tailer::{self, Chunk, Mode, Tailer};
+
+/// A flow that is being watched.
+pub(super) struct Watching {
+    flow: Flow,
+    begun: Begun,
+    metrics: FlowMetrics,
+    lines: JoinHandle<Seconds>,
+    kpl: JoinHandle<(Packed, Option<UserRecords>)>,
+    none: JoinHandle<(Packed, Option<UserRecords>)>,
+    metrics_of_packing: FlowMetrics,
+}
+
+/// What was seen of a flow.
+pub(super) struct Seen {
+    pub(super) flow: Flow,
+    /// Seconds since its files were found; more than none.
+    pub(super) elapsed: f64,
+    /// Files in which there is something, whether or not it was added now.
+    pub(super) tailed_file_count: u64,
+    /// Lines, and bytes of files.
+    pub(super) lines: Seconds,
+    pub(super) kpl: Packed,
+    pub(super) none: Packed,
+    pub(super) records: UserRecords,
+    pub(super) mismatched_line_count: u64,
+    pub(super) keyless_line_count: u64,
+    pub(super) dropped_bytes: u64,
+    /// Bytes that are in the files and were not read.
+    pub(super) lag_bytes: u64,
+}
+
+/// When a flow had found its files, and so when its first second began.
+#[derive(Clone, Default)]
+struct Begun(Arc<OnceLock<Instant>>);
+
+/// What records may say of the host.
+struct Host {
+    surroundings: Surroundings,
+    metadata: Metadata,
+}
+
+impl Begun {
+    /// The first second begins now, unless it has.
+    fn at_last(&self) -> Instant {
+        *self.0.get_or_init(Instant::now)
+    }
+
+    /// Whole seconds since.
+    fn second(&self) -> usize {
+        usize::try_from(self.at_last().elapsed().as_secs()).unwrap_or(usize::MAX)
+    }
+}
+
+impl Watching {
+    /// Begins to watch each of `flows` of `config`, in tasks of this runtime, until `stop` is true. The lines of all of them
+    /// are also counted in `line_count`.
+    pub(super) fn all(
+        config: &Config,
+        flows: &[Flow],
+        stop: &watch::Receiver<bool>,
+        line_count: &Arc<AtomicU64>,
+    ) -> io::Result<Vec<Self>> {
+        let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / flows.len().max(1);
+        let open_files_max = config.agent.max_open_files / flows.len().max(1);
+        let host = Host {
+            surroundings: surroundings(),
+            metadata: Metadata::ask(Wanted::of(flows), config.aws.ec2_metadata_endpoint.as_deref()),
+        };
+        let start = |flow| Self::one(flow, &host, budget_bytes, open_files_max, stop, line_count);
+        flows.iter().map(start).collect()
+    }
+
+    fn one(
+        flow: &Flow,
+        host: &Host,
+        budget_bytes: usize,
+        open_files_max: usize,
+        stop: &watch::Receiver<bool>,
+        line_count: &Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        let metrics = Metrics::default();
+        // Mismatches and the like are counted by one of the packers; the other counts the same, elsewhere.
+        let (of_tailer, of_packing, of_other) = (metrics.flow(&flow.name), metrics.flow("packing"), metrics.flow("other"));
+        let begun = Begun::default();
+        let budget = Budget::new(budget_bytes);
+        let (events, events_out) = mpsc::channel(EVENTS_WAITING);
+        tokio::spawn(follow_events(events_out, budget.clone(), begun.clone()));
+
+        let hints = Hints::default();
+        let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
+        let tailer = Tailer::new(tailer::Parts {
+            flow_index: 0,
+            globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,
+            watch: (!flow.poll).then(|| Watch::new(&hints)),
+            hints,
+            is_first_start: true,
+            rows: Vec::new(),
+            flow: Arc::new(Flow { start_at: StartAt::End, ..flow.clone() }),
+            chunks,
+            events,
+            budget: budget.clone(),
+            open_files_max,
+            metrics: of_tailer.clone(),
+            random: fastrand::Rng::new(),
+        });
+        tokio::spawn(tailer.run(Mode::Follow, stop.clone()));
+
+        let (kpl_chunks, kpl) = pack(flow, host, Aggregate::Kpl, budget_bytes, of_other, begun.clone());
+        let (none_chunks, none) = pack(flow, host, Aggregate::None, budget_bytes, of_packing.clone(), begun.clone());
+        let fork = Fork { chunks: chunks_out, packers: [kpl_chunks, none_chunks], budget, begun: begun.clone() };
+        let lines = tokio::spawn(fork.run(stop.clone(), Arc::clone(line_count)));
+        Ok(Self { flow: flow.clone(), begun, metrics: of_tailer, lines, kpl, none, metrics_of_packing: of_packing })
+    }
+
+    /// Whether its files were found, so that whatever is added to them is seen.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.0.get().is_some()
+    }
+
+    /// What was seen until `ended_at`, which is now; `stop` has been told. Waits for no tailer, which may hang in a system call.
+    pub(super) async fn end(self, ended_at: Instant) -> Option<Seen> {
+        let elapsed = ended_at.saturating_duration_since(self.begun.at_last()).max(Duration::from_millis(1)).as_secs_f64();
+        let lines = self.lines.await.ok()?;
+        let (kpl, _) = self.kpl.await.ok()?;
+        let (none, records) = self.none.await.ok()?;
+        let (read, packed) = (&self.metrics, &self.metrics_of_packing);
+        let figure = |gauge: i64| u64::try_from(gauge).unwrap_or_default();
+        Some(Seen {
+            elapsed,
+            tailed_file_count: figure(read.tailed_files.get()),
+            lines,
+            kpl,
+            none,
+            records: records?,
+            mismatched_line_count: packed.mismatched_lines.get(),
+            keyless_line_count: packed.partition_key_missing_lines.get(),
+            dropped_bytes: packed.dropped_bytes() + read.dropped_bytes(),
+            lag_bytes: figure(read.lag_bytes.get()),
+            flow: self.flow,
+        })
+    }
+}
+
+/// Does what the checkpointer does for the tailer: what is dropped needs no more room.
+async fn follow_events(mut events: mpsc::Receiver<Event>, budget: Budget, begun: Begun) {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Started { .. } => _ = begun.at_last(),
+            Event::Settled(settled) => give_back(&budget, settled.spans.byte_count()),
+            _ => {}
+        }
+    }
+}
+
+fn give_back(budget: &Budget, byte_count: u64) {
+    budget.give_back(usize::try_from(byte_count).unwrap_or(usize::MAX));
+}
+
+/// Counts lines, and passes each chunk on to both packers.
+struct Fork {
+    chunks: mpsc::Receiver<Chunk>,
+    packers: [mpsc::Sender<Chunk>; 2],
+    budget: Budget,
+    begun: Begun,
+}
+
+impl Fork {
+    async fn run(mut self, mut stop: watch::Receiver<bool>, line_count: Arc<AtomicU64>) -> Seconds {
+        let mut lines = Seconds::default();
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop), if !self.chunks.is_closed() => {
+                    // What was read by now counts.
+                    self.chunks.close();
+                    continue;
+                }
+                chunk = self.chunks.recv() => chunk,
+            };
+            let Some(chunk) = chunk else { return lines };
+            let byte_count: usize = chunk.lines.iter().map(|line| line.whole.len()).sum();
+            lines.add(self.begun.second(), chunk.lines.len() as u64, byte_count as u64);
+            line_count.fetch_add(chunk.lines.len() as u64, Ordering::Relaxed);
+            let [first, second] = &self.packers;
+            // Packers end after this task.
+            let _ = first.send(copy_of(&chunk)).await;
+            let _ = second.send(chunk).await;
+            self.budget.give_back(byte_count);
+        }
+    }
+}
+
+fn copy_of(chunk: &Chunk) -> Chunk {
+    Chunk {
+        file: chunk.file,
+        path: Arc::clone(&chunk.path),
+        offset: chunk.offset,
+        bytes: chunk.bytes.clone(),
+        lines: chunk.lines.clone(),
+        header: chunk.header.clone(),
+        read_at: chunk.read_at,
+    }
+}
+
+/// Begins to pack what comes by the channel; the records go no further than into the result.
+fn pack(
+    flow: &Flow,
+    host: &Host,
+    aggregate: Aggregate,
+    budget_bytes: usize,
+    metrics: FlowMetrics,
+    begun: Begun,
+) -> (mpsc::Sender<Chunk>, JoinHandle<(Packed, Option<UserRecords>)>) {
+    let mut kinesis = flow.kinesis.clone();
+    kinesis.aggregate = aggregate;
+    // Who waits longer sends in bursts that the watching may be too short to see.
+    kinesis.max_delay = kinesis.max_delay.min(Duration::from_secs(ESTIMATE_PEAK_SECONDS as u64));
+    let request_bytes = kinesis.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
+    let flow = Arc::new(Flow { kinesis, ..flow.clone() });
+    let run_id = fastrand::u128(..);
+    let (events, mut events_out) = mpsc::channel(EVENTS_WAITING);
+    let (requests, mut requests_out) = mpsc::channel::<Vec<Entry>>(REQUESTS_WAITING);
+    let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
+    let tokens = DeliveryTokens::new(run_id, 0, 1);
+    let dropped = metrics.clone();
+    let (surroundings, metadata) = (&host.surroundings, host.metadata.clone());
+    let packer = Packer::new(flow, tokens, request_bytes, budget_bytes, requests, events, metrics, surroundings, metadata);
+    tokio::spawn(packer.run(chunks_out));
+    tokio::spawn(async move {
+        while let Some(event) = events_out.recv().await {
+            if let Event::Settled(Settled { spans, outcome }) = event {
+                dropped.settled(outcome, spans.byte_count());
+            }
+        }
+    });
+    let count = async move {
+        let mut packed = Packed::new();
+        // Sent singly, records are as they are made; in aggregates they are the same.
+        let mut records = (aggregate == Aggregate::None).then(|| UserRecords::new(run_id));
+        while let Some(entries) = requests_out.recv().await {
+            packed.add(begun.second(), &entries);
+            if let Some(records) = &mut records {
+                records.add(&entries);
+            }
+        }
+        (packed, records)
+    };
+    (chunks, tokio::spawn(count))
+}

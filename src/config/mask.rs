@@ -1,0 +1,100 @@
+//! `mask` of `[flow.record]`: what of a record nobody shall read.
+
+use regex::bytes::Regex;
+
+use super::parse::check_field;
+use super::pattern;
+use super::reader::{Placed, Table};
+
+/// One entry of `mask`.
+#[derive(Clone, Debug)]
+pub struct Mask {
+    /// What is masked.
+    pub what: MaskPattern,
+    /// `with`: what stands there instead, literally; by default `***`.
+    pub with: String,
+    /// `fields`: where; none of them: in every value, and in lines that are sent as they are.
+    pub fields: Vec<String>,
+}
+
+/// What is masked.
+#[derive(Clone, Debug)]
+pub enum MaskPattern {
+    /// `preset`
+    Preset(MaskPreset),
+    /// `pattern`: it matches one byte at least.
+    Regex(Regex),
+}
+
+/// `preset` of a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaskPreset {
+    /// `"email"`: addresses of people, also with `%40` for the `@`.
+    Email,
+    /// `"ipv4"`
+    Ipv4,
+    /// `"ipv6"`, with the zone if there is one.
+    Ipv6,
+    /// `"card"`: numbers of payment cards.
+    Card,
+    /// `"bearer"`: what stands behind `Bearer`, `access_token=` or in a header `Authorization`, and JSON Web Tokens.
+    Bearer,
+    /// `"aws_keys"`: access key ids, and secret keys and session tokens behind their names.
+    AwsKeys,
+}
+
+const PRESETS: [(&str, MaskPreset); 6] = [
+    ("email", MaskPreset::Email),
+    ("ipv4", MaskPreset::Ipv4),
+    ("ipv6", MaskPreset::Ipv6),
+    ("card", MaskPreset::Card),
+    ("bearer", MaskPreset::Bearer),
+    ("aws_keys", MaskPreset::AwsKeys),
+];
+const EXAMPLE: &str = "mask = [{ preset = \"email\" }, { pattern = '…', with = \"***\" }]";
+
+/// Reads `mask`, in its order; `names` are those of the fields, if they are known.
+pub(super) fn read(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Vec<Mask> {
+    let masks = table.each(
+        "mask",
+        EXAMPLE,
+        |table| mask(table, source, names),
+        |table, written| {
+            let preset = table.chosen("preset", &written, &PRESETS)?;
+            Some(Mask { what: MaskPattern::Preset(preset), with: "***".to_owned(), fields: Vec::new() })
+        },
+    );
+    masks.into_iter().flatten().collect()
+}
+
+fn mask(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option<Mask> {
+    table.require_any(&["preset", "pattern"], "write preset = \"email\", or pattern = '…' with what is to be masked");
+    if table.has("preset") && table.has("pattern") {
+        table.mistake(table.place(), "`preset` and `pattern` exclude each other", "write two masks");
+    }
+    let preset = table.choice("preset", &PRESETS);
+    let pattern = pattern::read(table, "pattern", source);
+    if let Some(pattern) = &pattern {
+        check_pattern(table, pattern);
+    }
+    let with = table.string("with").map_or("***", |written| written.value).to_owned();
+    let fields = table.strings("fields");
+    if fields.as_ref().is_some_and(Vec::is_empty) {
+        table.mistake(table.place(), "`fields` is empty", "leave it out to mask in every field");
+    }
+    let fields = fields.unwrap_or_default();
+    if let Some(names) = names {
+        fields.iter().for_each(|field| check_field(table, "fields", field, names));
+    }
+    let what = preset.map(MaskPattern::Preset).or(pattern.map(|pattern| MaskPattern::Regex(pattern.value)))?;
+    Some(Mask { what, with, fields: fields.iter().map(|field| field.value.to_owned()).collect() })
+}
+
+/// What matches where there is nothing would put a mask between all characters.
+fn check_pattern(table: &Table<'_>, pattern: &Placed<Regex>) {
+    let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern.value.as_str());
+    if parsed.is_ok_and(|parsed| parsed.properties().minimum_len() == Some(0)) {
+        let help = "write it so that it takes one character at least: x+ instead of x*";
+        table.mistake(&pattern.place, "`pattern` matches where there is nothing", help);
+    }
+}

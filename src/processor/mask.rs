@@ -1,0 +1,226 @@
+//! What nobody shall read, out of the values of a record.
+//!
+//! Texts are bytes, whatever they are. A line of 200 bytes in which there is nothing to mask costs some 0.3 µs with all
+//! presets together: each looks for a byte or a word that what it masks must have, or at every twelfth byte and more.
+//! Which values are masked is the caller's. A value that is no text, such as a number in JSON, becomes text by a mask.
+
+use std::ops::Range;
+
+use bumpalo::collections::Vec as ArenaVec;
+use memchr::memmem;
+use regex::bytes::Regex;
+
+use super::fields::Arena;
+use crate::config::{Mask, MaskPattern, MaskPreset};
+
+mod address;
+mod card;
+mod credential;
+mod values;
+
+pub(super) use self::values::mask_fields;
+
+/// The masks of one flow.
+pub(super) struct Masker {
+    /// In the order of the configuration; a preset may be several.
+    rules: Vec<Rule>,
+    /// All of them.
+    all: MaskSet,
+    /// Those that are not limited to fields.
+    everywhere: MaskSet,
+    /// For each field that a mask is limited to: its masks, those for every field among them.
+    by_field: Vec<(String, MaskSet)>,
+}
+
+/// Which masks are to be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MaskSet {
+    /// Places in `rules`, ascending.
+    rules: Vec<usize>,
+}
+
+/// What masking has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Masked<'l> {
+    /// The text with its masks.
+    pub(super) text: &'l [u8],
+    /// How many there are; at least one.
+    pub(super) count: u32,
+}
+
+struct Rule {
+    finder: Finder,
+    with: Vec<u8>,
+}
+
+/// Finds the first place in a text that is to be masked; it is never empty.
+enum Finder {
+    /// By a function of its own.
+    Shape(fn(&[u8]) -> Option<Range<usize>>),
+    /// Behind a word: the function is told where it is, and says whether it means anything there.
+    Word(Box<memmem::Finder<'static>>, fn(&[u8], usize) -> Option<Range<usize>>),
+    Pattern(Regex),
+}
+
+impl MaskSet {
+    /// Nothing is masked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+impl Masker {
+    /// For `masks`, which are used one after the other.
+    pub(super) fn new(masks: &[Mask]) -> Self {
+        let mut rules = Vec::new();
+        // To which mask each rule belongs.
+        let mut masks_of_rules = Vec::new();
+        for mask in masks {
+            for finder in finders(&mask.what) {
+                rules.push(Rule { finder, with: mask.with.clone().into_bytes() });
+                masks_of_rules.push(mask);
+            }
+        }
+        let set = |is_in: &dyn Fn(&Mask) -> bool| {
+            let numbered = masks_of_rules.iter().enumerate();
+            MaskSet { rules: numbered.filter(|(_, mask)| is_in(mask)).map(|(number, _)| number).collect() }
+        };
+        let mut fields: Vec<&String> = masks.iter().flat_map(|mask| &mask.fields).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        let of_field = |field: &String| set(&|mask| mask.fields.is_empty() || mask.fields.contains(field));
+        let by_field = fields.into_iter().map(|field| (field.clone(), of_field(field))).collect();
+        Self { all: set(&|_| true), everywhere: set(&|mask| mask.fields.is_empty()), by_field, rules }
+    }
+
+    /// The masks for lines that are sent as they are: all, since nobody knows what of such a line is which field.
+    pub(super) fn of_lines(&self) -> &MaskSet {
+        &self.all
+    }
+
+    /// The masks for the field `name`.
+    pub(super) fn of_field(&self, name: &[u8]) -> &MaskSet {
+        let limited = self.by_field.iter().find(|(field, _)| field.as_bytes() == name);
+        limited.map_or(&self.everywhere, |(_, set)| set)
+    }
+
+    /// The masks that are limited to what is at `path` inside of a field, or to what is around that; names with dots between.
+    fn of_nested<'s>(&'s self, path: &'s [u8]) -> impl Iterator<Item = &'s MaskSet> {
+        let is_around = |field: &str| {
+            field.contains('.') && path.strip_prefix(field.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
+        };
+        self.by_field.iter().filter(move |(field, _)| is_around(field)).map(|(_, set)| set)
+    }
+
+    /// Masks `text` by the masks of `set`, which is of this masker; none when there was nothing to mask.
+    pub(super) fn mask<'l>(&self, set: &MaskSet, text: &'l [u8], arena: &'l Arena) -> Option<Masked<'l>> {
+        let mut masked = Masked { text, count: 0 };
+        for rule in set.rules.iter().filter_map(|number| self.rules.get(*number)) {
+            if let Some(Masked { text, count }) = rule.mask(masked.text, arena) {
+                masked = Masked { text, count: masked.count.saturating_add(count) };
+            }
+        }
+        (masked.count > 0).then_some(masked)
+    }
+}
+
+impl Rule {
+    fn mask<'l>(&self, text: &'l [u8], arena: &'l Arena) -> Option<Masked<'l>> {
+        let mut found = self.find(text, 0)?;
+        let mut out = ArenaVec::with_capacity_in(text.len() + self.with.len(), arena);
+        let (mut copied, mut count) = (0, 0_u32);
+        loop {
+            out.extend_from_slice_copy(&text[copied..found.start]);
+            out.extend_from_slice_copy(&self.with);
+            (copied, count) = (found.end, count.saturating_add(1));
+            match self.find(text, copied) {
+                Some(next) => found = next,
+                None => break,
+            }
+        }
+        out.extend_from_slice_copy(&text[copied..]);
+        Some(Masked { text: out.into_bump_slice(), count })
+    }
+
+    /// The first place from `start` on.
+    fn find(&self, text: &[u8], start: usize) -> Option<Range<usize>> {
+        // What was masked before is no part of any word: as if the text began behind it.
+        let rest = &text[start..];
+        let found = match &self.finder {
+            Finder::Shape(find) => find(rest)?,
+            Finder::Word(word, find) => word_found(rest, word, *find)?,
+            // A match of nothing would be found for ever.
+            Finder::Pattern(regex) => {
+                return regex.find_at(text, start).map(|found| found.range()).filter(|found| !found.is_empty());
+            }
+        };
+        Some(start + found.start..start + found.end)
+    }
+}
+
+fn word_found(text: &[u8], word: &memmem::Finder<'_>, find: fn(&[u8], usize) -> Option<Range<usize>>) -> Option<Range<usize>> {
+    let mut at = 0;
+    loop {
+        let start = at + word.find(text.get(at..)?)?;
+        if let Some(found) = find(text, start) {
+            return Some(found);
+        }
+        at = start + 1;
+    }
+}
+
+fn finders(what: &MaskPattern) -> Vec<Finder> {
+    let preset = match what {
+        MaskPattern::Regex(regex) => return vec![Finder::Pattern(regex.clone())],
+        MaskPattern::Preset(preset) => preset,
+    };
+    match preset {
+        MaskPreset::Email => vec![Finder::Shape(address::email)],
+        MaskPreset::Ipv4 => vec![Finder::Shape(address::ipv4)],
+        MaskPreset::Ipv6 => vec![Finder::Shape(address::ipv6)],
+        MaskPreset::Card => vec![Finder::Shape(card::find)],
+        MaskPreset::Bearer => {
+            let words = credential::WORDS.iter();
+            words.map(|(word, find)| Finder::Word(Box::new(memmem::Finder::new(word)), *find)).collect()
+        }
+        MaskPreset::AwsKeys => vec![Finder::Shape(credential::aws_key_id), Finder::Shape(credential::aws_secret)],
+    }
+}
+
+/// Whether a byte is a part of a word.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Whether a word can begin at `start`: there is none right before it.
+fn begins_word(text: &[u8], start: usize) -> bool {
+    text[..start].last().is_none_or(|before| !is_word(*before)) || is_behind_escape(text, start)
+}
+
+/// Whether a word can end at `end`: there is none right behind it.
+fn ends_word(text: &[u8], end: usize) -> bool {
+    text.get(end).is_none_or(|behind| !is_word(*behind))
+}
+
+/// Whether what is before `start` is an escape as in URLs, `%3D`.
+fn is_behind_escape(text: &[u8], start: usize) -> bool {
+    matches!(text[..start], [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+/// Where what begins at `start` really begins: behind the digits of an escape as in URLs, if these are the first of it.
+fn behind_escape(text: &[u8], start: usize) -> usize {
+    if start + 2 <= text.len() && is_behind_escape(text, start + 2) { start + 2 } else { start }
+}
+
+/// How many bytes are `wanted` at the beginning of `text`.
+fn count_first(text: &[u8], mut wanted: impl FnMut(u8) -> bool) -> usize {
+    text.iter().take_while(|byte| wanted(**byte)).count()
+}
+
+/// How many bytes are `wanted` at the end of `text`.
+fn count_last(text: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
+    text.iter().rev().take_while(|byte| wanted(**byte)).count()
+}
+
+#[cfg(test)]
+mod tests;

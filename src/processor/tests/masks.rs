@@ -1,0 +1,90 @@
+//! What nobody shall read leaves the process in no way.
+
+use super::*;
+
+/// Record and key, and how many places were masked.
+fn masked(settings: &str, line: &str) -> (String, String, u32) {
+    let (out, key, processed) = process(settings, line.as_bytes());
+    (out, key, processed.masks)
+}
+
+#[track_caller]
+fn check_masked(settings: &str, line: &str, record: &str, count: u32) {
+    let (out, _, masks) = masked(settings, line);
+    assert_eq!((out.as_str(), masks), (record, count), "{settings}: {line}");
+}
+
+#[test]
+fn in_every_value() {
+    let settings = "[flow.parse]\nformat = 'logfmt'\n[flow.record]\nmask = ['email', { pattern = '[0-9]{6}', with = '#' }]";
+    check_masked(
+        settings,
+        "user=ann@example.com id=x123456y note=\"to bob@example.org\"",
+        r##"{"user":"***","id":"x#y","note":"to ***"}"##,
+        3,
+    );
+    check_masked(settings, "user=ann", r#"{"user":"ann"}"#, 0);
+}
+
+#[test]
+fn in_some_fields() {
+    let settings =
+        "[flow.parse]\nregex = '^(?<a>[^ ]*) (?<b>.*)$'\n[flow.record]\nmask = [{ pattern = '[0-9]+', fields = ['b'] }]";
+    check_masked(settings, "12 x34", r#"{"a":"12","b":"x***"}"#, 1);
+    // Nobody knows what of a line that does not match is which field.
+    check_masked(settings, "12", "***", 1);
+}
+
+#[test]
+fn inside_of_objects_and_numbers() {
+    let settings = "[flow.parse]\nformat = 'json'\n[flow.record]\nmask = ['card', 'email']";
+    check_masked(
+        settings,
+        r#"{"n": 4111111111111111, "a": {"b": ["ann@example.com", 4111111111111111, 7]}, "c": "ann\u0040example.com"}"#,
+        r#"{"n":"***","a":{"b":["***","***",7]},"c":"***"}"#,
+        4,
+    );
+    let nested = "[flow.parse]\nformat = 'json'\n[flow.record]\nmask = [{ pattern = '.+', fields = ['user.name', 'x'] }]";
+    check_masked(
+        nested,
+        r#"{"user": {"name": "ann", "named": "b", "n": 1}, "x": {"y": "z"}, "other": {"user": {"name": "c"}}}"#,
+        r#"{"user":{"name":"***","named":"b","n":1},"x":{"y":"***"},"other":{"user":{"name":"c"}}}"#,
+        2,
+    );
+}
+
+#[test]
+fn in_typed_values() {
+    let settings = "[flow.parse]\nregex = '^(?<n>.*)$'\ntypes = { n = 'integer' }\n[flow.record]\nmask = ['card']";
+    check_masked(settings, "4111111111111111", r#"{"n":"***"}"#, 1);
+    check_masked(settings, "4111111111111112", r#"{"n":4111111111111112}"#, 0);
+}
+
+#[test]
+fn in_lines_that_go_as_they_are() {
+    check_masked("[flow.record]\nmask = ['email']", "to ann@example.com", "to ***", 1);
+    check_masked("[flow.record]\nmask = ['email']\ntemplate = '> ${line.text}'", "to ann@example.com", "> to ***", 1);
+    let on_mismatch = |on_mismatch: &str| {
+        format!("[flow.parse]\nregex = '(?<a>never)'\non_mismatch = '{on_mismatch}'\n[flow.record]\nmask = ['email']")
+    };
+    check_masked(&on_mismatch("send_raw"), "to ann@example.com", "to ***", 1);
+    check_masked(&on_mismatch("wrap"), "to ann@example.com", r#"{"message":"to ***","error":"no match"}"#, 1);
+}
+
+#[test]
+fn in_partition_keys_and_what_is_added() {
+    let settings = "[flow.parse]\nregex = '^(?<user>[^ ]*) (?<b>.*)$'\n[flow.record]\nmask = ['email']\n\
+                    add = { copy = '${user}', line = '${line.text}' }\n[flow.kinesis]\npartition_key = '${user}'";
+    let (out, key, masks) = masked(settings, "ann@example.com x");
+    assert_eq!(out, r#"{"user":"***","b":"x","copy":"***","line":"*** x"}"#);
+    assert_eq!((key.as_str(), masks), ("***", 1));
+}
+
+/// Conditions see what is masked later: nothing leaves the process by them.
+#[test]
+fn not_before_conditions() {
+    let settings = "[flow.parse]\nregex = '^(?<user>.*)$'\n[flow.filter]\nkeep = [{ field = 'user', matches = '@example.com$' }]\n\
+                    [flow.record]\nmask = ['email']";
+    check_masked(settings, "ann@example.com", r#"{"user":"***"}"#, 1);
+    assert_eq!(process(settings, b"ann@example.org").2.made, Made::Dropped(DropReason::NotKept));
+}
