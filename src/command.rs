@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod estimate;
+pub mod preview;
 pub mod run;
 
 /// Exit codes, by their names in `sysexits.h`.

@@ -36,6 +36,7 @@ mod units;
 
 pub use filter::{Condition, Filter, Sample, Test};
 pub use mask::{Mask, MaskPattern, MaskPreset};
+pub(crate) use mistakes::nearest;
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
 pub use prices::Prices;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use kinetail::command::{check, estimate, exit, run};
+use kinetail::command::{check, estimate, exit, preview, run};
 use kinetail::config::{Prices, parse_duration};
 use kinetail::limits::{ESTIMATE_DEFAULT, ESTIMATE_MAX, ESTIMATE_MIN};
 
@@ -56,6 +56,21 @@ enum Command {
         #[arg(long = "price", value_name = "KEY=VALUE", value_parser = Prices::parse_setting)]
         prices: Vec<(&'static str, f64)>,
     },
+    /// Show what would be sent, line by line, from where `run` would start; nothing is sent, and no offset changes
+    Preview {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only the flow of this name; may be given several times
+        #[arg(long = "flow", value_name = "NAME")]
+        flows: Vec<String>,
+        /// How many lines of each flow: a number from 1, or `all` (which ends with the lines that are there now)
+        #[arg(long, value_name = "N", default_value = "10")]
+        lines: preview::Lines,
+        /// One JSON object a line, whole: records are not cut; the last one has the counts
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn watching_duration(text: &str) -> Result<Duration, String> {
@@ -81,5 +96,6 @@ fn main() -> ExitCode {
             let duration = duration.unwrap_or(ESTIMATE_DEFAULT);
             estimate::main(&estimate::Options { config, duration, flow, json, prices })
         }
+        Command::Preview { config, flows, lines, json } => preview::main(&preview::Options { config, flows, lines, json }),
     })
 }

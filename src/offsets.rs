@@ -3,15 +3,19 @@
 //! A commit is one atomic batch, flushed to the disk before it is reported done. When to commit, and what,
 //! is the checkpointer's decision; which file a row belongs to is the tailer's.
 
+mod peek;
 mod row;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+pub use self::peek::Peeked;
 pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
 use crate::limits::{STORE_CACHE_BYTES, STORE_PROBE_BYTES};
 use crate::span::FileKey;
@@ -29,6 +33,9 @@ const LOCK_FILE: &str = "lock";
 const MARK_FILE: &str = "written";
 const STORE_FOLDER: &str = "offsets";
 const PROBE_FILE: &str = "probe";
+/// How often the lock is tried while it is shared, and how long after: copying the store takes milliseconds.
+const LOCK_ATTEMPTS: usize = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// An open store; nobody else has it open.
 pub struct Offsets {
@@ -117,9 +124,9 @@ impl Offsets {
         let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
         std::fs::create_dir_all(state_dir).map_err(unreadable)?;
         let lock = File::create(state_dir.join(LOCK_FILE)).map_err(unreadable)?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
-            std::fs::TryLockError::Error(error) => unreadable(error),
+        take_lock(&lock).map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
+            TryLockError::Error(error) => unreadable(error),
         })?;
         let opened = probe(state_dir).and_then(|()| Store::open(state_dir));
         let store = opened.map_err(|error| match error.kind() {
@@ -184,6 +191,21 @@ impl Offsets {
             }
         }
     }
+}
+
+/// Takes the lock for this process alone. Who only looks into the store shares it for a moment, and is waited for.
+fn take_lock(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => {}
+            taken => return taken,
+        }
+        // Another agent does not share it.
+        lock.try_lock_shared()?;
+        lock.unlock().map_err(TryLockError::Error)?;
+        thread::park_timeout(LOCK_PAUSE);
+    }
+    Err(TryLockError::WouldBlock)
 }
 
 /// Whether a file can be written and flushed in the state folder.
@@ -292,13 +314,13 @@ mod tests {
 
     /// Opens a store that was just closed: within one process sled's threads may hold its file for a moment longer.
     fn opened_again(folder: &Path) -> Offsets {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             match Offsets::open(folder) {
                 Ok(store) => return store,
                 Err(error) => assert!(std::time::Instant::now() < deadline, "{error}: {:?}", std::error::Error::source(&error)),
             }
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 

@@ -5,6 +5,7 @@
 //! like, and what fits, the three know.
 
 mod aggregates;
+pub mod rules;
 mod tokens;
 
 use std::path::Path;
@@ -20,11 +21,11 @@ pub use self::tokens::DeliveryTokens;
 use crate::aggregator::MAGIC;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
-use crate::config::{self, Flow, PartitionKey};
-use crate::limits::{LINE_BYTES_MAX, PACKER_SHARE, PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES_MAX};
+use crate::config::{self, Flow};
+use crate::limits::PACKER_SHARE;
 use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;
-use crate::processor::{Made, Origin, Processed, Processor, Surroundings};
+use crate::processor::{Origin, Processed, Processor, Surroundings};
 use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{Span, Spans};
 use crate::tailer::Chunk;
@@ -113,10 +114,7 @@ impl Packer {
 
     async fn pack(&mut self, chunk: Chunk) {
         let mut dropped = Dropped::default();
-        let file_key = match self.flow.kinesis.partition_key {
-            PartitionKey::File => file_partition_key(&chunk.path),
-            PartitionKey::Random | PartitionKey::Template(_) => String::new(),
-        };
+        let file_key = rules::file_key(&self.flow.kinesis.partition_key, &chunk.path);
         self.waiting_since.get_or_insert(chunk.read_at);
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
         let ec2 = self.metadata.current();
@@ -126,25 +124,13 @@ impl Packer {
             let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now, ec2: &ec2 };
             let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
             self.count(&processed, &chunk.path);
-            let data = match processed.made {
-                Made::Raw => text,
-                // JSON may be several times as long as the line that it is made of.
-                Made::Record if record.len() > LINE_BYTES_MAX + TERMINATOR_BYTES_MAX => {
-                    dropped.push(DropReason::RecordTooLarge, span);
-                    continue;
+            match rules::data_of(processed.made, text, &record) {
+                Ok(data) => {
+                    let partition_key = rules::key_of(&self.flow.kinesis.partition_key, &file_key, &field_key);
+                    self.push(partition_key, data, span).await;
                 }
-                Made::Record => &record,
-                Made::Dropped(reason) => {
-                    dropped.push(reason, span);
-                    continue;
-                }
-            };
-            let partition_key = match self.flow.kinesis.partition_key {
-                PartitionKey::Random => None,
-                PartitionKey::File => Some(file_key.as_str()),
-                PartitionKey::Template(_) => (!field_key.is_empty()).then_some(field_key.as_str()),
-            };
-            self.push(partition_key, data, span).await;
+                Err(reason) => dropped.push(reason, span),
+            }
         }
         (self.record, self.field_key) = (record, field_key);
         dropped.report(&self.events, &self.metrics).await;
@@ -259,13 +245,6 @@ impl Dropped {
     }
 }
 
-/// The path of a file as a partition key: its last 256 characters.
-fn file_partition_key(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let excess = path.chars().count().saturating_sub(PARTITION_KEY_CHARS_MAX);
-    path.chars().skip(excess).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -276,13 +255,6 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::span::FileKey;
     use crate::tailer::Line;
-
-    #[test]
-    fn the_key_of_a_file_is_the_end_of_its_path() {
-        assert_eq!(file_partition_key(Path::new("/var/log/é.log")), "/var/log/é.log");
-        let long = format!("/{}", "é".repeat(300));
-        assert_eq!(file_partition_key(Path::new(&long)), "é".repeat(256));
-    }
 
     const BUDGET_BYTES: usize = 1 << 20;
 

@@ -16,6 +16,7 @@ mod path;
 mod record;
 mod template;
 mod types;
+mod unfit;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -92,7 +92,7 @@ fn position(source: &str, offset: usize) -> (usize, usize) {
 }
 
 /// The candidate that was most likely meant.
-pub(super) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     let near = |candidate: &'a str| {
         let distance = strsim::osa_distance(&written, &candidate.to_lowercase());
