@@ -140,6 +140,14 @@ impl Flow {
         let sample = self.filter.sample.as_ref().and_then(|sample| sample.key.as_ref());
         added.chain(record).chain(partition_key).chain(sample)
     }
+
+    /// Variables of the environment that its records name.
+    pub fn environment_variables(&self) -> impl Iterator<Item = &str> {
+        self.templates().flat_map(Template::variables).filter_map(|variable| match variable {
+            Variable::Environment(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
 }
 
 /// `start_at`: where a file that was there at the first start and was never seen before begins.

@@ -151,7 +151,7 @@ impl Packer {
     fn count(&mut self, processed: &Processed, path: &Path) {
         let (flow, path) = (&self.metrics.name, path.display());
         if processed.mismatched && self.metrics.mismatched_lines.inc() == 0 {
-            tracing::warn!(flow, %path, "a line does not match the pattern of [flow.parse], the first of this flow");
+            tracing::warn!(flow, %path, "a line is not of the format of [flow.parse], the first of this flow");
         }
         if processed.replaced && self.metrics.replaced_characters_lines.inc() == 0 {
             tracing::warn!(flow, %path, "a line is not UTF-8, in JSON it has U+FFFD instead; the first of this flow");

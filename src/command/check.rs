@@ -69,6 +69,9 @@ fn check_flow(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  warning: {} cannot be tailed", counted(problems.len(), "path"))?;
     }
     list(out, problems.iter().map(|Problem { path, message, .. }| format!("{}: {message}", shown(path))))?;
+    for name in flow.environment_variables().filter(|name| std::env::var_os(name).is_none()) {
+        writeln!(out, "  note: the environment variable {} is not set here; where it is not, its value is null", one_line(name))?;
+    }
     match flow.parse.as_ref().map(|parse| &parse.format) {
         Some(Format::Regex(patterns)) => patterns.iter().try_for_each(|pattern| tell_cost(pattern.as_str(), out)),
         _ => Ok(()),

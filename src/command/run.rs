@@ -150,6 +150,12 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
     // Every commit is on the disk when it is done. Closing sled would write to the disk once more, and panic if it
     // cannot; that is left to the end of the process.
     std::mem::forget(Arc::clone(&store));
+    let surroundings = surroundings();
+    for flow in &config.flows {
+        for name in flow.environment_variables().filter(|name| !surroundings.environment.contains_key(*name)) {
+            tracing::warn!(flow = flow.name, name, "an environment variable is not set, its value is null in records");
+        }
+    }
     let health = Health::default();
     let answers = serve_admin(config.agent.admin, Arc::clone(&metrics), health.clone());
     let mode = if options.once { Mode::Once } else { Mode::Follow };
@@ -164,7 +170,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         run_id: u128::from_be_bytes(random_bytes()),
         seed: u64::from_be_bytes(random_bytes()),
         reading: Reading::OwnThreads,
-        surroundings: Arc::new(surroundings()),
+        surroundings: Arc::new(surroundings),
         metadata: Metadata::ask(Wanted::of(&config.flows), config.aws.ec2_metadata_endpoint.as_deref()),
     };
     let (stop, stopped) = watch::channel(false);

@@ -189,14 +189,21 @@ fn patterns(table: &mut Table<'_>, source: &str) -> Option<Vec<Regex>> {
         table.mistake(table.place(), "`regex` is empty", "write regex = '^(?<name>…)$'");
         return None;
     }
-    let without_names = || written.iter().filter(|regex| regex.value.capture_names().flatten().next().is_none());
-    for regex in without_names() {
-        table.mistake(&regex.place, "`regex` has no named group", "name what becomes a field: (?<name>…)");
+    let mut is_sound = true;
+    for Placed { value: regex, place } in &written {
+        let text = Placed { value: regex.as_str(), place: place.clone() };
+        let groups = pattern::groups_without_name(regex.as_str());
+        for group in &groups {
+            let help = "write (?<name>…) for a field, (?:…) for a group that is none";
+            table.mistake(&text.within(source, group.clone()), "`regex` has a group without a name", help);
+        }
+        let has_fields = regex.capture_names().flatten().next().is_some();
+        if !has_fields && groups.is_empty() {
+            table.mistake(place, "`regex` has no named group", "name what becomes a field: (?<name>…)");
+        }
+        is_sound &= has_fields && groups.is_empty();
     }
-    if without_names().next().is_some() {
-        return None;
-    }
-    Some(written.into_iter().map(|regex| regex.value).collect())
+    is_sound.then(|| written.into_iter().map(|regex| regex.value).collect())
 }
 
 fn columns(table: &mut Table<'_>, source: &str) -> Option<Columns> {

@@ -2,8 +2,11 @@
 //!
 //! What a pattern must have beyond being sound is decided by those who read it.
 
+use std::convert::Infallible;
+use std::ops::Range;
+
 use regex::bytes::Regex;
-use regex_syntax::ast::{Position, Span};
+use regex_syntax::ast::{Ast, GroupKind, Position, Span, Visitor, visit};
 
 use super::reader::{Placed, Table};
 use super::units::size_written;
@@ -43,4 +46,31 @@ pub(super) fn compile(table: &Table<'_>, key: &str, written: Placed<&str>, sourc
         Err(error) => table.mistake(&written.place, format!("`{key}` cannot be used: {error}"), ""),
     }
     None
+}
+
+/// Where the groups of `pattern`, which is sound, begin that have no name and yet capture.
+pub(super) fn groups_without_name(pattern: &str) -> Vec<Range<usize>> {
+    let ast = regex_syntax::ast::parse::Parser::new().parse(pattern);
+    ast.ok().and_then(|ast| visit(&ast, GroupsWithoutName(Vec::new())).ok()).unwrap_or_default()
+}
+
+struct GroupsWithoutName(Vec<Range<usize>>);
+
+impl Visitor for GroupsWithoutName {
+    type Output = Vec<Range<usize>>;
+    type Err = Infallible;
+
+    fn finish(self) -> Result<Self::Output, Infallible> {
+        Ok(self.0)
+    }
+
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), Infallible> {
+        if let Ast::Group(group) = ast
+            && matches!(group.kind, GroupKind::CaptureIndex(_))
+        {
+            let start = group.span.start.offset;
+            self.0.push(start..start + 1);
+        }
+        Ok(())
+    }
 }

@@ -326,7 +326,12 @@ fn the_longest_line_depends_on_the_encoding() {
 #[test]
 fn parsing_and_packing() {
     check_edits(&[
-        ("(?<remote>\\S+) (?<status>\\d+)", "(\\S+)", "15:9 `regex` has no named group (name what becomes a field: (?<name>…))"),
+        ("(?<remote>\\S+) (?<status>\\d+)", "\\S+", "15:9 `regex` has no named group (name what becomes a field: (?<name>…))"),
+        (
+            "(?<status>\\d+)",
+            "(\\d+)",
+            "15:25 `regex` has a group without a name (write (?<name>…) for a field, (?:…) for a group that is none)",
+        ),
         (
             "(?<status>\\d+)",
             "(?<status>\\d+)\\d{200}{200}{200}",

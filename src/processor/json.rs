@@ -23,8 +23,19 @@ pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// The same, piece by piece, into whatever `write` appends to.
 pub(super) fn write_string_with(bytes: &[u8], write: &mut impl FnMut(&[u8])) -> bool {
-    let mut replaced = false;
     write(b"\"");
+    // Nearly all texts are ASCII without anything to escape.
+    let plain_count = position(bytes, |byte| must_escape(byte) || !byte.is_ascii()).unwrap_or(bytes.len());
+    write(&bytes[..plain_count]);
+    let replaced = plain_count < bytes.len() && write_chunks(&bytes[plain_count..], write);
+    write(b"\"");
+    replaced
+}
+
+/// Says whether some bytes are not UTF-8 and became U+FFFD.
+#[cold]
+fn write_chunks(bytes: &[u8], write: &mut impl FnMut(&[u8])) -> bool {
+    let mut replaced = false;
     for chunk in bytes.utf8_chunks() {
         write_escaped(chunk.valid().as_bytes(), write);
         if !chunk.invalid().is_empty() {
@@ -32,19 +43,29 @@ pub(super) fn write_string_with(bytes: &[u8], write: &mut impl FnMut(&[u8])) -> 
             write("\u{fffd}".as_bytes());
         }
     }
-    write(b"\"");
     replaced
 }
 
 fn write_escaped(text: &[u8], write: &mut impl FnMut(&[u8])) {
-    let must_escape = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
     let mut rest = text;
-    while let Some(plain_count) = rest.iter().position(must_escape) {
+    while let Some(plain_count) = position(rest, must_escape) {
         write(&rest[..plain_count]);
         write_escape(rest[plain_count], write);
         rest = &rest[plain_count + 1..];
     }
     write(rest);
+}
+
+fn must_escape(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// Where the first byte is that `is_sought`. Of a block all bytes are looked at, which compilers do at once.
+fn position(bytes: &[u8], is_sought: impl Fn(u8) -> bool) -> Option<usize> {
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let is_in = |block: &[u8; 16]| block.iter().fold(false, |is_in, byte| is_in | is_sought(*byte));
+    let start = blocks.iter().position(is_in).unwrap_or(blocks.len()) * 16;
+    bytes[start..].iter().position(|byte| is_sought(*byte)).map(|at| start + at)
 }
 
 fn write_escape(byte: u8, write: &mut impl FnMut(&[u8])) {

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use kinetail::config::{Flow, Format, OnMismatch, Parse, PartitionKey, TooLong};
-use kinetail::limits::{LINE_BYTES_MAX, PARTITION_KEY_CHARS_MAX};
+use kinetail::config::{AddedValue, Flow, Format, OnMismatch, Output, Parse, PartitionKey, TooLong};
+use kinetail::limits::{LINE_BYTES_MAX, PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES_MAX};
 use kinetail::settlement::DropReason;
 
 /// Bytes of a file that are settled together.
@@ -152,26 +152,42 @@ fn cut_before(line: &[u8], length_max: usize) -> usize {
 
 /// What becomes of a line of acceptable length.
 fn fate(flow: &Flow, text: &[u8]) -> Fate {
-    let raw = || Fate::Sent(UserRecord { key: None, data: text.to_owned() });
-    let Some(parse) = &flow.parse else { return raw() };
-    if let Some((key, data)) = parsed(flow, parse, text) {
-        return sent_unless_too_large(key, data);
+    if flow.filter.drop.iter().any(|condition| condition.line.as_ref().is_some_and(|pattern| pattern.is_match(text))) {
+        return Fate::Dropped(DropReason::Filtered);
+    }
+    let raw = || sent_unless_too_large(flow, None, text.to_owned());
+    let object = |key, fields: Vec<String>| {
+        let added = flow.record.add.iter().map(|added| match &added.value {
+            AddedValue::Json(json) => format!("\"{}\":{json}", added.path.join(".")),
+            AddedValue::Template(_) => panic!("what the flows of the simulation add is the same in all lines"),
+        });
+        let fields: Vec<String> = fields.into_iter().chain(added).collect();
+        sent_unless_too_large(flow, key, format!("{{{}}}", fields.join(",")).into_bytes())
+    };
+    let message = || format!("\"message\":{}", json(text));
+    let Some(parse) = &flow.parse else {
+        return if flow.record.output == Output::Raw { raw() } else { object(None, vec![message()]) };
+    };
+    if let Some((key, fields)) = parsed(flow, parse, text) {
+        return object(key, fields);
     }
     match parse.on_mismatch {
         OnMismatch::SendRaw => raw(),
         OnMismatch::Drop => Fate::Dropped(DropReason::Mismatch),
-        OnMismatch::Wrap => sent_unless_too_large(None, format!(r#"{{"message":{},"error":"no match"}}"#, json(text))),
+        OnMismatch::Wrap => object(None, vec![message(), "\"error\":\"no match\"".to_owned()]),
     }
 }
 
-fn sent_unless_too_large(key: Option<String>, data: String) -> Fate {
-    if data.len() > LINE_BYTES_MAX {
+fn sent_unless_too_large(flow: &Flow, key: Option<String>, mut data: Vec<u8>) -> Fate {
+    data.extend(flow.record.terminator.as_bytes());
+    if data.len() > LINE_BYTES_MAX + TERMINATOR_BYTES_MAX {
         return Fate::Dropped(DropReason::RecordTooLarge);
     }
-    Fate::Sent(UserRecord { key, data: data.into_bytes() })
+    Fate::Sent(UserRecord { key, data })
 }
 
-fn parsed(flow: &Flow, parse: &Parse, text: &[u8]) -> Option<(Option<String>, String)> {
+/// The partition key, and the fields with their names.
+fn parsed(flow: &Flow, parse: &Parse, text: &[u8]) -> Option<(Option<String>, Vec<String>)> {
     let Format::Regex(patterns) = &parse.format else { panic!("the flows of the simulation have patterns") };
     let captures = patterns[0].captures(text)?;
     let names = patterns[0].capture_names().flatten();
@@ -183,7 +199,7 @@ fn parsed(flow: &Flow, parse: &Parse, text: &[u8]) -> Option<(Option<String>, St
         }
         PartitionKey::Random | PartitionKey::File => String::new(),
     };
-    Some((Some(key).filter(|key| !key.is_empty()), format!("{{{}}}", fields.join(","))))
+    Some((Some(key).filter(|key| !key.is_empty()), fields))
 }
 
 fn json(text: &[u8]) -> String {

@@ -374,12 +374,15 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
         (String::new(), &["random", "file"])
     };
     let partition_key = keys[rng.usize(..keys.len())];
+    let filter = ["", "[flow.filter]\ndrop = ['7']\n"][rng.usize(..2)];
+    let record = ["", "", "terminator = \"\\n\"\n", "terminator = \"\\n\"\nadd = { n = 7, ok = true }\n"][rng.usize(..4)];
     let aggregate = ["kpl", "kpl", "none"][rng.usize(..3)];
     let max_delay = ["10 ms", "1 s", "10 s"][rng.usize(..3)];
     let request_bytes = ["5 MiB", "1200 KiB"][rng.usize(..2)];
     format!(
         "[[flow]]\nname = \"flow {index}\"\nfiles = [{files:?}]\n\
-         [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\nskip_header_lines = {skip_header_lines}\n{parse}\
+         [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\nskip_header_lines = {skip_header_lines}\n{parse}{filter}\
+         [flow.record]\n{record}\
          [flow.kinesis]\nstream = \"s{index}\"\naggregate = \"{aggregate}\"\npartition_key = \"{partition_key}\"\n\
          max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n"
     )
