@@ -10,6 +10,7 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+mod machine;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -77,7 +78,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let scale = if arguments.iter().any(|argument| argument == "--quick") { &QUICK } else { &FULL };
     let is_chosen = |case: &str| arguments.iter().all(|argument| argument == case || argument == "--quick");
-    println!("{}", machine());
+    println!("{}", machine::machine());
     for (case, measure) in [("idle", idle as fn(&Scale)), ("notice", notice), ("open", open)] {
         if is_chosen(case) {
             println!("\n## {case}\n");
@@ -346,15 +347,4 @@ fn memory_mib(agent: &Agent, name: &str) -> f64 {
 
 fn field<'a>(text: &'a str, name: &str) -> &'a str {
     text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim()
-}
-
-/// What the figures are of, and how busy it is beside them.
-fn machine() -> String {
-    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = processors.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown").replace("model name\t: ", "");
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or_default();
-    format!("{cores} x {model}, Linux {}, load {load} at the beginning", kernel.trim())
 }

@@ -1,0 +1,1 @@
+//! Nothing: what `fuzz/run` builds here is the dependency.
