@@ -330,7 +330,7 @@ fn parsing_and_packing() {
         (
             "(?<status>\\d+)",
             "(\\d+)",
-            "15:25 `regex` has a group without a name (write (?<name>…) for a field, (?:…) for a group that is none)",
+            "15:26 `regex` has a group without a name (write (?<name>…) for a field, (?:…) for a group that is none)",
         ),
         (
             "(?<status>\\d+)",
