@@ -25,7 +25,7 @@ pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {
 pub(super) fn write_string_with(bytes: &[u8], write: &mut impl FnMut(&[u8])) -> bool {
     write(b"\"");
     // Nearly all texts are ASCII without anything to escape.
-    let plain_count = position(bytes, |byte| must_escape(byte) || !byte.is_ascii()).unwrap_or(bytes.len());
+    let plain_count = position(bytes, |byte| must_escape(byte) | !byte.is_ascii()).unwrap_or(bytes.len());
     write(&bytes[..plain_count]);
     let replaced = plain_count < bytes.len() && write_chunks(&bytes[plain_count..], write);
     write(b"\"");
@@ -57,7 +57,8 @@ fn write_escaped(text: &[u8], write: &mut impl FnMut(&[u8])) {
 }
 
 fn must_escape(byte: u8) -> bool {
-    byte < b' ' || byte == b'"' || byte == b'\\'
+    // Without branches, so that many bytes can be looked at at once.
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
 }
 
 /// Where the first byte is that `is_sought`. Of a block all bytes are looked at, which compilers do at once.
