@@ -123,6 +123,29 @@ fn a_line_without_its_key_is_sent_all_the_same() {
     assert_eq!(figures.sum("kinetail_partition_key_missing_lines_total"), 1);
 }
 
+/// What a mask finds does not leave the process: not in records, in partition keys, or in lines that do not match.
+#[test]
+fn nothing_that_is_masked_leaves_the_process() {
+    let secrets = ["ann@example.com", "203.0.113.9", "4111111111111111", "AKIAQYLPMN5HIHGFEDCB"];
+    let settings = "[flow.parse]\nformat = 'json'\n\
+                    [flow.record]\nmask = ['email', 'ipv4', 'card', 'aws_keys']\nadd = { line = '${line.text}', key = '${user}' }\n\
+                    [flow.kinesis]\npartition_key = '${user}-${nested.ip}'";
+    let (kinesis, place) = stage(settings);
+    let [user, ip, card, key] = secrets;
+    place
+        .append_bytes("a.log", format!(r#"{{"user":"{user}","nested":{{"ip":"{ip}","list":[{card}]}},"x":"{key}"}}"#).as_bytes());
+    place.append_bytes("a.log", format!("\nnot of the format: {user} {ip} {card} {key}\n").as_bytes());
+    let (received, figures) = ship(&kinesis, &place, place.byte_count("a.log"));
+    assert_eq!(received.len(), 2);
+    assert!(received.iter().any(|received| received.partition_key == "***-***"));
+    for record in kinesis.read_all("s").iter().flat_map(|shard| &shard.records) {
+        let sent = [record.partition_key.as_bytes(), &record.data].concat();
+        let sent = String::from_utf8_lossy(&sent);
+        assert!(secrets.iter().all(|secret| !sent.contains(secret)), "{sent}");
+    }
+    assert_eq!(figures.sum("kinetail_masked_places_total"), 8);
+}
+
 /// The names of columns are those of each file's own first line, also after a restart in the middle of it.
 #[test]
 fn tables_are_read_by_their_header() {
