@@ -381,6 +381,16 @@ impl TailedFile {
     }
 
     fn next_piece(&mut self, buffer: &mut Vec<u8>, complete: Complete) -> io::Result<Look> {
+        let (reader, mark) = (self.reader.clone(), self.mark);
+        let look = self.read_piece(buffer, complete);
+        if matches!(look, Err(_) | Ok(Look::Different)) {
+            // Nothing is handed on, so nothing was read: after an error it is read again, or it is of another content.
+            (self.reader, self.mark) = (reader, mark);
+        }
+        look
+    }
+
+    fn read_piece(&mut self, buffer: &mut Vec<u8>, complete: Complete) -> io::Result<Look> {
         let size = self.look_at_size()?;
         let position = self.position();
         if size != Size::Unknown && self.byte_count < position {
@@ -392,7 +402,6 @@ impl TailedFile {
         let is_of_this_life = self.is_compressed
             || source.has(self.mark)? && (self.mark.byte_count > 0 || has_beginning(source, self.fingerprint)?);
         if !is_of_this_life {
-            self.reader.take_back(position);
             return Ok(Look::Different);
         }
         let Some(piece) = piece else {

@@ -12,7 +12,7 @@ use crate::limits::HEADER_LINE_BYTES_MAX;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The last line of a file's header.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct HeaderLine {
     /// What was passed over of it, as it is in the file. One byte more than may be is as bad as many.
     gathered: Vec<u8>,

@@ -37,6 +37,7 @@ impl Rules {
 }
 
 /// Where in a content reading goes on.
+#[derive(Clone)]
 pub(super) struct Reader {
     rules: Arc<Rules>,
     splitter: Splitter,
@@ -148,11 +149,6 @@ impl Reader {
     /// The ranges behind the position that were settled before reading began.
     pub(super) fn settled_above(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.settled_before.above().filter(|(_, end)| *end > self.position)
-    }
-
-    /// What was read last is not of this content.
-    pub(super) fn take_back(&mut self, position: u64) {
-        self.position = position;
     }
 
     /// The next piece of a content of this size, read into `buffer`: at most [`READ_BYTES`], unless a line or a record is
