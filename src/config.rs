@@ -40,7 +40,7 @@ pub(crate) use mistakes::nearest;
 pub use mistakes::{Mistake, Mistakes};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
 pub use prices::Prices;
-pub use record::{Added, AddedValue, Output, Record, WRAPPED_FIELDS};
+pub use record::{Added, AddedValue, FieldFate, FieldRule, Output, Record, WRAPPED_FIELDS};
 pub use template::{Ec2Variable, Part, Template, Variable};
 pub use types::{FieldType, TimestampFormat, TimestampOutput, TimestampRules};
 pub use units::parse_duration;

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use self::fields::{Arena, Fields, Value};
+use self::fields::{Arena, Fields};
 use self::filter::{Conditions, Sample};
 use self::format::Parser;
 pub use self::format::field_names;
@@ -177,7 +177,7 @@ impl Processor {
                 Output::Json => Writer::Json(Plan::new(&flow.record, names, &flow.name, surroundings)),
                 Output::Template(template) => Writer::Template(filling(template)),
             },
-            wrapped: Plan::of_wrapped(&flow.record, &WRAPPED_FIELDS, &flow.name, surroundings),
+            wrapped: Plan::of_wrapped(WRAPPED_FIELDS, b"\"no match\"", &flow.record, &flow.name, surroundings),
             uses_fields: flow.record.output == Output::Json
                 || flow.templates().any(|template| template.fields().next().is_some()),
             uses_line: is_raw || flow.templates().flat_map(Template::variables).any(|variable| *variable == Variable::LineText),
@@ -266,10 +266,6 @@ impl Processor {
     fn process_mismatch(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
         let arena = &self.arena;
         let (line, masks) = masked_line(self.masker.as_ref(), line, arena);
-        let mut fields = Fields::new(arena);
-        for (name, text) in WRAPPED_FIELDS.iter().zip([line, b"no match"]) {
-            fields.push(*name, Value::Text(text));
-        }
         let no_fields = Fields::new(arena);
         let scope = Scope { fields: &no_fields, line, origin, arena };
         let mismatched = |made| Processed { mismatched: true, ..Processed::of(made) };
@@ -281,7 +277,7 @@ impl Processor {
         }
         let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling, &scope, key));
         let written = if self.on_mismatch == OnMismatch::Wrap {
-            self.wrapped.write(&Scope { fields: &fields, ..scope }, out)
+            self.wrapped.write(&scope, out)
         } else {
             out.extend_from_slice(line);
             Written::default()

@@ -59,6 +59,50 @@ pub enum AddedValue {
     Json(serde_json::Value),
 }
 
+/// What becomes of a field of the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldRule {
+    /// Where it is written.
+    pub fate: FieldFate,
+    /// If it is an object, the paths in it that are written; all where there are none.
+    pub kept: Vec<Vec<String>>,
+    /// And those that are not.
+    pub removed: Vec<Vec<String>>,
+}
+
+/// Where a field of the line is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldFate {
+    /// Under its own name.
+    Kept,
+    /// Here.
+    Renamed(Vec<String>),
+    /// Not at all, or only what is renamed inside of it.
+    LeftOut,
+}
+
+impl Record {
+    /// What `keep_only`, `remove` and `rename` say of the field `name`. A name that is written with a dot is of a field of that
+    /// very name, or of what is inside of one.
+    pub fn rule_of(&self, name: &str) -> FieldRule {
+        let inside = |field: &String| {
+            let path = field.strip_prefix(name)?.strip_prefix('.')?;
+            Some(path.split('.').map(str::to_owned).collect::<Vec<_>>())
+        };
+        let keep_only = self.keep_only.as_deref();
+        let is_kept = keep_only.is_none_or(|kept| kept.iter().any(|kept| kept == name));
+        let kept: Vec<_> = keep_only.unwrap_or_default().iter().filter(|_| !is_kept).filter_map(inside).collect();
+        let fate = match self.rename.iter().find(|(field, _)| field == name) {
+            Some((_, path)) => FieldFate::Renamed(path.clone()),
+            None if self.remove.iter().any(|removed| removed == name) => FieldFate::LeftOut,
+            None if is_kept || !kept.is_empty() => FieldFate::Kept,
+            None => FieldFate::LeftOut,
+        };
+        let renamed = self.rename.iter().map(|(field, _)| field);
+        FieldRule { fate, kept, removed: self.remove.iter().chain(renamed).filter_map(inside).collect() }
+    }
+}
+
 /// The names of a record in which a line that does not match is wrapped.
 pub const WRAPPED_FIELDS: [&str; 2] = ["message", "error"];
 
@@ -213,19 +257,9 @@ fn check_names(table: &Table<'_>, record: &Record, renamed: &[Renamed<'_>], add:
         return;
     }
     let mut written: Vec<Written> = Vec::new();
-    let is_kept = |name: &String| {
-        record.keep_only.as_ref().is_none_or(|kept| kept.contains(name))
-            && !record.remove.contains(name)
-            && !renamed.iter().any(|(field, _)| field.value == name)
-    };
-    written.extend(
-        given
-            .names
-            .unwrap_or_default()
-            .iter()
-            .filter(|name| is_kept(name))
-            .map(|name| Written { path: nested(name), place: None }),
-    );
+    let names = given.names.unwrap_or_default().iter();
+    let kept = names.filter(|name| record.rule_of(name).fate == FieldFate::Kept);
+    written.extend(kept.map(|name| Written { path: nested(name), place: None }));
     let of_renamed = renamed.iter().map(|(_, path)| Written { path: path.value.clone(), place: Some(path.place.clone()) });
     let of_added = add.iter().map(|(added, place)| Written { path: added.path.clone(), place: Some(place.clone()) });
     written.extend(of_renamed.chain(of_added));

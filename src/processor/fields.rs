@@ -143,6 +143,16 @@ impl<'l> Value<'l> {
         !matches!(self, Self::Absent | Self::Null)
     }
 
+    /// Whether it is a list or an object.
+    pub fn is_nested(self) -> bool {
+        matches!(self, Self::Json(json) if json.starts_with(['{', '[']))
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(self) -> bool {
+        matches!(self, Self::Json(json) if json.starts_with('{'))
+    }
+
     /// Its text; none when there is none. Of a list or an object, its JSON.
     pub fn text(self, arena: &'l Arena) -> Option<&'l [u8]> {
         match self {

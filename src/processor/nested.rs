@@ -91,6 +91,24 @@ pub(super) fn within_quotes(string: &str) -> &str {
     string.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(string)
 }
 
+/// A member of an object.
+pub(super) struct Member<'l> {
+    pub(super) name: &'l str,
+    /// As it is written.
+    pub(super) json: &'l str,
+}
+
+impl<'l> Member<'l> {
+    pub(super) fn value(&self, arena: &'l Arena) -> Value<'l> {
+        value_of(self.json, arena)
+    }
+}
+
+/// The members of the object `json`, in its order.
+pub(super) fn members<'l>(json: &'l str, arena: &'l Arena) -> impl Iterator<Item = Member<'l>> {
+    Children::of(json).filter_map(|child| Some(Member { name: decode(child.name?, arena), json: child.value }))
+}
+
 /// What stands in a list or an object, in its order.
 struct Children<'l> {
     /// Behind the opening bracket or the last comma.

@@ -1,60 +1,86 @@
 //! What is written of the fields of a line.
 //!
 //! All that does not depend on the line is decided once: the order, the names with their quotes and colons, the objects around
-//! them. Names of lines of which the format has none stay where they are, and are looked up one by one.
+//! them. Fields that the line itself names stay where they are, and are looked up one by one; where one has the name of a
+//! member that is added or renamed, that decides which has a value.
 
 use std::collections::HashMap;
 
 use super::Surroundings;
-use super::fields::Arena;
-use super::fields::{Field, Value};
+use super::fields::{Arena, Field, Value};
 use super::json::{write_string, write_value};
-use super::nested::{Change, Step, is_at, rewrite};
+use super::nested::{Change, Step, is_at, members, rewrite};
 use super::path::FieldPath;
 use super::template::{Filling, Scope};
-use crate::config::{AddedValue, Record};
+use crate::config::{AddedValue, FieldFate, FieldRule, Record};
 
-/// The members of an object, in their order.
-pub(super) struct Plan(Vec<Member>);
+/// What a record is made of.
+pub(super) struct Plan {
+    /// What becomes of fields that the line itself names; none where the format does.
+    found: Option<Found>,
+    /// Those that are decided beforehand, in their order, behind the found ones.
+    members: Vec<Member>,
+}
 
-enum Member {
-    /// A value.
-    Value { prefix: Vec<u8>, source: Source },
+struct Member {
+    name: String,
+    /// The name in quotes, and the colon.
+    prefix: Vec<u8>,
+    holds: Holds,
+}
+
+enum Holds {
+    Value(Source),
     /// An object, which is left out when nothing is in it.
-    Object { name: String, prefix: Vec<u8>, members: Vec<Self> },
-    /// The fields that the line itself names.
-    Found(Found),
+    Object(Vec<Member>),
 }
 
 enum Source {
-    /// The field at a place of the format's names, and the paths inside of it that are left out.
-    Slot {
-        slot: usize,
-        removed: Vec<Vec<String>>,
-    },
+    /// The field at a place of the format's names.
+    Slot(usize, Inside),
     Field(FieldPath),
     Added(Filling),
     /// The same in every record: JSON.
     Fixed(Vec<u8>),
 }
 
+/// Which part of an object is written, by paths inside of it.
+#[derive(Default)]
+struct Inside {
+    /// Only these; all where there are none.
+    kept: Vec<Vec<String>>,
+    removed: Vec<Vec<String>>,
+}
+
 /// What becomes of fields that the line itself names.
 struct Found {
-    /// Fields that are not named here are left out.
+    /// Fields without a rule are left out.
     keeps_only_named: bool,
-    by_name: HashMap<Vec<u8>, Fate>,
+    rules: HashMap<Vec<u8>, Rule>,
+}
+
+struct Rule {
+    fate: Fate,
+    inside: Inside,
+    rival: Option<Rival>,
 }
 
 enum Fate {
-    /// Written under its own name, without what is at these paths inside of it.
-    Kept {
-        removed: Vec<Vec<String>>,
+    Kept,
+    /// Written under another name.
+    Renamed {
+        name: String,
+        prefix: Vec<u8>,
     },
-    /// Written under another name: the prefix.
-    Renamed(Vec<u8>),
     LeftOut,
-    /// Left out because an added field has its name.
-    Overwritten,
+}
+
+/// What else would be written under the name of a field.
+enum Rival {
+    /// The member at this place.
+    Member(usize),
+    /// Another field, under its new name.
+    Renamed(FieldPath),
 }
 
 /// What there is to count of a record.
@@ -64,54 +90,40 @@ pub(super) struct Written {
     pub(super) is_replaced: bool,
     /// A variable is not known.
     pub(super) is_unknown: bool,
-    /// Fields of the line that gave way to added ones of the same name.
+    /// Fields of the line that gave way to added or renamed ones of the same name.
     pub(super) overwritten_count: u32,
 }
 
 impl Plan {
     /// For lines whose fields are `names`, or say them themselves.
     pub(super) fn new(record: &Record, names: Option<&[String]>, flow: &str, surroundings: &Surroundings) -> Self {
-        let mut plan = match names {
-            Some(names) => Self::of_names(record, names),
-            None => Self(vec![Member::Found(Found::new(record))]),
-        };
-        plan.rename(record, names);
+        let mut plan = Self { found: None, members: Vec::new() };
+        for (slot, name) in names.unwrap_or_default().iter().enumerate() {
+            let FieldRule { fate, kept, removed } = record.rule_of(name);
+            let path = match fate {
+                FieldFate::LeftOut => continue,
+                FieldFate::Kept => name.split('.').map(str::to_owned).collect(),
+                FieldFate::Renamed(path) => path,
+            };
+            plan.insert(&path, Source::Slot(slot, Inside { kept, removed }));
+        }
+        for (field, path) in record.rename.iter().filter(|(field, path)| !is_written_in_place(field, path, names)) {
+            plan.insert(path, Source::Field(FieldPath::new(field, names)));
+        }
         plan.add(record, names, flow, surroundings);
+        plan.found = names.is_none().then(|| Found::new(record, &plan.members));
         plan
     }
 
-    /// For the given fields and what is added to all records.
-    pub(super) fn of_wrapped(record: &Record, names: &[&str], flow: &str, surroundings: &Surroundings) -> Self {
-        let mut plan = Self(Vec::new());
-        for (slot, name) in names.iter().enumerate() {
-            plan.insert(&[(*name).to_owned()], Source::Slot { slot, removed: Vec::new() });
-        }
-        // Of the fields that added ones may name a line that does not match has none.
+    /// For lines that are not of their format: the line as the first of `names`, the JSON `reason` as the second, and what is
+    /// added to all records.
+    pub(super) fn of_wrapped(names: [&str; 2], reason: &[u8], record: &Record, flow: &str, surroundings: &Surroundings) -> Self {
+        let mut plan = Self { found: None, members: Vec::new() };
+        let [line, error] = names.map(|name| [name.to_owned()]);
+        plan.insert(&line, Source::Added(Filling::of_line()));
+        plan.insert(&error, Source::Fixed(reason.to_vec()));
         plan.add(record, None, flow, surroundings);
         plan
-    }
-
-    fn of_names(record: &Record, names: &[String]) -> Self {
-        let mut plan = Self(Vec::new());
-        for (slot, name) in names.iter().enumerate() {
-            let path = match record.rename.iter().find(|(field, _)| field == name) {
-                Some((_, path)) => path.clone(),
-                None if is_left_out(record, name) => continue,
-                None => name.split('.').map(str::to_owned).collect(),
-            };
-            plan.insert(&path, Source::Slot { slot, removed: removed_inside(record, name) });
-        }
-        plan
-    }
-
-    /// What is renamed and not written in its place: nested, or out of an object.
-    fn rename(&mut self, record: &Record, names: Option<&[String]>) {
-        for (field, path) in &record.rename {
-            let is_in_its_place = names.map_or(path.len() == 1 && !field.contains('.'), |names| names.contains(field));
-            if !is_in_its_place {
-                self.insert(path, Source::Field(FieldPath::new(field, names)));
-            }
-        }
     }
 
     fn add(&mut self, record: &Record, names: Option<&[String]>, flow: &str, surroundings: &Surroundings) {
@@ -125,81 +137,53 @@ impl Plan {
     }
 
     fn insert(&mut self, path: &[String], source: Source) {
-        insert(&mut self.0, path, source);
+        insert(&mut self.members, path, source);
     }
 
     /// Appends the object that a line makes.
     pub(super) fn write<'l>(&'l self, scope: &Scope<'l>, out: &mut Vec<u8>) -> Written {
         let mut written = Written::default();
         out.push(b'{');
-        write_members(&self.0, scope, out, &mut written);
+        if let Some(found) = &self.found {
+            found.write(&self.members, scope, out, &mut written);
+        }
+        for member in &self.members {
+            let own = self.found.as_ref().and_then(|found| found.own(&member.name, scope));
+            if own.is_none_or(|own| member.contest(own, scope) == Contest::Won) {
+                member.write(scope, out, &mut written);
+            }
+        }
         out.push(b'}');
         written
     }
 }
 
-fn is_left_out(record: &Record, name: &str) -> bool {
-    let is_kept = record.keep_only.as_ref().is_none_or(|kept| kept.iter().any(|kept| outermost(kept) == name));
-    !is_kept || record.remove.iter().any(|removed| removed == name)
-}
-
-fn outermost(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
-}
-
-/// The paths inside of the field `name` that are not written there.
-fn removed_inside(record: &Record, name: &str) -> Vec<Vec<String>> {
-    let renamed = record.rename.iter().map(|(field, _)| field);
-    let inside = record.remove.iter().chain(renamed).filter_map(|removed| removed.strip_prefix(name)?.strip_prefix('.'));
-    inside.map(|path| path.split('.').map(str::to_owned).collect()).collect()
+/// Whether a field that is renamed stays at its place among the others.
+fn is_written_in_place(field: &String, path: &[String], names: Option<&[String]>) -> bool {
+    names.map_or(path.len() == 1 && !field.contains('.'), |names| names.contains(field))
 }
 
 fn insert(members: &mut Vec<Member>, path: &[String], source: Source) {
     let [name, inner @ ..] = path else { return };
-    if inner.is_empty() {
-        members.push(Member::Value { prefix: prefix(name.as_bytes()), source });
-        return;
-    }
-    let known = members.iter_mut().find_map(|member| match member {
-        Member::Object { name: known, members, .. } if known == name => Some(members),
-        _ => None,
-    });
-    if let Some(members) = known {
+    let known = members.iter_mut().find(|member| member.name == *name);
+    if let (false, Some(Member { holds: Holds::Object(members), .. })) = (inner.is_empty(), known) {
         return insert(members, inner, source);
     }
-    let mut inside = Vec::new();
-    insert(&mut inside, inner, source);
-    members.push(Member::Object { name: name.clone(), prefix: prefix(name.as_bytes()), members: inside });
+    let holds = if inner.is_empty() {
+        Holds::Value(source)
+    } else {
+        let mut members = Vec::new();
+        insert(&mut members, inner, source);
+        Holds::Object(members)
+    };
+    members.push(Member { name: name.clone(), prefix: prefix(name), holds });
 }
 
-/// A name in quotes, and the colon.
-fn prefix(name: &[u8]) -> Vec<u8> {
+fn prefix(name: &str) -> Vec<u8> {
     let mut prefix = Vec::new();
-    write_string(name, &mut prefix);
+    write_string(name.as_bytes(), &mut prefix);
     prefix.push(b':');
     prefix
-}
-
-fn write_members<'l>(members: &'l [Member], scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
-    for member in members {
-        match member {
-            Member::Value { prefix, source } => source.write(prefix, scope, out, written),
-            Member::Found(found) => found.write(scope, out, written),
-            Member::Object { prefix, members, .. } => {
-                let before = out.len();
-                push_comma(out);
-                out.extend_from_slice(prefix);
-                let start = out.len();
-                out.push(b'{');
-                write_members(members, scope, out, written);
-                if out.len() == start + 1 {
-                    out.truncate(before);
-                } else {
-                    out.push(b'}');
-                }
-            }
-        }
-    }
 }
 
 /// Between two members: behind one there is never a brace that opens.
@@ -209,18 +193,99 @@ fn push_comma(out: &mut Vec<u8>) {
     }
 }
 
+/// What becomes of a member where the line has something of its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contest {
+    /// It is written, and what the line has is not.
+    Won,
+    /// It has no value, so that what the line has is written.
+    Lost,
+    /// Both are objects, and are written as one.
+    Joined,
+}
+
+impl Member {
+    fn contest<'l>(&'l self, own: Value<'l>, scope: &Scope<'l>) -> Contest {
+        match &self.holds {
+            Holds::Object(_) if own.is_object() => Contest::Joined,
+            _ if self.has_value(scope) => Contest::Won,
+            _ => Contest::Lost,
+        }
+    }
+
+    fn has_value<'l>(&'l self, scope: &Scope<'l>) -> bool {
+        match &self.holds {
+            Holds::Object(members) => members.iter().any(|member| member.has_value(scope)),
+            Holds::Value(Source::Fixed(_)) => true,
+            Holds::Value(Source::Slot(slot, _)) => scope.fields.at(*slot).is_some_and(|field| field.value.is_present()),
+            Holds::Value(Source::Field(path)) => path.find(scope.fields, scope.arena).is_present(),
+            Holds::Value(Source::Added(filling)) => filling.value(scope).value.is_present(),
+        }
+    }
+
+    fn write<'l>(&'l self, scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
+        match &self.holds {
+            Holds::Value(source) => source.write(&self.prefix, scope, out, written),
+            Holds::Object(members) => {
+                let before = out.len();
+                push_comma(out);
+                out.extend_from_slice(&self.prefix);
+                let start = out.len();
+                out.push(b'{');
+                members.iter().for_each(|member| member.write(scope, out, written));
+                if out.len() == start + 1 {
+                    out.truncate(before);
+                } else {
+                    out.push(b'}');
+                }
+            }
+        }
+    }
+
+    /// Appends the object `json` of the line with what this one, an object too, has in it.
+    fn write_joined<'l>(&'l self, json: &'l str, scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
+        let Holds::Object(ours) = &self.holds else { return };
+        out.push(b'{');
+        for own in members(json, scope.arena) {
+            let ours = ours.iter().find(|member| member.name == own.name);
+            let contest = ours.map(|member| (member, member.contest(own.value(scope.arena), scope)));
+            if let Some((_, Contest::Won)) = contest {
+                written.overwritten_count += 1;
+                continue;
+            }
+            push_comma(out);
+            write_string(own.name.as_bytes(), out);
+            out.push(b':');
+            match contest {
+                Some((member, Contest::Joined)) => member.write_joined(own.json, scope, out, written),
+                _ => out.extend_from_slice(own.json.as_bytes()),
+            }
+        }
+        for member in ours {
+            let own = members(json, scope.arena).find(|own| own.name == member.name);
+            if own.is_none_or(|own| member.contest(own.value(scope.arena), scope) == Contest::Won) {
+                member.write(scope, out, written);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
 impl Source {
     fn write<'l>(&'l self, prefix: &[u8], scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
         match self {
-            Self::Slot { slot, removed } => {
+            Self::Slot(slot, inside) => {
                 let value = scope.fields.at(*slot).map_or(Value::Absent, |field| field.value);
-                write_field(prefix, value, removed, scope.arena, out, written);
+                write_field(prefix, value, inside, scope.arena, out, written);
             }
-            Self::Field(path) => write_field(prefix, path.find(scope.fields, scope.arena), &[], scope.arena, out, written),
+            Self::Field(path) => {
+                let value = path.find(scope.fields, scope.arena);
+                write_field(prefix, value, &Inside::default(), scope.arena, out, written);
+            }
             Self::Added(filling) => {
                 let filled = filling.value(scope);
                 written.is_unknown |= filled.is_unknown;
-                write_field(prefix, filled.value, &[], scope.arena, out, written);
+                write_field(prefix, filled.value, &Inside::default(), scope.arena, out, written);
             }
             Self::Fixed(json) => {
                 push_comma(out);
@@ -231,88 +296,126 @@ impl Source {
     }
 }
 
-fn write_field<'l>(
-    prefix: &[u8],
-    value: Value<'l>,
-    removed: &[Vec<String>],
-    arena: &'l Arena,
-    out: &mut Vec<u8>,
-    written: &mut Written,
-) {
+fn write_field<'l>(prefix: &[u8], value: Value<'l>, inside: &Inside, arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
     if value != Value::Absent {
         push_comma(out);
         out.extend_from_slice(prefix);
-        write_without(value, removed, arena, out, written);
+        inside.write(value, arena, out, written);
     }
 }
 
-/// Appends `value` without what is at the paths `removed` inside of it.
-fn write_without<'l>(value: Value<'l>, removed: &[Vec<String>], arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
-    match value {
-        Value::Json(json) if !removed.is_empty() && json.starts_with(['{', '[']) => {
-            let is_removed = |path: &[Step<'l>]| removed.iter().any(|removed| is_at(path, removed));
-            rewrite(json, arena, out, &mut |path, _| if is_removed(path) { Change::Remove } else { Change::Enter });
+impl Inside {
+    fn is_all(&self) -> bool {
+        self.kept.is_empty() && self.removed.is_empty()
+    }
+
+    fn write<'l>(&self, value: Value<'l>, arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
+        match value {
+            Value::Json(json) if !self.is_all() && value.is_nested() => self.rewrite(json, arena, out),
+            _ => written.is_replaced |= write_value(value, out),
         }
-        _ => written.is_replaced |= write_value(value, out),
+    }
+
+    fn rewrite<'l>(&self, json: &'l str, arena: &'l Arena, out: &mut Vec<u8>) {
+        let is_begun = |path: &[Step<'l>], kept: &[String]| path.len() < kept.len() && is_at(path, &kept[..path.len()]);
+        let is_in = |path: &[Step<'l>], kept: &[String]| kept.len() <= path.len() && is_at(&path[..kept.len()], kept);
+        rewrite(json, arena, out, &mut |path, _| {
+            if self.removed.iter().any(|removed| is_at(path, removed)) {
+                return Change::Remove;
+            }
+            let is_kept = |kept: &Vec<String>| is_begun(path, kept) || is_in(path, kept);
+            if self.kept.is_empty() || self.kept.iter().any(is_kept) { Change::Enter } else { Change::Remove }
+        });
     }
 }
 
 impl Found {
-    fn new(record: &Record) -> Self {
-        let mut by_name = HashMap::new();
-        for kept in record.keep_only.iter().flatten().chain(&record.remove) {
-            let name = outermost(kept);
-            by_name.insert(name.as_bytes().to_vec(), Fate::Kept { removed: removed_inside(record, name) });
-        }
-        for (field, path) in &record.rename {
-            let fate = match path.as_slice() {
-                _ if field.contains('.') => Fate::Kept { removed: removed_inside(record, outermost(field)) },
-                [name] => Fate::Renamed(prefix(name.as_bytes())),
-                _ => Fate::LeftOut,
+    /// `members` are what is written beside.
+    fn new(record: &Record, members: &[Member]) -> Self {
+        let selected =
+            record.keep_only.iter().flatten().chain(&record.remove).chain(record.rename.iter().map(|(field, _)| field));
+        let in_place = || record.rename.iter().filter(|(field, path)| is_written_in_place(field, path, None));
+        let names = selected
+            .flat_map(|name| [name.as_str(), outermost(name)])
+            .chain(in_place().map(|(_, path)| path[0].as_str()))
+            .chain(members.iter().map(|member| member.name.as_str()));
+        let rule = |name: &str| {
+            let FieldRule { fate, kept, removed } = record.rule_of(name);
+            let fate = match fate {
+                FieldFate::Kept => Fate::Kept,
+                FieldFate::Renamed(path) if is_written_in_place(&name.to_owned(), &path, None) => {
+                    Fate::Renamed { name: path[0].clone(), prefix: prefix(&path[0]) }
+                }
+                FieldFate::Renamed(_) | FieldFate::LeftOut => Fate::LeftOut,
             };
-            // With a dot it may also be a field of that very name.
-            if field.contains('.') {
-                by_name.insert(field.as_bytes().to_vec(), Fate::LeftOut);
-            }
-            by_name.insert(outermost(field).as_bytes().to_vec(), fate);
-        }
-        for removed in &record.remove {
-            by_name.insert(removed.as_bytes().to_vec(), Fate::LeftOut);
-        }
-        let targets = record.rename.iter().map(|(_, path)| path).chain(record.add.iter().map(|added| &added.path));
-        for name in targets.filter_map(|path| path.first()) {
-            by_name
-                .entry(name.as_bytes().to_vec())
-                .and_modify(|fate| {
-                    if matches!(fate, Fate::Kept { .. }) {
-                        *fate = Fate::Overwritten;
-                    }
-                })
-                .or_insert(Fate::Overwritten);
-        }
-        Self { keeps_only_named: record.keep_only.is_some(), by_name }
+            let member = members.iter().position(|member| member.name == name).map(Rival::Member);
+            let renamed = in_place().find(|(field, path)| path[0] == name && field != name);
+            let rival = member.or_else(|| renamed.map(|(field, _)| Rival::Renamed(FieldPath::new(field, None))));
+            Rule { fate, inside: Inside { kept, removed }, rival }
+        };
+        let rules = names.map(|name| (name.as_bytes().to_vec(), rule(name))).collect();
+        Self { keeps_only_named: record.keep_only.is_some(), rules }
     }
 
-    fn write<'l>(&self, scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
+    /// The value that the line itself has for a member called `name`, if that is written.
+    fn own<'l>(&self, name: &str, scope: &Scope<'l>) -> Option<Value<'l>> {
+        let rule = self.rules.get(name.as_bytes())?;
+        matches!(rule.fate, Fate::Kept).then(|| scope.fields.named(name.as_bytes()))?.filter(|value| *value != Value::Absent)
+    }
+
+    fn write<'l>(&'l self, members: &'l [Member], scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
         for field in scope.fields.iter() {
-            let fate = if self.by_name.is_empty() { None } else { self.by_name.get(field.name) };
-            match fate {
+            match self.rules.get(field.name) {
                 None if self.keeps_only_named => {}
-                None => write_named(field, &[], scope.arena, out, written),
-                Some(Fate::Kept { removed }) => write_named(field, removed, scope.arena, out, written),
-                Some(Fate::Renamed(prefix)) => write_field(prefix, field.value, &[], scope.arena, out, written),
-                Some(Fate::LeftOut) => {}
-                Some(Fate::Overwritten) => written.overwritten_count += 1,
+                None => write_named(field, &Inside::default(), scope.arena, out, written),
+                Some(rule) => self.write_by(rule, field, members, scope, out, written),
             }
+        }
+    }
+
+    fn write_by<'l>(
+        &'l self,
+        rule: &'l Rule,
+        field: &Field<'l>,
+        members: &'l [Member],
+        scope: &Scope<'l>,
+        out: &mut Vec<u8>,
+        written: &mut Written,
+    ) {
+        let contest = match &rule.rival {
+            None => Contest::Lost,
+            Some(Rival::Member(index)) => members.get(*index).map_or(Contest::Lost, |rival| rival.contest(field.value, scope)),
+            Some(Rival::Renamed(path)) if path.find(scope.fields, scope.arena).is_present() => Contest::Won,
+            Some(Rival::Renamed(_)) => Contest::Lost,
+        };
+        match (&rule.fate, contest, &rule.rival) {
+            (Fate::LeftOut, ..) => {}
+            (Fate::Renamed { name, .. }, ..) if !field.value.is_present() && self.own(name, scope).is_some() => {}
+            (Fate::Renamed { prefix, .. }, ..) => write_field(prefix, field.value, &rule.inside, scope.arena, out, written),
+            (Fate::Kept, Contest::Won, _) => written.overwritten_count += 1,
+            (Fate::Kept, Contest::Joined, Some(Rival::Member(index))) => {
+                let mut own = Vec::new();
+                rule.inside.write(field.value, scope.arena, &mut own, written);
+                if let (Some(rival), Ok(own)) = (members.get(*index), str::from_utf8(&own)) {
+                    push_comma(out);
+                    out.extend_from_slice(&rival.prefix);
+                    rival.write_joined(scope.arena.alloc_str(own), scope, out, written);
+                }
+            }
+            (Fate::Kept, ..) => write_named(field, &rule.inside, scope.arena, out, written),
         }
     }
 }
 
-fn write_named<'l>(field: &Field<'l>, removed: &[Vec<String>], arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
+fn outermost(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+fn write_named<'l>(field: &Field<'l>, inside: &Inside, arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
     if field.value != Value::Absent {
         push_comma(out);
         written.is_replaced |= write_string(field.name, out);
         out.push(b':');
-        write_without(field.value, removed, arena, out, written);
+        inside.write(field.value, arena, out, written);
     }
 }

@@ -64,6 +64,11 @@ impl Filling {
         Self { parts: template.parts.iter().map(piece).collect() }
     }
 
+    /// The line itself.
+    pub(super) fn of_line() -> Self {
+        Self { parts: vec![Piece::LineText] }
+    }
+
     /// The value for a line: of a single part what it stands for, else text, in which what is not there is empty.
     pub(super) fn value<'l>(&'l self, scope: &Scope<'l>) -> Filled<'l> {
         if let [part] = self.parts.as_slice() {
