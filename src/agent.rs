@@ -20,7 +20,7 @@ use crate::limits::{
     CHUNKS_WAITING, EVENTS_WAITING, LAST_COMMIT_TIMEOUT, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
     SUMMARY_INTERVAL,
 };
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, Wanted};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Row};
 use crate::packer::{self, DeliveryTokens, Packer};
@@ -119,7 +119,11 @@ pub async fn run<D: Destination>(
         let packer = Packer::new(packer::Parts {
             flow: Arc::clone(&flow),
             surroundings: Arc::clone(&setting.surroundings),
-            metadata: setting.metadata.clone(),
+            metadata: if Wanted::of(std::slice::from_ref(&*flow)).is_nothing() {
+                Metadata::nothing()
+            } else {
+                setting.metadata.clone()
+            },
             tokens,
             request_bytes,
             budget_bytes,

@@ -48,7 +48,7 @@ pub const ON_DEMAND_RECORD_BYTES: usize = KIB;
 pub const AGGREGATE_BYTES_TARGET: usize = 49_900;
 /// What one line costs in an aggregate or a record beside its own bytes, at the worst: magic, digest and
 /// field headers (60), two partition keys of 256 characters of 4 bytes (2,048), an explicit hash key (41),
-/// a tag of one span (80).
+/// a tag of one span (80), a terminator (16).
 pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 /// The longest line that surely fits a record.
 pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX - ENVELOPE_BYTES_MAX;
@@ -68,6 +68,11 @@ pub const HASH_RANGES: u32 = 16;
 /// Columns of a table: a place in a line, and a key in every record, for each.
 pub const COLUMNS_MAX: usize = 1000;
 
+/// Fields of a line that names them itself; one with more is of another format.
+pub const FIELDS_MAX: usize = 10_000;
+/// Memory for what is made of a line that is kept for the next ones, by flow. Longer lines with very many fields take more, for
+/// a moment.
+pub const ARENA_BYTES_KEPT: usize = 2 * MIB;
 /// Longest `terminator`, in bytes; at least a line break.
 pub const TERMINATOR_BYTES_MAX: usize = 16;
 
@@ -262,7 +267,7 @@ pub const ADMIN_ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 const _: () = assert!(AGGREGATE_BYTES_TARGET < RECORD_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
-const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80);
+const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80 + TERMINATOR_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
 const _: () = assert!(READ_BYTES <= ROUND_BYTES);
 const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES && MARK_BYTES <= READ_BYTES);

@@ -25,7 +25,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use self::fields::{Arena, Fields};
-use self::filter::{Conditions, Sample};
+use self::filter::{Conditions, Judgement, Sample};
 use self::format::Parser;
 pub use self::format::field_names;
 use self::mask::{Masker, mask_fields};
@@ -33,7 +33,7 @@ use self::record::{Plan, Written};
 use self::template::{Filling, Scope};
 pub use self::types::{PatternMistake, check_time_pattern};
 use crate::config::{FieldType, Flow, OnMismatch, Output, PartitionKey, Template, Variable, WRAPPED_FIELDS};
-use crate::limits::PARTITION_KEY_CHARS_MAX;
+use crate::limits::{ARENA_BYTES_KEPT, PARTITION_KEY_CHARS_MAX};
 use crate::metadata::Ec2;
 use crate::settlement::DropReason;
 use crate::span::FileKey;
@@ -87,6 +87,7 @@ pub struct Processor {
     uses_fields: bool,
     terminator: Vec<u8>,
     arena: Arena,
+    buffer: Vec<u8>,
 }
 
 /// What a record is.
@@ -183,6 +184,7 @@ impl Processor {
             uses_line: is_raw || flow.templates().flat_map(Template::variables).any(|variable| *variable == Variable::LineText),
             terminator: flow.record.terminator.clone().into_bytes(),
             arena: Arena::new(),
+            buffer: Vec::new(),
         }
     }
 
@@ -194,16 +196,20 @@ impl Processor {
         if self.is_plain {
             return Processed::of(Made::Raw);
         }
-        self.arena.reset();
-        if let Some(reason) = self.conditions.leave_out_line(line) {
-            return Processed::of(Made::Dropped(reason));
+        if self.arena.allocated_bytes() > ARENA_BYTES_KEPT {
+            self.arena = Arena::new();
         }
-        if let Some(processed) = self.process_as(line, line, origin, out, key) {
+        self.arena.reset();
+        let is_kept = match self.conditions.judge_line(line) {
+            Judgement::LeftOut(reason) => return Processed::of(Made::Dropped(reason)),
+            Judgement::Undecided { is_kept } => is_kept,
+        };
+        if let Some(processed) = self.process_as(line, line, is_kept, origin, out, key) {
             return processed;
         }
         // Patterns of text do not match other bytes, and JSON has none.
         if let Cow::Owned(text) = String::from_utf8_lossy(line)
-            && let Some(processed) = self.process_as(text.as_bytes(), line, origin, out, key)
+            && let Some(processed) = self.process_as(text.as_bytes(), line, is_kept, origin, out, key)
         {
             let is_written = processed.made == Made::Record && !matches!(self.output, Writer::Raw);
             return Processed { replaced: is_written, ..processed };
@@ -216,6 +222,7 @@ impl Processor {
         &mut self,
         text: &[u8],
         line: &[u8],
+        is_kept: bool,
         origin: &Origin<'_>,
         out: &mut Vec<u8>,
         key: &mut String,
@@ -224,17 +231,17 @@ impl Processor {
         let mut fields = Fields::new(arena);
         self.parser.parse(text, origin.header, arena, &mut fields)?;
         let type_mismatches = convert(&self.types, &mut fields, origin.now, arena);
-        if let Some(reason) = self.conditions.leave_out_fields(line, &fields, arena) {
+        if let Some(reason) = self.conditions.judge_fields(is_kept, line, &fields, arena) {
             return Some(Processed::of(Made::Dropped(reason)));
         }
-        let scope = Scope { fields: &fields, line, origin, arena };
+        let scope = Scope::unmasked(&fields, line, origin, arena);
         if self.sample.as_ref().is_some_and(|sample| !sample.is_chosen(&scope)) {
             return Some(Processed::of(Made::Dropped(DropReason::NotSampled)));
         }
         let (line, line_mask_count) = masked_line(self.masker.as_ref().filter(|_| self.uses_line), line, arena);
         let masker = self.masker.as_ref().filter(|_| self.uses_fields);
-        let field_mask_count = masker.map_or(0, |masker| mask_fields(masker, &mut fields, arena));
-        let scope = Scope { fields: &fields, line, origin, arena };
+        let field_mask_count = masker.map_or(0, |masker| mask_fields(masker, &mut fields, arena, &mut self.buffer));
+        let scope = Scope { masker: self.masker.as_ref(), ..Scope::unmasked(&fields, line, origin, arena) };
         let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling, &scope, key));
         let written = match &self.output {
             Writer::Raw => {
@@ -258,7 +265,7 @@ impl Processor {
             unknown_variables: written.is_unknown,
             overwritten_fields: written.overwritten_count,
             // Of the same places both count, where both are used.
-            masks: line_mask_count.max(field_mask_count),
+            masks: line_mask_count.max(field_mask_count).saturating_add(scope.mask_count.get()),
         })
     }
 
@@ -267,7 +274,7 @@ impl Processor {
         let arena = &self.arena;
         let (line, masks) = masked_line(self.masker.as_ref(), line, arena);
         let no_fields = Fields::new(arena);
-        let scope = Scope { fields: &no_fields, line, origin, arena };
+        let scope = Scope { masker: self.masker.as_ref(), ..Scope::unmasked(&no_fields, line, origin, arena) };
         let mismatched = |made| Processed { mismatched: true, ..Processed::of(made) };
         if self.on_mismatch == OnMismatch::Drop {
             return mismatched(Made::Dropped(DropReason::Mismatch));
@@ -287,7 +294,7 @@ impl Processor {
             key_missing,
             replaced: written.is_replaced,
             unknown_variables: written.is_unknown,
-            masks,
+            masks: masks.saturating_add(scope.mask_count.get()),
             ..mismatched(Made::Record)
         }
     }

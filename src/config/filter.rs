@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 
 use super::mistakes::listed;
-use super::parse::check_field;
+use super::parse::check_outermost;
 use super::pattern;
 use super::reader::Table;
 use super::template::{self, Template};
@@ -90,9 +90,7 @@ fn condition(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> O
     let tests = tests(table, source);
     match &field {
         Some(field) => {
-            if let Some(names) = names {
-                check_field(table, "field", field, names);
-            }
+            check_outermost(table, "field", field, names);
             if !is_asked {
                 table.mistake(
                     table.place(),

@@ -1,8 +1,9 @@
 //! `mask` of `[flow.record]`: what of a record nobody shall read.
 
 use regex::bytes::Regex;
+use regex_syntax::hir::Look;
 
-use super::parse::check_field;
+use super::parse::check_outermost;
 use super::pattern;
 use super::reader::{Placed, Table};
 
@@ -74,8 +75,9 @@ fn mask(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option
     }
     let preset = table.choice("preset", &PRESETS);
     let pattern = pattern::read(table, "pattern", source);
+    let is_limited = table.has("fields");
     if let Some(pattern) = &pattern {
-        check_pattern(table, pattern);
+        check_pattern(table, pattern, is_limited);
     }
     let with = table.string("with").map_or("***", |written| written.value).to_owned();
     let fields = table.strings("fields");
@@ -83,17 +85,21 @@ fn mask(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option
         table.mistake(table.place(), "`fields` is empty", "leave it out to mask in every field");
     }
     let fields = fields.unwrap_or_default();
-    if let Some(names) = names {
-        fields.iter().for_each(|field| check_field(table, "fields", field, names));
-    }
+    fields.iter().for_each(|field| check_outermost(table, "fields", field, names));
     let what = preset.map(MaskPattern::Preset).or(pattern.map(|pattern| MaskPattern::Regex(pattern.value)))?;
     Some(Mask { what, with, fields: fields.iter().map(|field| field.value.to_owned()).collect() })
 }
 
 /// What matches where there is nothing would put a mask between all characters.
-fn check_pattern(table: &Table<'_>, pattern: &Placed<Regex>) {
+fn check_pattern(table: &Table<'_>, pattern: &Placed<Regex>, is_limited: bool) {
     let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern.value.as_str());
-    if parsed.is_ok_and(|parsed| parsed.properties().minimum_len() == Some(0)) {
+    let Ok(parsed) = parsed else { return };
+    if is_limited && (parsed.properties().look_set().contains(Look::Start) || parsed.properties().look_set().contains(Look::End))
+    {
+        let help = "leave `^` and `$` out: in a line that is not of its format nobody knows where the field begins and ends";
+        table.mistake(&pattern.place, "the `pattern` of a mask of certain `fields` cannot be bound to their ends", help);
+    }
+    if parsed.properties().minimum_len() == Some(0) {
         let help = "write it so that it takes one character at least: x+ instead of x*";
         table.mistake(&pattern.place, "`pattern` matches where there is nothing", help);
     }

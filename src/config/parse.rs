@@ -260,3 +260,12 @@ pub(super) fn check_field(table: &Table<'_>, key: &str, field: &Placed<&str>, na
         table.mistake(&field.place, format!("`{key}` names `{}`, which is not a field of [flow.parse]", field.value), help);
     }
 }
+
+/// Objects in JSON have members that are not known before there is a line.
+pub(super) fn check_outermost(table: &Table<'_>, key: &str, field: &Placed<&str>, names: Option<&[String]>) {
+    let Some(names) = names else { return };
+    let outermost = field.value.split('.').next().unwrap_or(field.value);
+    if !names.iter().any(|name| name == outermost) {
+        check_field(table, key, field, names);
+    }
+}

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::mask::{self, Mask};
-use super::parse::check_field;
+use super::parse::check_outermost;
 use super::reader::{Leaf, Placed, Table, json_of};
 use super::template::{self, Template};
 use crate::limits::TERMINATOR_BYTES_MAX;
@@ -130,7 +130,8 @@ pub(super) fn read(table: &mut Table<'_>, source: &str, given: &Given<'_>) -> Re
     let keep_only = fields(table, "keep_only", names);
     let remove = fields(table, "remove", names);
     let renamed = renamed(table, names);
-    let is_changed = ["add", "keep_only", "remove", "rename"].into_iter().find(|key| table.has(key));
+    let is_changed =
+        ["add", "keep_only", "remove", "rename"].into_iter().find(|key| table.has(key) && (*key != "add" || !add.is_empty()));
     let output = output(table, template, given.is_parsed || is_changed.is_some());
     if let (Some(key), Output::Raw | Output::Template(_)) = (is_changed, &output) {
         let help = "it changes the fields of output = \"json\"; leave one of the two out";
@@ -215,15 +216,6 @@ fn fields<'a>(table: &mut Table<'a>, key: &'static str, names: Option<&[String]>
         check_outermost(table, key, field, names);
     }
     Some(fields)
-}
-
-/// Objects in JSON have members that are not known before there is a line.
-fn check_outermost(table: &Table<'_>, key: &str, field: &Placed<&str>, names: Option<&[String]>) {
-    let Some(names) = names else { return };
-    let outermost = field.value.split('.').next().unwrap_or(field.value);
-    if !names.iter().any(|name| name == outermost) {
-        check_field(table, key, field, names);
-    }
 }
 
 type Renamed<'a> = (Placed<&'a str>, Placed<Vec<String>>);

@@ -3,6 +3,8 @@
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
+use crate::limits::FIELDS_MAX;
+
 /// With at most so many fields looking at all that came before costs less than sorting.
 const FEW: usize = 32;
 
@@ -50,8 +52,11 @@ impl<'l> Fields<'l> {
         Self(ArenaVec::new_in(arena))
     }
 
-    /// Adds one behind the others.
+    /// Adds one behind the others; the first that is too many is the last that is added.
     pub fn push(&mut self, name: &'l (impl AsRef<[u8]> + ?Sized), value: Value<'l>) {
+        if self.is_too_many() {
+            return;
+        }
         self.0.push(Field { name: name.as_ref(), value });
     }
 
@@ -104,6 +109,11 @@ impl<'l> Fields<'l> {
         }
         let mut is_kept = is_kept.into_iter();
         fields.retain(|_| is_kept.next() == Some(true));
+    }
+
+    /// Whether there are more than [`FIELDS_MAX`].
+    pub fn is_too_many(&self) -> bool {
+        self.0.len() > FIELDS_MAX
     }
 
     /// Takes all of them out.
@@ -169,7 +179,7 @@ impl<'l> Value<'l> {
     #[expect(clippy::cast_precision_loss, reason = "it is compared with what somebody wrote in decimals")]
     pub fn number(self) -> Option<f64> {
         match self {
-            Self::Text(text) => str::from_utf8(text).ok()?.parse().ok(),
+            Self::Text(text) => str::from_utf8(text).ok()?.parse().ok().filter(|number: &f64| number.is_finite()),
             Self::Json(json) => json.parse().ok(),
             Self::Integer(value) => Some(value as f64),
             Self::Float(value) => Some(value),

@@ -25,12 +25,13 @@ struct Compiled {
     field: Option<(FieldPath, Vec<Test>)>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Holds,
-    Fails,
-    /// The fields are not known.
-    Unknown,
+/// What the line alone says.
+pub(super) enum Judgement {
+    LeftOut(DropReason),
+    /// It depends on fields, or it is sent; `is_kept` when the line alone is enough for a condition of `keep`.
+    Undecided {
+        is_kept: bool,
+    },
 }
 
 impl Conditions {
@@ -46,40 +47,52 @@ impl Conditions {
         }
     }
 
-    /// Whether the line alone is enough to leave it out.
-    pub(super) fn leave_out_line(&self, line: &[u8]) -> Option<DropReason> {
-        self.leave_out(|condition| condition.answer(line, None))
+    /// Judges by the line. Of conditions that ask for a field only those are known to fail of which the line does not match.
+    pub(super) fn judge_line(&self, line: &[u8]) -> Judgement {
+        let (mut is_kept, mut may_be_kept) = (self.keep.is_empty(), self.keep.is_empty());
+        for condition in self.keep.iter().filter(|condition| condition.has_line(line)) {
+            may_be_kept = true;
+            is_kept |= condition.field.is_none();
+        }
+        if !may_be_kept {
+            return Judgement::LeftOut(DropReason::NotKept);
+        }
+        if self.drop.iter().any(|condition| condition.field.is_none() && condition.has_line(line)) {
+            return Judgement::LeftOut(DropReason::Filtered);
+        }
+        Judgement::Undecided { is_kept }
     }
 
-    /// Whether it is to be left out, now that its fields are known.
-    pub(super) fn leave_out_fields<'l>(&self, line: &[u8], fields: &Fields<'l>, arena: &'l Arena) -> Option<DropReason> {
+    /// Judges by the fields, and by the line where a condition asks for both.
+    pub(super) fn judge_fields<'l>(
+        &self,
+        is_kept: bool,
+        line: &[u8],
+        fields: &Fields<'l>,
+        arena: &'l Arena,
+    ) -> Option<DropReason> {
         if !self.asks_for_fields {
             return None;
         }
-        self.leave_out(|condition| condition.answer(line, Some((fields, arena))))
-    }
-
-    fn leave_out(&self, answer: impl Fn(&Compiled) -> Answer) -> Option<DropReason> {
-        if !self.keep.is_empty() && self.keep.iter().all(|condition| answer(condition) == Answer::Fails) {
+        let holds = |condition: &Compiled| condition.has_fields(fields, arena) && condition.has_line(line);
+        if !is_kept && !self.keep.iter().any(holds) {
             return Some(DropReason::NotKept);
         }
-        self.drop.iter().any(|condition| answer(condition) == Answer::Holds).then_some(DropReason::Filtered)
+        self.drop.iter().any(holds).then_some(DropReason::Filtered)
     }
 }
 
 impl Compiled {
-    fn answer<'l>(&self, line: &[u8], fields: Option<(&Fields<'l>, &'l Arena)>) -> Answer {
-        if self.line.as_ref().is_some_and(|regex| !regex.is_match(line)) {
-            return Answer::Fails;
-        }
-        match (&self.field, fields) {
-            (None, _) => Answer::Holds,
-            (Some(_), None) => Answer::Unknown,
-            (Some((path, tests)), Some((fields, arena))) => {
-                let value = path.find(fields, arena);
-                if tests.iter().all(|test| holds(test, value, arena)) { Answer::Holds } else { Answer::Fails }
-            }
-        }
+    fn has_line(&self, line: &[u8]) -> bool {
+        self.line.as_ref().is_none_or(|regex| regex.is_match(line))
+    }
+
+    /// Whether it asks for a field, and that is as it asks.
+    fn has_fields<'l>(&self, fields: &Fields<'l>, arena: &'l Arena) -> bool {
+        self.field.as_ref().is_some_and(|(path, tests)| {
+            let value = path.find(fields, arena);
+            tests.iter().all(|test| holds(test, value, arena))
+        })
     }
 }
 
@@ -100,8 +113,16 @@ fn holds<'l>(test: &Test, value: Value<'l>, arena: &'l Arena) -> bool {
     }
 }
 
-/// 1 and 1.0 are the same where the value is a number and not text.
+/// 1 and 1.0 are the same where the value is a number and not text. Whole numbers are told apart by all their digits.
 fn is_same_number(text: &str, value: Value<'_>) -> bool {
+    let whole = match value {
+        Value::Integer(number) => Some(i128::from(number)),
+        Value::Json(json) => json.parse().ok(),
+        _ => None,
+    };
+    if let (Some(number), Ok(other)) = (whole, text.parse::<i128>()) {
+        return number == other;
+    }
     matches!(value, Value::Integer(_) | Value::Float(_) | Value::Json(_))
         && value.number() == text.parse().ok()
         && value.number().is_some()
@@ -125,7 +146,8 @@ impl Sample {
             Some(key) => hash_of(key),
             None => hash_of_place(scope.origin),
         };
-        hash >> 64 < self.threshold
+        // The other half of the bits of which the first decide on the shard, so that a sample by the partition key spreads.
+        hash & u128::from(u64::MAX) < self.threshold
     }
 }
 

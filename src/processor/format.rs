@@ -68,7 +68,7 @@ impl Parser {
         arena: &'l Arena,
         fields: &mut Fields<'l>,
     ) -> Option<()> {
-        match self {
+        let parsed = match self {
             Self::Line => {
                 fields.push(UNPARSED_FIELD, super::fields::Value::Text(line));
                 Some(())
@@ -77,7 +77,8 @@ impl Parser {
             Self::Csv(parser) => parser.parse(line, header, arena, fields),
             Self::VpcFlow(parser) => parser.parse(line, header, arena, fields),
             Self::Plain(parse) => parse(line, arena, fields),
-        }
+        };
+        parsed.filter(|()| !fields.is_too_many())
     }
 }
 

@@ -11,6 +11,7 @@ use memchr::memmem;
 use regex::bytes::Regex;
 
 use super::fields::Arena;
+use super::nested::Step;
 use crate::config::{Mask, MaskPattern, MaskPreset};
 
 mod address;
@@ -28,8 +29,17 @@ pub(super) struct Masker {
     all: MaskSet,
     /// Those that are not limited to fields.
     everywhere: MaskSet,
-    /// For each field that a mask is limited to: its masks, those for every field among them.
-    by_field: Vec<(String, MaskSet)>,
+    /// The fields that some masks are limited to.
+    limited: Vec<Limited>,
+}
+
+/// A field that some masks are limited to.
+struct Limited {
+    field: String,
+    /// The same, where its dots lead into an object.
+    path: Vec<String>,
+    /// Its masks, those for every field among them.
+    set: MaskSet,
 }
 
 /// Which masks are to be used.
@@ -88,9 +98,13 @@ impl Masker {
         let mut fields: Vec<&String> = masks.iter().flat_map(|mask| &mask.fields).collect();
         fields.sort_unstable();
         fields.dedup();
-        let of_field = |field: &String| set(&|mask| mask.fields.is_empty() || mask.fields.contains(field));
-        let by_field = fields.into_iter().map(|field| (field.clone(), of_field(field))).collect();
-        Self { all: set(&|_| true), everywhere: set(&|mask| mask.fields.is_empty()), by_field, rules }
+        let limited = |field: &String| Limited {
+            field: field.clone(),
+            path: field.split('.').map(str::to_owned).collect(),
+            set: set(&|mask| mask.fields.is_empty() || mask.fields.contains(field)),
+        };
+        let limited = fields.into_iter().map(limited).collect();
+        Self { all: set(&|_| true), everywhere: set(&|mask| mask.fields.is_empty()), limited, rules }
     }
 
     /// The masks for lines that are sent as they are: all, since nobody knows what of such a line is which field.
@@ -98,18 +112,29 @@ impl Masker {
         &self.all
     }
 
-    /// The masks for the field `name`.
-    pub(super) fn of_field(&self, name: &[u8]) -> &MaskSet {
-        let limited = self.by_field.iter().find(|(field, _)| field.as_bytes() == name);
-        limited.map_or(&self.everywhere, |(_, set)| set)
+    /// The masks for text that is made of several values.
+    pub(super) fn of_composed(&self) -> &MaskSet {
+        &self.everywhere
     }
 
-    /// The masks that are limited to what is at `path` inside of a field, or to what is around that; names with dots between.
-    fn of_nested<'s>(&'s self, path: &'s [u8]) -> impl Iterator<Item = &'s MaskSet> {
-        let is_around = |field: &str| {
-            field.contains('.') && path.strip_prefix(field.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
+    /// The masks for the field `name`.
+    pub(super) fn of_field(&self, name: &[u8]) -> &MaskSet {
+        let limited = self.limited.iter().find(|limited| limited.field.as_bytes() == name);
+        limited.map_or(&self.everywhere, |limited| &limited.set)
+    }
+
+    /// The masks that are limited to what is at `steps` inside of the field `name`, or to what is around that. A list stands
+    /// for each of its elements.
+    fn of_nested<'s>(&'s self, name: &'s [u8], steps: &'s [Step<'s>]) -> impl Iterator<Item = &'s MaskSet> {
+        let is_around = move |limited: &&Limited| {
+            let [outermost, inner @ ..] = limited.path.as_slice() else { return false };
+            let names = steps.iter().filter(|step| matches!(step, Step::Name(_)));
+            !inner.is_empty()
+                && outermost.as_bytes() == name
+                && names.clone().count() >= inner.len()
+                && names.zip(inner).all(|(step, segment)| step.is(segment))
         };
-        self.by_field.iter().filter(move |(field, _)| is_around(field)).map(|(_, set)| set)
+        self.limited.iter().filter(is_around).map(|limited| &limited.set)
     }
 
     /// Masks `text` by the masks of `set`, which is of this masker; none when there was nothing to mask.

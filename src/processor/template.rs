@@ -1,10 +1,12 @@
 //! Templates, filled in for a line.
 
+use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
 
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::fields::{Arena, Fields, Value};
+use super::mask::Masker;
 use super::path::FieldPath;
 use super::{Origin, Surroundings};
 use crate::config::{Ec2Variable, Part, Template, Variable};
@@ -16,6 +18,26 @@ pub(super) struct Scope<'l> {
     pub(super) line: &'l [u8],
     pub(super) origin: &'l Origin<'l>,
     pub(super) arena: &'l Arena,
+    /// Fields and line are masked; what is made of several of them is masked again, because their parts may be anything.
+    pub(super) masker: Option<&'l Masker>,
+    /// Masks in such text.
+    pub(super) mask_count: Cell<u32>,
+}
+
+impl<'l> Scope<'l> {
+    /// Where nothing is masked.
+    pub(super) fn unmasked(fields: &'l Fields<'l>, line: &'l [u8], origin: &'l Origin<'l>, arena: &'l Arena) -> Self {
+        Self { fields, line, origin, arena, masker: None, mask_count: Cell::new(0) }
+    }
+
+    /// Text that is made of several parts, as it may be sent.
+    fn composed(&self, text: &'l [u8]) -> &'l [u8] {
+        let masked = self.masker.and_then(|masker| masker.mask(masker.of_composed(), text, self.arena));
+        masked.map_or(text, |masked| {
+            self.mask_count.set(self.mask_count.get().saturating_add(masked.count));
+            masked.text
+        })
+    }
 }
 
 /// A template, with all filled in that is the same for every line.
@@ -81,17 +103,20 @@ impl Filling {
             is_unknown |= filled.is_unknown;
             text.extend_from_slice(filled.value.text(scope.arena).unwrap_or_default());
         }
-        Filled { value: Value::Text(text.into_bump_slice()), is_unknown }
+        Filled { value: Value::Text(scope.composed(text.into_bump_slice())), is_unknown }
     }
 
     /// The text for a line, to be told apart from others by it; none when something in it is not there or is empty.
     pub(super) fn key<'l>(&'l self, scope: &Scope<'l>) -> Option<&'l [u8]> {
+        if let [part] = self.parts.as_slice() {
+            return part.value(scope).value.text(scope.arena).filter(|text| !text.is_empty());
+        }
         let mut text = ArenaVec::new_in(scope.arena);
         for part in &self.parts {
             let part = part.value(scope).value.text(scope.arena).filter(|part| !part.is_empty())?;
             text.extend_from_slice(part);
         }
-        Some(text.into_bump_slice())
+        Some(scope.composed(text.into_bump_slice()))
     }
 }
 

@@ -53,6 +53,9 @@ impl<'a> Table<'a> {
             DeValue::Array(elements) => elements.iter().collect(),
             _ => vec![value],
         };
+        if elements.is_empty() {
+            self.mistake(&value.span(), format!("`{key}` is empty"), "");
+        }
         let texts = elements.into_iter().filter_map(|element| {
             let text = scalar_text(element.get_ref());
             if text.is_none() {
@@ -76,6 +79,9 @@ impl<'a> Table<'a> {
             self.wrong_kind(key, "a list", value, &format!("write {example}"));
             return Vec::new();
         };
+        if elements.is_empty() {
+            self.mistake(&value.span(), format!("`{key}` is empty"), format!("leave it out, or write {example}"));
+        }
         let mut results = Vec::new();
         for element in elements {
             match element.get_ref() {
@@ -112,7 +118,7 @@ fn collect_leaves<'a>(entries: &'a DeTable<'a>, above: &[&'a str], leaves: &mut 
 fn scalar_text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        DeValue::Integer(number) => Some(i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string()),
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(value) => Some(value.to_string()),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,

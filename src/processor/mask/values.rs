@@ -2,16 +2,24 @@
 
 use super::{MaskSet, Masker};
 use crate::processor::fields::{Arena, Fields, Value};
-use crate::processor::nested::{Change, Step, rewrite};
+use crate::processor::nested::{Change, rewrite};
 
-/// Masks the values of all `fields`; returns how many masks there are now.
-pub(in crate::processor) fn mask_fields<'l>(masker: &Masker, fields: &mut Fields<'l>, arena: &'l Arena) -> u32 {
+/// Whole numbers of less are what they are in a double too.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Masks the values of all `fields`, with the help of `buffer`; returns how many masks there are now.
+pub(in crate::processor) fn mask_fields<'l>(
+    masker: &Masker,
+    fields: &mut Fields<'l>,
+    arena: &'l Arena,
+    buffer: &mut Vec<u8>,
+) -> u32 {
     let mut count = 0_u32;
     for field in fields.iter_mut() {
         let set = masker.of_field(field.name);
         let masked = match field.value {
-            Value::Json(json) if json.starts_with(['{', '[']) => masked_inside(masker, set, field.name, json, arena),
-            value => masked_text(masker, [set], value, arena),
+            Value::Json(json) if field.value.is_nested() => masked_inside(masker, set, field.name, json, arena, buffer),
+            value => masked_value(masker, [set], value, arena),
         };
         if let Some((value, mask_count)) = masked {
             field.value = value;
@@ -22,7 +30,7 @@ pub(in crate::processor) fn mask_fields<'l>(masker: &Masker, fields: &mut Fields
 }
 
 /// A value that is no list or object; one that is no text becomes text by a mask.
-fn masked_text<'s, 'l>(
+fn masked_value<'s, 'l>(
     masker: &Masker,
     sets: impl IntoIterator<Item = &'s MaskSet>,
     value: Value<'l>,
@@ -31,12 +39,14 @@ fn masked_text<'s, 'l>(
     let mut text = None;
     let mut count = 0_u32;
     for set in sets.into_iter().filter(|set| !set.is_empty()) {
-        let unmasked = match (text, value) {
-            (Some(text), _) => text,
-            (None, Value::Boolean(_)) => return None,
-            (None, value) => value.text(arena)?,
+        let unmasked = match text {
+            Some(text) => text,
+            None => value.text(arena)?,
         };
-        if let Some(masked) = masker.mask(set, unmasked, arena) {
+        let masked = masker.mask(set, unmasked, arena);
+        // A whole number need not be written as one.
+        let masked = masked.or_else(|| masker.mask(set, whole_number(value, arena)?, arena));
+        if let Some(masked) = masked {
             text = Some(masked.text);
             count = count.saturating_add(masked.count);
         }
@@ -44,17 +54,34 @@ fn masked_text<'s, 'l>(
     Some((Value::Text(text?), count))
 }
 
+/// The digits of a whole number that is written with a fraction or an exponent.
+#[expect(clippy::cast_possible_truncation, reason = "it is whole, and small enough")]
+fn whole_number<'l>(value: Value<'l>, arena: &'l Arena) -> Option<&'l [u8]> {
+    let number = match value {
+        Value::Float(number) => number,
+        Value::Json(json) if json.contains(['.', 'e', 'E']) => json.parse().ok()?,
+        _ => return None,
+    };
+    let is_whole = number.fract() == 0.0 && (0.0..EXACT_MAX).contains(&number);
+    if is_whole { Value::Integer(number as i64).text(arena) } else { None }
+}
+
 /// The strings and numbers of a list or an object, at any depth, each by itself: a mask over its brackets would break it.
-fn masked_inside<'l>(masker: &Masker, set: &MaskSet, name: &[u8], json: &'l str, arena: &'l Arena) -> Option<(Value<'l>, u32)> {
+fn masked_inside<'l>(
+    masker: &Masker,
+    set: &MaskSet,
+    name: &[u8],
+    json: &'l str,
+    arena: &'l Arena,
+    buffer: &mut Vec<u8>,
+) -> Option<(Value<'l>, u32)> {
     let mut count = 0_u32;
-    let mut out = Vec::new();
-    let mut path = Vec::new();
-    rewrite(json, arena, &mut out, &mut |steps, value| {
-        if matches!(value, Value::Json(json) if json.starts_with(['{', '['])) {
+    buffer.clear();
+    rewrite(json, arena, buffer, &mut |steps, value| {
+        if value.is_nested() {
             return Change::Enter;
         }
-        write_path(name, steps, &mut path);
-        match masked_text(masker, std::iter::once(set).chain(masker.of_nested(&path)), value, arena) {
+        match masked_value(masker, std::iter::once(set).chain(masker.of_nested(name, steps)), value, arena) {
             Some((value, mask_count)) => {
                 count = count.saturating_add(mask_count);
                 Change::Replace(value)
@@ -63,18 +90,6 @@ fn masked_inside<'l>(masker: &Masker, set: &MaskSet, name: &[u8], json: &'l str,
         }
     });
     // Rewritten JSON is text: what is not becomes U+FFFD there.
-    let json = str::from_utf8(&out).ok().filter(|_| count > 0)?;
+    let json = str::from_utf8(buffer).ok().filter(|_| count > 0)?;
     Some((Value::Json(arena.alloc_str(json)), count))
-}
-
-fn write_path(name: &[u8], steps: &[Step<'_>], path: &mut Vec<u8>) {
-    path.clear();
-    path.extend_from_slice(name);
-    for step in steps {
-        path.push(b'.');
-        match step {
-            Step::Name(name) => path.extend_from_slice(name.as_bytes()),
-            Step::Index(index) => path.extend_from_slice(index.to_string().as_bytes()),
-        }
-    }
 }
