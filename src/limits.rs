@@ -68,6 +68,8 @@ pub const HASH_RANGES: u32 = 16;
 /// Columns of a table: a place in a line, and a key in every record, for each.
 pub const COLUMNS_MAX: usize = 1000;
 
+/// Names in the name of a field that nests: readers of JSON have limits, and recursion of ours goes as deep.
+pub const NESTED_NAMES_MAX: usize = 32;
 /// Fields of a line that names them itself; one with more is of another format.
 pub const FIELDS_MAX: usize = 10_000;
 /// Memory for what is made of a line that is kept for the next ones, by flow. Longer lines with very many fields take more, for

@@ -141,12 +141,12 @@ impl Default for Metrics {
         registry.register("masked_places", "places in lines that were masked", f.masked_places.clone());
         registry.register(
             "overwritten_fields",
-            "fields of lines that gave way to added ones of the same name",
+            "fields of lines that gave way to added or renamed ones of the same name",
             f.overwritten_fields.clone(),
         );
         registry.register(
             "partition_key_missing_lines",
-            "lines without a field of their partition key, or with an empty one, sent with a random key",
+            "lines of which a part of the partition key is missing, empty or masked, sent with a random key",
             f.partition_key_missing.clone(),
         );
         registry.register(

@@ -8,8 +8,9 @@ mod row;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -122,8 +123,11 @@ impl Offsets {
     /// Opens the store in `state_dir`, which is made if it is not there.
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
         let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
-        std::fs::create_dir_all(state_dir).map_err(unreadable)?;
-        let lock = File::create(state_dir.join(LOCK_FILE)).map_err(unreadable)?;
+        // Whoever may open the lock can hold it.
+        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unreadable)?;
+        let mut options = File::options();
+        let options = options.create(true).truncate(true).write(true).mode(0o600);
+        let lock = options.open(state_dir.join(LOCK_FILE)).map_err(unreadable)?;
         take_lock(&lock).map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
             TryLockError::Error(error) => unreadable(error),

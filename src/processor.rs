@@ -88,6 +88,7 @@ pub struct Processor {
     terminator: Vec<u8>,
     arena: Arena,
     buffer: Vec<u8>,
+    masked_key: String,
 }
 
 /// What a record is.
@@ -108,7 +109,7 @@ pub struct Processed {
     pub type_mismatches: u32,
     /// Bytes that are not UTF-8 became U+FFFD.
     pub replaced: bool,
-    /// It has no partition key, because what that is made of is missing or empty.
+    /// It has no partition key, because what that is made of is missing, empty or masked.
     pub key_missing: bool,
     /// A variable of the record is not known.
     pub unknown_variables: bool,
@@ -185,6 +186,7 @@ impl Processor {
             terminator: flow.record.terminator.clone().into_bytes(),
             arena: Arena::new(),
             buffer: Vec::new(),
+            masked_key: String::new(),
         }
     }
 
@@ -238,11 +240,20 @@ impl Processor {
         if self.sample.as_ref().is_some_and(|sample| !sample.is_chosen(&scope)) {
             return Some(Processed::of(Made::Dropped(DropReason::NotSampled)));
         }
+        let has_key = self.key.as_ref().is_some_and(|filling| write_key(filling.key(&scope), key));
         let (line, line_mask_count) = masked_line(self.masker.as_ref().filter(|_| self.uses_line), line, arena);
         let masker = self.masker.as_ref().filter(|_| self.uses_fields);
         let field_mask_count = masker.map_or(0, |masker| mask_fields(masker, &mut fields, arena, &mut self.buffer));
         let scope = Scope { masker: self.masker.as_ref(), ..Scope::unmasked(&fields, line, origin, arena) };
-        let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling, &scope, key));
+        if let (true, Some(filling), Some(_)) = (has_key, &self.key, &self.masker) {
+            self.masked_key.clear();
+            write_key(filling.key(&scope), &mut self.masked_key);
+            // What is masked would be one key, and all on one shard.
+            if self.masked_key != *key {
+                key.clear();
+            }
+        }
+        let key_missing = self.key.is_some() && key.is_empty();
         let written = match &self.output {
             Writer::Raw => {
                 out.extend_from_slice(line);
@@ -282,7 +293,7 @@ impl Processor {
         if self.sample.as_ref().is_some_and(|sample| !sample.is_chosen(&scope)) {
             return mismatched(Made::Dropped(DropReason::NotSampled));
         }
-        let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling, &scope, key));
+        let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling.key(&scope), key));
         let written = if self.on_mismatch == OnMismatch::Wrap {
             self.wrapped.write(&scope, out)
         } else {
@@ -326,9 +337,9 @@ fn convert<'l>(types: &[(Option<usize>, String, FieldType)], fields: &mut Fields
     mismatch_count
 }
 
-/// Appends the key of a line; false, and nothing appended, when it has none.
-fn write_key<'l>(filling: &'l Filling, scope: &Scope<'l>, key: &mut String) -> bool {
-    let Some(text) = filling.key(scope) else { return false };
+/// Appends the `text` of a key, of which it is at most as long as a key may be; false, and nothing appended, when there is none.
+fn write_key(text: Option<&[u8]>, key: &mut String) -> bool {
+    let Some(text) = text else { return false };
     let characters = text.utf8_chunks().flat_map(|chunk| {
         let replacement = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
         chunk.valid().chars().chain(replacement)

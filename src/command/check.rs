@@ -85,7 +85,10 @@ fn tell_cost(pattern: &str, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "    {}", one_line(pattern))?;
     match instead {
         Some(instead) => {
-            writeln!(out, "    this one is, and gives the same fields unless one has the character in it that stands behind it")?;
+            writeln!(
+                out,
+                "    this one is; it matches from the beginning of the line, and no field has the character in it that stands behind it:\n    try it with `kinetail preview`"
+            )?;
             writeln!(out, "    {}", one_line(&instead))
         }
         None => writeln!(

@@ -17,13 +17,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::prelude::*;
 
 use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
-use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT};
+use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT, one_line};
 use crate::health::Health;
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::metadata::{Metadata, Wanted, host_name};
@@ -118,6 +119,14 @@ pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: 
     // Where the log goes there may be no room left: the subscriber's own complaint would panic.
     let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
     let layer = layer.with_writer(writer).with_ansi(is_terminal).with_target(false);
+    // Names of files are among the values: whoever may create a file must not be able to write lines of ours.
+    let layer = layer.fmt_fields(
+        debug_fn(|writer, field, value| {
+            let value = one_line(&format!("{value:?}"));
+            if field.name() == "message" { write!(writer, "{value}") } else { write!(writer, "{}={value}", field.name()) }
+        })
+        .delimited(" "),
+    );
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }
 

@@ -220,7 +220,7 @@ fn columns(table: &mut Table<'_>, source: &str) -> Option<Columns> {
     }
     let mut is_sound = true;
     for (index, column) in named.iter().enumerate() {
-        if column.value.is_empty() {
+        if column.value.split('.').any(str::is_empty) {
             table.mistake(
                 &column.place,
                 "a column without a name",

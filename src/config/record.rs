@@ -8,7 +8,7 @@ use super::mask::{self, Mask};
 use super::parse::check_outermost;
 use super::reader::{Leaf, Placed, Table, json_of};
 use super::template::{self, Template};
-use crate::limits::TERMINATOR_BYTES_MAX;
+use crate::limits::{NESTED_NAMES_MAX, TERMINATOR_BYTES_MAX};
 
 /// `[flow.record]`
 #[derive(Clone, Debug, Default)]
@@ -241,6 +241,10 @@ fn check_path(table: &Table<'_>, place: &Range<usize>, path: &[String]) {
     if path.iter().any(String::is_empty) {
         table.mistake(place, "a field without a name", "a dot in a name nests: write a name on both sides of it");
     }
+    if path.len() > NESTED_NAMES_MAX {
+        let help = format!("nest at most {NESTED_NAMES_MAX} names");
+        table.mistake(place, format!("a field that is nested {} times", path.len()), help);
+    }
 }
 
 /// No two fields of a record may have the same name, or one the name of an object around another.
@@ -252,6 +256,7 @@ fn check_names(table: &Table<'_>, record: &Record, renamed: &[Renamed<'_>], add:
     let names = given.names.unwrap_or_default().iter();
     let kept = names.filter(|name| record.rule_of(name).fate == FieldFate::Kept);
     written.extend(kept.map(|name| Written { path: nested(name), place: None }));
+    written.iter().for_each(|written| check_path(table, table.place(), &written.path));
     let of_renamed = renamed.iter().map(|(_, path)| Written { path: path.value.clone(), place: Some(path.place.clone()) });
     let of_added = add.iter().map(|(added, place)| Written { path: added.path.clone(), place: Some(place.clone()) });
     written.extend(of_renamed.chain(of_added));

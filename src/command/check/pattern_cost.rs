@@ -30,6 +30,10 @@ pub(super) fn cost_of(pattern: &str) -> PatternCost {
     if is_one_pass(pattern) {
         return PatternCost::OnePass;
     }
+    // With flags parts of it may mean something else.
+    if has_flags(pattern) {
+        return PatternCost::Several { instead: None };
+    }
     let mut candidate = pattern.to_owned();
     for rewrite in [anchored, bounded_by_what_follows, of_ascii] {
         candidate = rewrite(&candidate);
@@ -53,6 +57,17 @@ fn is_one_pass(pattern: &str) -> bool {
         .thompson(thompson::Config::new().utf8(false))
         .build(pattern);
     is_anchored && matcher.is_ok()
+}
+
+fn has_flags(pattern: &str) -> bool {
+    let mut rest = pattern;
+    while let Some(at) = rest.find("(?") {
+        rest = &rest[at + 2..];
+        if !rest.starts_with(['<', 'P', ':']) {
+            return true;
+        }
+    }
+    false
 }
 
 fn anchored(pattern: &str) -> String {
@@ -194,5 +209,6 @@ mod tests {
     fn others_cannot() {
         check("^(?<a>.*)(?<b>.*)$", None);
         check("^(?:(?<a>x+)|(?<b>x+y))$", None);
+        check(r"(?x) ^(?<a>.+?) \x20 (?<b>.*)$", None);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::reading::{Item, Piece, Reading};
+use super::reading::{Dropped, Item, Piece, Reading};
 use super::shown::{Counts, Shown};
 use super::start::{self, Start};
 use super::{Lines, Screen, json, text};
@@ -36,6 +36,8 @@ pub(super) struct Viewer<'s, O: Write, N: Write> {
     first_mismatch: Option<String>,
     /// There may be more lines than were shown.
     is_cut_short: bool,
+    /// What was dropped last: what follows it and is dropped for the same reason is shown with it.
+    dropped: Option<Dropped>,
     record: Vec<u8>,
     field_key: String,
 }
@@ -59,6 +61,7 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
             total,
             first_mismatch: None,
             is_cut_short: false,
+            dropped: None,
             record: Vec::new(),
             field_key: String::new(),
         }
@@ -85,6 +88,7 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
                     break;
                 }
             }
+            self.flush_dropped()?;
         }
         if self.counts.read_lines > 0 {
             return Ok(());
@@ -130,7 +134,7 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
             }
             surplus = 0;
         }
-        Ok(())
+        self.flush_dropped()
     }
 
     /// Shows a piece but the first `skipped_count` lines of it; breaks when enough was shown.
@@ -140,22 +144,11 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
             match item {
                 Item::Line(..) if skipped_left > 0 => skipped_left -= 1,
                 Item::Dropped(_) if skipped_left > 0 => {}
-                Item::Dropped(dropped) => {
-                    let shown = Shown {
-                        path: &dropped.path,
-                        span: dropped.span,
-                        line: None,
-                        record: Err(dropped.reason),
-                        partition_key: None,
-                        processed: None,
-                        unfit_fields: Vec::new(),
-                        is_replaced: false,
-                    };
-                    self.put(&shown)?;
-                }
+                Item::Dropped(dropped) => self.put_dropped(dropped)?,
                 Item::Line(chunk, line) => {
                     if self.lines.max().is_some_and(|line_count_max| self.counts.read_lines >= line_count_max as u64) {
                         self.is_cut_short = true;
+                        self.flush_dropped()?;
                         return Ok(ControlFlow::Break(()));
                     }
                     self.show_line(chunk, line)?;
@@ -165,7 +158,34 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn put_dropped(&mut self, dropped: &Dropped) -> io::Result<()> {
+        if let Some(last) = &mut self.dropped
+            && (last.span.file, last.span.end, last.reason) == (dropped.span.file, dropped.span.start, dropped.reason)
+        {
+            last.span.end = dropped.span.end;
+            return Ok(());
+        }
+        self.flush_dropped()?;
+        self.dropped = Some(dropped.clone());
+        Ok(())
+    }
+
+    fn flush_dropped(&mut self) -> io::Result<()> {
+        let Some(dropped) = self.dropped.take() else { return Ok(()) };
+        self.put(&Shown {
+            path: &dropped.path,
+            span: dropped.span,
+            line: None,
+            record: Err(dropped.reason),
+            partition_key: None,
+            processed: None,
+            unfit_fields: Vec::new(),
+            is_replaced: false,
+        })
+    }
+
     fn show_line(&mut self, chunk: &Chunk, line: &Line) -> io::Result<()> {
+        self.flush_dropped()?;
         let (span, text) = (chunk.span(line), chunk.text(line));
         let ec2 = Arc::clone(&self.ec2);
         let header = chunk.header.as_deref();
