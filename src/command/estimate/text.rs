@@ -6,7 +6,7 @@ use super::report::{OfFlow, OfPacking, Report};
 use super::sums::MONTH_HOURS;
 use crate::command::{counted, human_bytes};
 use crate::config::{Prices, one_line};
-use crate::limits::{PAYLOAD_UNIT_BYTES, SHARD_BYTES_IN_MAX, SHARD_BYTES_OUT_MAX, SHARD_RECORDS_IN_MAX};
+use crate::limits::{HASH_RANGES, PAYLOAD_UNIT_BYTES, SHARD_BYTES_IN_MAX, SHARD_BYTES_OUT_MAX, SHARD_RECORDS_IN_MAX};
 
 /// Characters of a partition key that are shown.
 const KEY_CHARS_MAX: usize = 60;
@@ -130,10 +130,13 @@ fn write_warnings(text: &mut String, flow: &OfFlow) {
     }
     for (name, packing) in [("kpl", &flow.kpl), ("none", &flow.none)] {
         if packing.busiest_shard_is_overloaded {
-            warn(format!(
-                "with aggregate = \"{name}\" the busiest shard gets more than it takes in a peak; further shards help only as \
-                 far as they part hot keys"
-            ));
+            // Aggregates of lines with keys go to the middles of hash ranges.
+            let why = if name == "kpl" && flow.partition_key != "random" {
+                format!("lines with a partition key reach {HASH_RANGES} shards at most, and those of one key a single one")
+            } else {
+                "further shards help only as far as they part hot keys".to_owned()
+            };
+            warn(format!("with aggregate = \"{name}\" the busiest shard gets more than it takes in a peak; {why}"));
         }
     }
     if flow.unread_bytes as f64 > UNREAD_SECONDS * flow.bytes_per_second_mean {

@@ -75,6 +75,9 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
         if let Some(problem) = start::problems(&flow, &scan) {
             self.note(&problem)?;
         }
+        if flow.filter.sample.as_ref().is_some_and(|sample| sample.key.is_none() && sample.rate < 1.0) {
+            self.note("which lines `sample` chooses depends on how the agent knows the file: it may be others than these")?;
+        }
         let rows = start.rows(&flow);
         let why_newest = match (&rows, start) {
             (Some(_), _) => Some("nothing is left to read from where it would start; these are the newest lines"),
