@@ -19,11 +19,11 @@ pub(super) fn convert<'l>(value: Value<'l>, field_type: &FieldType, now: Timesta
         return Some(value);
     }
     match field_type {
-        FieldType::String => text_of(value, arena).map(Value::Text),
+        FieldType::String => value.text(arena).map(Value::Text),
         FieldType::Integer => integer(value),
         FieldType::Float => float(value),
         FieldType::Boolean => boolean(value),
-        FieldType::Timestamp(rules) if !is_list_or_object(value) => timestamp::convert(text_of(value, arena)?, rules, now, arena),
+        FieldType::Timestamp(rules) if !value.is_nested() => timestamp::convert(value.text(arena)?, rules, now, arena),
         FieldType::Timestamp(_) => None,
     }
 }
@@ -54,23 +54,6 @@ fn boolean(value: Value<'_>) -> Option<Value<'_>> {
         Value::Boolean(_) => Some(value),
         _ => None,
     }
-}
-
-/// A value as it is written, a list or an object as its JSON.
-fn text_of<'l>(value: Value<'l>, arena: &'l Arena) -> Option<&'l [u8]> {
-    let written = |text: std::fmt::Arguments<'_>| bumpalo::format!(in arena, "{}", text).into_bump_str().as_bytes();
-    match value {
-        Value::Text(text) => Some(text),
-        Value::Json(json) => Some(json.as_bytes()),
-        Value::Integer(value) => Some(written(format_args!("{value}"))),
-        Value::Float(value) => Some(written(format_args!("{value}"))),
-        Value::Boolean(value) => Some(if value { b"true" } else { b"false" }),
-        Value::Absent | Value::Null => None,
-    }
-}
-
-fn is_list_or_object(value: Value<'_>) -> bool {
-    matches!(value, Value::Json(json) if json.starts_with(['[', '{']))
 }
 
 #[cfg(test)]
