@@ -2,7 +2,7 @@
 
 use super::{MaskSet, Masker};
 use crate::processor::fields::{Arena, Fields, Value};
-use crate::processor::nested::{Change, rewrite};
+use crate::processor::nested::{Change, Step, rewrite};
 
 /// Whole numbers of less are what they are in a double too.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -19,7 +19,7 @@ pub(in crate::processor) fn mask_fields<'l>(
         let set = masker.of_field(field.name);
         let masked = match field.value {
             Value::Json(json) if field.value.is_nested() => masked_inside(masker, set, field.name, json, arena, buffer),
-            value => masked_value(masker, [set], value, arena),
+            value => masked_value(masker, [set], field.name, value, arena),
         };
         if let Some((value, mask_count)) = masked {
             field.value = value;
@@ -29,13 +29,15 @@ pub(in crate::processor) fn mask_fields<'l>(
     count
 }
 
-/// A value that is no list or object; one that is no text becomes text by a mask.
+/// A value that is no list or object, and what it is called; one that is no text becomes text by a mask.
 fn masked_value<'s, 'l>(
     masker: &Masker,
     sets: impl IntoIterator<Item = &'s MaskSet>,
+    name: &[u8],
     value: Value<'l>,
     arena: &'l Arena,
 ) -> Option<(Value<'l>, u32)> {
+    let name = if matches!(value, Value::Boolean(_)) { None } else { masker.name_of(name) };
     let mut text = None;
     let mut count = 0_u32;
     for set in sets.into_iter().filter(|set| !set.is_empty()) {
@@ -43,7 +45,7 @@ fn masked_value<'s, 'l>(
             Some(text) => text,
             None => value.text(arena)?,
         };
-        let masked = masker.mask(set, unmasked, arena);
+        let masked = masker.mask_named(set, name, unmasked, arena);
         // A whole number need not be written as one.
         let masked = masked.or_else(|| masker.mask(set, whole_number(value, arena)?, arena));
         if let Some(masked) = masked {
@@ -81,7 +83,8 @@ fn masked_inside<'l>(
         if value.is_nested() {
             return Change::Enter;
         }
-        match masked_value(masker, std::iter::once(set).chain(masker.of_nested(name, steps)), value, arena) {
+        let sets = std::iter::once(set).chain(masker.of_nested(name, steps));
+        match masked_value(masker, sets, innermost_name(steps).unwrap_or(name), value, arena) {
             Some((value, mask_count)) => {
                 count = count.saturating_add(mask_count);
                 Change::Replace(value)
@@ -92,4 +95,13 @@ fn masked_inside<'l>(
     // Rewritten JSON is text: what is not becomes U+FFFD there.
     let json = str::from_utf8(buffer).ok().filter(|_| count > 0)?;
     Some((Value::Json(arena.alloc_str(json)), count))
+}
+
+/// What is called by a name of its own is not known by those around it.
+fn innermost_name<'l>(steps: &[Step<'l>]) -> Option<&'l [u8]> {
+    let name = |step: &Step<'l>| match *step {
+        Step::Name(name) => Some(name.as_bytes()),
+        Step::Index(_) => None,
+    };
+    steps.iter().rev().find_map(name)
 }
