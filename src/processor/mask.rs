@@ -13,6 +13,7 @@ use regex::bytes::Regex;
 use super::fields::Arena;
 use super::nested::Step;
 use crate::config::{Mask, MaskPattern, MaskPreset};
+use crate::limits::{MASKED_ARENA_BYTES_MAX, MASKED_BYTES_MAX};
 
 use self::credential::Name;
 
@@ -150,6 +151,12 @@ impl Masker {
         self.limited.iter().filter(is_around).map(|limited| &limited.set)
     }
 
+    /// What stands for a whole value for which there are the masks of `set`.
+    fn cover<'l>(&self, set: &MaskSet, arena: &'l Arena) -> &'l [u8] {
+        let rule = set.rules.first().and_then(|number| self.rules.get(*number));
+        rule.map_or(b"***", |rule| arena.alloc_slice_copy(&rule.with))
+    }
+
     /// Masks `text` by the masks of `set`, which is of this masker; none when there was nothing to mask.
     pub(super) fn mask<'l>(&self, set: &MaskSet, text: &'l [u8], arena: &'l Arena) -> Option<Masked<'l>> {
         self.mask_named(set, None, text, arena)
@@ -168,11 +175,18 @@ impl Masker {
 }
 
 impl Rule {
+    /// `text` with its masks; where that would be too much, a single one for all of it.
     fn mask<'l>(&self, text: &'l [u8], name: Option<Name>, arena: &'l Arena) -> Option<Masked<'l>> {
         let mut found = self.find(text, 0, name)?;
+        if arena.allocated_bytes() > MASKED_ARENA_BYTES_MAX {
+            return Some(Masked { text: arena.alloc_slice_copy(&self.with), count: 1 });
+        }
         let mut out = ArenaVec::with_capacity_in(text.len() + self.with.len(), arena);
         let (mut copied, mut count) = (0, 0_u32);
         loop {
+            if out.len() + found.start - copied + self.with.len() > MASKED_BYTES_MAX {
+                return Some(Masked { text: arena.alloc_slice_copy(&self.with), count: 1 });
+            }
             out.extend_from_slice_copy(&text[copied..found.start]);
             out.extend_from_slice_copy(&self.with);
             (copied, count) = (found.end, count.saturating_add(1));

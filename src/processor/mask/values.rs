@@ -1,6 +1,7 @@
 //! Masks on the values of fields, and on what is inside of objects and lists.
 
 use super::{MaskSet, Masker};
+use crate::limits::{ARENA_BYTES_KEPT, MASKED_BYTES_MAX};
 use crate::processor::fields::{Arena, Fields, Value};
 use crate::processor::nested::{Change, Step, rewrite};
 
@@ -69,6 +70,7 @@ fn whole_number<'l>(value: Value<'l>, arena: &'l Arena) -> Option<&'l [u8]> {
 }
 
 /// The strings and numbers of a list or an object, at any depth, each by itself: a mask over its brackets would break it.
+/// Where that would be too much, a single mask for all of it.
 fn masked_inside<'l>(
     masker: &Masker,
     set: &MaskSet,
@@ -77,9 +79,12 @@ fn masked_inside<'l>(
     arena: &'l Arena,
     buffer: &mut Vec<u8>,
 ) -> Option<(Value<'l>, u32)> {
-    let mut count = 0_u32;
+    let (mut count, mut byte_count) = (0_u32, 0);
     buffer.clear();
     rewrite(json, arena, buffer, &mut |steps, value| {
+        if byte_count > MASKED_BYTES_MAX {
+            return Change::Remove;
+        }
         if value.is_nested() {
             return Change::Enter;
         }
@@ -87,14 +92,22 @@ fn masked_inside<'l>(
         match masked_value(masker, sets, innermost_name(steps).unwrap_or(name), value, arena) {
             Some((value, mask_count)) => {
                 count = count.saturating_add(mask_count);
+                byte_count += value.text(arena).map_or(0, <[u8]>::len);
                 Change::Replace(value)
             }
             None => Change::Keep,
         }
     });
-    // Rewritten JSON is text: what is not becomes U+FFFD there.
-    let json = str::from_utf8(buffer).ok().filter(|_| count > 0)?;
-    Some((Value::Json(arena.alloc_str(json)), count))
+    let masked = if byte_count > MASKED_BYTES_MAX {
+        Some((Value::Text(masker.cover(set, arena)), 1))
+    } else {
+        // Rewritten JSON is text: what is not becomes U+FFFD there.
+        let json = str::from_utf8(buffer).ok().filter(|_| count > 0);
+        json.map(|json| (Value::Json(arena.alloc_str(json)), count))
+    };
+    buffer.clear();
+    buffer.shrink_to(ARENA_BYTES_KEPT);
+    masked
 }
 
 /// What is called by a name of its own is not known by those around it.

@@ -115,6 +115,17 @@ fn what_is_known_by_its_name() {
     );
 }
 
+/// A short value may have a long mask, and a line very many values.
+#[test]
+fn no_more_of_them_than_a_record_can_hold() {
+    let settings =
+        format!("[flow.parse]\nformat = 'json'\n[flow.record]\nmask = [{{ pattern = 'a', with = '{}' }}]", "*".repeat(100));
+    let list = |count: usize| format!(r#"{{"l":[[1],{}]}}"#, vec![r#""a""#; count].join(","));
+    let (out, _, masks) = masked(&settings, &list(1000));
+    assert_eq!((out.len(), masks), (1000 * 103 + r#"{"l":[[1],]}"#.len() - 1, 1000));
+    check_masked(&settings, &list(100_000), &format!(r#"{{"l":"{}"}}"#, "*".repeat(100)), 1);
+}
+
 #[test]
 fn in_typed_values() {
     let settings = "[flow.parse]\nregex = '^(?<n>.*)$'\ntypes = { n = 'integer' }\n[flow.record]\nmask = ['card']";
