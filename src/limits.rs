@@ -75,6 +75,12 @@ pub const FIELDS_MAX: usize = 10_000;
 /// Memory for what is made of a line that is kept for the next ones, by flow. Longer lines with very many fields take more, for
 /// a moment.
 pub const ARENA_BYTES_KEPT: usize = 2 * MIB;
+/// Longest `with` of a mask, in bytes.
+pub const MASK_BYTES_MAX: usize = 100;
+/// A value that would be longer with its masks becomes a mask as a whole: no record can hold it.
+pub const MASKED_BYTES_MAX: usize = 2 * MIB;
+/// The same where so much memory was taken for what is made of a line.
+pub const MASKED_ARENA_BYTES_MAX: usize = 16 * MIB;
 /// Longest `terminator`, in bytes; at least a line break.
 pub const TERMINATOR_BYTES_MAX: usize = 16;
 
@@ -268,6 +274,8 @@ pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
 pub const ADMIN_ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 const _: () = assert!(AGGREGATE_BYTES_TARGET < RECORD_BYTES_MAX);
+const _: () = assert!(MASKED_BYTES_MAX > RECORD_BYTES_MAX && MASK_BYTES_MAX < MASKED_BYTES_MAX);
+const _: () = assert!(MASKED_ARENA_BYTES_MAX > ARENA_BYTES_KEPT + 2 * MASKED_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
 const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80 + TERMINATOR_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);

@@ -6,6 +6,7 @@ use regex_syntax::hir::Look;
 use super::parse::check_outermost;
 use super::pattern;
 use super::reader::{Placed, Table};
+use crate::limits::MASK_BYTES_MAX;
 
 /// One entry of `mask`.
 #[derive(Clone, Debug)]
@@ -79,7 +80,12 @@ fn mask(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option
     if let Some(pattern) = &pattern {
         check_pattern(table, pattern, is_limited);
     }
-    let with = table.string("with").map_or("***", |written| written.value).to_owned();
+    let with = table.string("with");
+    if let Some(with) = with.as_ref().filter(|with| with.value.len() > MASK_BYTES_MAX) {
+        let message = format!("`with` has {} bytes, {MASK_BYTES_MAX} are the most", with.value.len());
+        table.mistake(&with.place, message, "say in few words that something was taken out");
+    }
+    let with = with.map_or("***", |written| written.value).to_owned();
     let fields = table.strings("fields");
     if fields.as_ref().is_some_and(Vec::is_empty) {
         table.mistake(table.place(), "`fields` is empty", "leave it out to mask in every field");

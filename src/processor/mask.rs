@@ -13,10 +13,14 @@ use regex::bytes::Regex;
 use super::fields::Arena;
 use super::nested::Step;
 use crate::config::{Mask, MaskPattern, MaskPreset};
+use crate::limits::{MASKED_ARENA_BYTES_MAX, MASKED_BYTES_MAX};
+
+use self::credential::Name;
 
 mod address;
 mod card;
 mod credential;
+mod escape;
 mod values;
 
 pub(super) use self::values::mask_fields;
@@ -31,6 +35,8 @@ pub(super) struct Masker {
     everywhere: MaskSet,
     /// The fields that some masks are limited to.
     limited: Vec<Limited>,
+    /// Some masks are for values that are known by their names.
+    uses_names: bool,
 }
 
 /// A field that some masks are limited to.
@@ -63,8 +69,10 @@ struct Rule {
     with: Vec<u8>,
 }
 
-/// Finds the first place in a text that is to be masked; it is never empty.
+/// Finds the first place in a text that is to be masked, by what it is or by what is in front of it; it is never empty.
 enum Finder {
+    /// In what has a name, by the function.
+    Named(fn(Name, &[u8]) -> Option<Range<usize>>),
     /// By a function of its own.
     Shape(fn(&[u8]) -> Option<Range<usize>>),
     /// Behind a word: the function is told where it is, and says whether it means anything there.
@@ -104,7 +112,13 @@ impl Masker {
             set: set(&|mask| mask.fields.is_empty() || mask.fields.contains(field)),
         };
         let limited = fields.into_iter().map(limited).collect();
-        Self { all: set(&|_| true), everywhere: set(&|mask| mask.fields.is_empty()), limited, rules }
+        let uses_names = rules.iter().any(|rule| matches!(rule.finder, Finder::Named(_)));
+        Self { uses_names, all: set(&|_| true), everywhere: set(&|mask| mask.fields.is_empty()), limited, rules }
+    }
+
+    /// Whether a value that is called `name` is to be masked for that.
+    fn name_of(&self, name: &[u8]) -> Option<Name> {
+        if self.uses_names { Name::of(name) } else { None }
     }
 
     /// The masks for lines that are sent as they are: all, since nobody knows what of such a line is which field.
@@ -137,11 +151,22 @@ impl Masker {
         self.limited.iter().filter(is_around).map(|limited| &limited.set)
     }
 
+    /// What stands for a whole value for which there are the masks of `set`.
+    fn cover<'l>(&self, set: &MaskSet, arena: &'l Arena) -> &'l [u8] {
+        let rule = set.rules.first().and_then(|number| self.rules.get(*number));
+        rule.map_or(b"***", |rule| arena.alloc_slice_copy(&rule.with))
+    }
+
     /// Masks `text` by the masks of `set`, which is of this masker; none when there was nothing to mask.
     pub(super) fn mask<'l>(&self, set: &MaskSet, text: &'l [u8], arena: &'l Arena) -> Option<Masked<'l>> {
+        self.mask_named(set, None, text, arena)
+    }
+
+    /// The same, of a value that has a name by which it may be known.
+    fn mask_named<'l>(&self, set: &MaskSet, name: Option<Name>, text: &'l [u8], arena: &'l Arena) -> Option<Masked<'l>> {
         let mut masked = Masked { text, count: 0 };
         for rule in set.rules.iter().filter_map(|number| self.rules.get(*number)) {
-            if let Some(Masked { text, count }) = rule.mask(masked.text, arena) {
+            if let Some(Masked { text, count }) = rule.mask(masked.text, name, arena) {
                 masked = Masked { text, count: masked.count.saturating_add(count) };
             }
         }
@@ -150,15 +175,22 @@ impl Masker {
 }
 
 impl Rule {
-    fn mask<'l>(&self, text: &'l [u8], arena: &'l Arena) -> Option<Masked<'l>> {
-        let mut found = self.find(text, 0)?;
+    /// `text` with its masks; where that would be too much, a single one for all of it.
+    fn mask<'l>(&self, text: &'l [u8], name: Option<Name>, arena: &'l Arena) -> Option<Masked<'l>> {
+        let mut found = self.find(text, 0, name)?;
+        if arena.allocated_bytes() > MASKED_ARENA_BYTES_MAX {
+            return Some(Masked { text: arena.alloc_slice_copy(&self.with), count: 1 });
+        }
         let mut out = ArenaVec::with_capacity_in(text.len() + self.with.len(), arena);
         let (mut copied, mut count) = (0, 0_u32);
         loop {
+            if out.len() + found.start - copied + self.with.len() > MASKED_BYTES_MAX {
+                return Some(Masked { text: arena.alloc_slice_copy(&self.with), count: 1 });
+            }
             out.extend_from_slice_copy(&text[copied..found.start]);
             out.extend_from_slice_copy(&self.with);
             (copied, count) = (found.end, count.saturating_add(1));
-            match self.find(text, copied) {
+            match self.find(text, copied, None) {
                 Some(next) => found = next,
                 None => break,
             }
@@ -167,11 +199,12 @@ impl Rule {
         Some(Masked { text: out.into_bump_slice(), count })
     }
 
-    /// The first place from `start` on.
-    fn find(&self, text: &[u8], start: usize) -> Option<Range<usize>> {
+    /// The first place from `start` on; a `name` is that of the whole.
+    fn find(&self, text: &[u8], start: usize, name: Option<Name>) -> Option<Range<usize>> {
         // What was masked before is no part of any word: as if the text began behind it.
         let rest = &text[start..];
         let found = match &self.finder {
+            Finder::Named(find) => find(name?, rest)?,
             Finder::Shape(find) => find(rest)?,
             Finder::Word(word, find) => word_found(rest, word, *find)?,
             // A match of nothing would be found for ever.
@@ -205,10 +238,14 @@ fn finders(what: &MaskPattern) -> Vec<Finder> {
         MaskPreset::Ipv6 => vec![Finder::Shape(address::ipv6)],
         MaskPreset::Card => vec![Finder::Shape(card::find)],
         MaskPreset::Bearer => {
+            let names = [Finder::Named(credential::token_in), Finder::Shape(credential::in_header)];
             let words = credential::WORDS.iter();
-            words.map(|(word, find)| Finder::Word(Box::new(memmem::Finder::new(word)), *find)).collect()
+            let words = words.map(|(word, find)| Finder::Word(Box::new(memmem::Finder::new(word)), *find));
+            names.into_iter().chain(words).chain([Finder::Shape(credential::access_token)]).collect()
         }
-        MaskPreset::AwsKeys => vec![Finder::Shape(credential::aws_key_id), Finder::Shape(credential::aws_secret)],
+        MaskPreset::AwsKeys => {
+            vec![Finder::Named(credential::key_in), Finder::Shape(credential::aws_key_id), Finder::Shape(credential::aws_secret)]
+        }
     }
 }
 
@@ -217,24 +254,14 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Whether a word can begin at `start`: there is none right before it.
+/// Whether a word can begin at `start`: there is none right before it, escapes aside.
 fn begins_word(text: &[u8], start: usize) -> bool {
-    text[..start].last().is_none_or(|before| !is_word(*before)) || is_behind_escape(text, start)
+    text[..start].last().is_none_or(|before| !is_word(*before)) || escape::is_behind(text, start)
 }
 
 /// Whether a word can end at `end`: there is none right behind it.
 fn ends_word(text: &[u8], end: usize) -> bool {
     text.get(end).is_none_or(|behind| !is_word(*behind))
-}
-
-/// Whether what is before `start` is an escape as in URLs, `%3D`.
-fn is_behind_escape(text: &[u8], start: usize) -> bool {
-    matches!(text[..start], [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
-}
-
-/// Where what begins at `start` really begins: behind the digits of an escape as in URLs, if these are the first of it.
-fn behind_escape(text: &[u8], start: usize) -> usize {
-    if start + 2 <= text.len() && is_behind_escape(text, start + 2) { start + 2 } else { start }
 }
 
 /// How many bytes are `wanted` at the beginning of `text`.

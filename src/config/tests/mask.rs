@@ -81,6 +81,10 @@ fn mistakes_are_told_with_their_place() {
         ("mask = [{ pattern = '' }]", &format!("1:21 {nothing}")),
         ("mask = [{ preset = 'card', with = 7 }]", "1:35 `with` must be a string, not a number (write it in quotes)"),
         (
+            &format!("mask = [{{ preset = 'card', with = '{}' }}]", "*".repeat(101)),
+            "1:35 `with` has 101 bytes, 100 are the most (say in few words that something was taken out)",
+        ),
+        (
             "mask = [{ preset = 'card', fields = ['mesage'] }]",
             "1:38 `fields` names `mesage`, which is not a field of [flow.parse] (did you mean `message`?)",
         ),

@@ -4,36 +4,66 @@
 use core::net::Ipv6Addr;
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr3};
 
-use super::{begins_word, behind_escape, count_first, count_last, ends_word};
+use super::{begins_word, count_first, count_last, ends_word, escape};
 
 /// Bytes of the longest address of IPv6, the last 32 bits written as IPv4.
 const IPV6_BYTES_MAX: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
 
-/// An e-mail address whose host has a name of two parts at least; the `@` may be `%40`, as in URLs.
+/// An e-mail address whose host has a name of two parts at least; the `@` may be escaped as in URLs or in JSON.
 ///
 /// The part before it is of ASCII letters, digits and `._+-`, as nearly all are.
 pub(super) fn email(text: &[u8]) -> Option<Range<usize>> {
     let mut at = 0;
     loop {
-        let sign = at + memchr2(b'@', b'%', &text[at..])?;
-        let sign_end = match &text[sign..] {
-            [b'@', ..] => sign + 1,
-            [b'%', b'4', b'0', ..] => sign + 3,
-            _ => {
-                at = sign + 1;
-                continue;
-            }
+        let sign = at + memchr3(b'@', b'%', b'\\', &text[at..])?;
+        let Some(sign_length) = sign_length(&text[sign..]) else {
+            at = sign + 1;
+            continue;
         };
-        let is_local = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
-        let mut start = sign - count_last(&text[..sign], is_local);
-        start += count_first(&text[start..sign], |byte| byte == b'.');
-        if let Some(host_length) = mail_host_length(&text[sign_end..]).filter(|_| start < sign) {
-            return Some(start..sign_end + host_length);
+        let host = sign + sign_length;
+        if let Some(start) = mailbox_start(text, sign)
+            && let Some(host_length) = mail_host_length(&text[host..])
+        {
+            return Some(start..host + host_length);
         }
-        at = sign_end;
+        at = host;
     }
+}
+
+/// Length of the `@` at the beginning of `text`, `%40`, `%2540` or `\u0040`; of several backslashes the last.
+fn sign_length(text: &[u8]) -> Option<usize> {
+    match text {
+        [b'@', ..] => Some(1),
+        [b'\\', b'u', b'0', b'0', b'4', b'0', ..] => Some(6),
+        [b'\\', b'x', b'4', b'0', ..] => Some(4),
+        [b'%', ..] => escape::read(text, 0).filter(|(byte, _)| *byte == b'@').map(|(_, length)| length),
+        _ => None,
+    }
+}
+
+/// Where what is before the `@` at `sign` begins; letters of it may be escaped.
+fn mailbox_start(text: &[u8], sign: usize) -> Option<usize> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    let backslash_count = |end: usize| count_last(&text[..end], |byte| byte == b'\\');
+    let end = sign - backslash_count(sign);
+    let mut start = end;
+    loop {
+        start -= count_last(&text[..start], is_part);
+        let escape_start = match text[..start] {
+            [.., b'%'] => start - 1,
+            [.., b'\\'] => start - backslash_count(start),
+            _ => break,
+        };
+        match escape::read(text, escape_start) {
+            Some((byte, length)) if is_part(byte) && escape_start + length <= end => start = escape_start,
+            _ => break,
+        }
+    }
+    let start = escape::starts(text, start, end).next()?;
+    let start = start + count_first(&text[start..end], |byte| byte == b'.');
+    (start < end).then_some(start)
 }
 
 /// Length of the name at the beginning of `text`: labels of which the last is of letters, or of the alphabet `xn--`.
@@ -66,11 +96,16 @@ pub(super) fn ipv4(text: &[u8]) -> Option<Range<usize>> {
             at = dot + 1;
             continue;
         }
-        let start = behind_escape(text, dot - count_last(&text[at..dot], |byte| byte.is_ascii_digit()));
+        let first = dot - count_last(&text[at..dot], |byte| byte.is_ascii_digit());
         let run_end = dot + dotted_length(&text[dot..]);
         let end = run_end - usize::from(text[..run_end].ends_with(b"."));
-        let is_whole = begins_word(text, start) && (end < run_end || ends_word(text, end));
-        if start < dot && is_whole && is_ipv4(&text[start..end]) && !is_version(&text[..start], &text[start..end]) {
+        let is_whole = end < run_end || ends_word(text, end) || text[end] == b'_';
+        let is_found = |start: &usize| {
+            is_ipv4(&text[*start..end])
+                && (begins_word(text, *start) || text[..*start].ends_with(b"_"))
+                && !is_version(&text[..*start], &text[*start..end])
+        };
+        if is_whole && let Some(start) = escape::starts(text, first, dot).find(is_found) {
             return Some(start..end);
         }
         at = run_end;
@@ -97,7 +132,8 @@ fn is_ipv4(text: &[u8]) -> bool {
 }
 
 fn is_version(before: &[u8], number: &[u8]) -> bool {
-    matches!(before, [.., letter, b'/'] if letter.is_ascii_alphabetic()) && number.ends_with(b".0.0.0")
+    matches!(before, [.., letter, b'/'] | [.., letter, b'\\', b'/'] if letter.is_ascii_alphabetic())
+        && number.ends_with(b".0.0.0")
 }
 
 /// An address with its zone. It has a digit, or it might be a path in a program, `a::b`; and it is no hardware address.
@@ -105,10 +141,10 @@ pub(super) fn ipv6(text: &[u8]) -> Option<Range<usize>> {
     let mut at = 0;
     loop {
         let colon = at + memchr(b':', &text[at..])?;
-        let start = behind_escape(text, colon - count_last(&text[at..colon], |byte| byte.is_ascii_hexdigit()));
+        let first = colon - count_last(&text[at..colon], |byte| byte.is_ascii_hexdigit());
         let end = colon + count_first(&text[colon..], |byte| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.');
         if may_be_ipv6(&text[colon..end])
-            && let Some(found) = ipv6_in(text, start..end)
+            && let Some(found) = escape::starts(text, first, colon).find_map(|start| ipv6_in(text, start..end))
         {
             return Some(found);
         }

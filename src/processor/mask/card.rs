@@ -4,11 +4,13 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::{begins_word, behind_escape, count_first, count_last, ends_word};
+use super::{begins_word, count_first, count_last, ends_word, escape};
 
 const DIGITS_MIN: usize = 13;
 const DIGITS_MAX: usize = 19;
 const GROUPS_MAX: usize = 5;
+/// What may be between groups, between all of them the same; a no-break space among them.
+const SEPARATORS: [&[u8]; 8] = [b" ", b"-", b"\t", b"  ", b"\xc2\xa0", b"+", b"%20", b"\\t"];
 
 /// First four digits, and how many digits there are, as <https://en.wikipedia.org/wiki/Payment_card_number> lists them.
 /// Without UATP, of which the numbers begin as microseconds since 1970 do.
@@ -57,7 +59,7 @@ const ISSUERS: &[(RangeInclusive<u16>, RangeInclusive<usize>)] = &[
 
 /// The number of a card, its digits together or in groups with a space or a hyphen between them.
 pub(super) fn find(text: &[u8]) -> Option<Range<usize>> {
-    let is_part = |byte: u8| byte.is_ascii_digit() || byte == b' ' || byte == b'-';
+    let is_part = |byte: u8| byte.is_ascii_digit() || b" -\t+%\\t\xc2\xa0".contains(&byte);
     let mut at = 0;
     // Of so many bytes in a row a number has at least the last, if it begins among them.
     while let Some(probe) = text.get(at + DIGITS_MIN - 1) {
@@ -70,12 +72,13 @@ pub(super) fn find(text: &[u8]) -> Option<Range<usize>> {
         // Through all groups up to the first that is more than that.
         while text.get(at).is_some_and(|byte| is_part(*byte)) {
             let digit_count = count_first(&text[at..], |byte| byte.is_ascii_digit());
-            let start = behind_escape(text, at);
-            if is_first_group(digit_count.saturating_sub(start - at))
-                && is_free_before(text, start)
-                && let Some(end) = number_end(text, start)
-            {
-                return Some(start..end);
+            let digits_end = at + digit_count;
+            let found = |start: usize| {
+                let is_begun = is_first_group(digits_end - start) && is_free_before(text, start);
+                if is_begun { number_end(text, start).map(|end| start..end) } else { None }
+            };
+            if let Some(found) = escape::starts(text, at, digits_end).find_map(found) {
+                return Some(found);
             }
             at += digit_count.max(1);
         }
@@ -111,14 +114,21 @@ fn number_end(text: &[u8], start: usize) -> Option<usize> {
         if is_shape(&sizes[..=group]) && is_number(&digits[..digit_count]) && is_free_behind(text, at) {
             end = Some(at);
         }
-        match text[at..] {
-            [next @ (b' ' | b'-'), b'0'..=b'9', ..] if separator.is_none_or(|separator| separator == next) => {
-                (separator, at) = (Some(next), at + 1);
+        match separator_at(&text[at..]) {
+            Some(next) if separator.is_none_or(|separator| separator == next) => {
+                (separator, at) = (Some(next), at + next.len());
             }
             _ => break,
         }
     }
     end
+}
+
+/// What is between a digit and the next at the beginning of `text`.
+fn separator_at(text: &[u8]) -> Option<&'static [u8]> {
+    let is_here =
+        |separator: &&[u8]| text.strip_prefix(*separator).is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+    SEPARATORS.into_iter().find(is_here)
 }
 
 /// Whether so many digits can be the first of a shape.

@@ -53,6 +53,79 @@ fn inside_of_objects_and_numbers() {
     );
 }
 
+/// The name is the field's then, and no part of the value.
+#[test]
+fn what_is_known_by_its_name() {
+    let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    let session = "IQoJb3JpZ2luX2VjEJz//wEaCXVzLWVhc3QtMSJHMEUCIQDx+abc==";
+    let settings = |format: &str| format!("[flow.parse]\n{format}\n[flow.record]\nmask = ['bearer', 'aws_keys']");
+    let json = settings("format = 'json'");
+    for (line, record, count) in [
+        (
+            format!(r#"{{"authorization":"Basic dXNlcjpwYXNz","access_token":"opaque123","aws_secret_access_key":"{secret}"}}"#),
+            r#"{"authorization":"Basic ***","access_token":"***","aws_secret_access_key":"***"}"#,
+            3,
+        ),
+        (
+            r#"{"headers":{"Authorization":"Basic dXNlcjpwYXNz","Proxy-Authorization":["bearer x:y","Basic z"]}}"#.to_owned(),
+            r#"{"headers":{"Authorization":"Basic ***","Proxy-Authorization":["bearer ***","Basic ***"]}}"#,
+            3,
+        ),
+        (
+            format!(r#"{{"c":[{{"SecretAccessKey":"{secret}","SessionToken":"{session}"}}],"SECRET-KEY":" {secret}"}}"#),
+            r#"{"c":[{"SecretAccessKey":"***","SessionToken":"***"}],"SECRET-KEY":" ***"}"#,
+            3,
+        ),
+        (
+            format!(r#"{{"x-amz-security-token":"{session}","accessToken":123456,"access-token":"Bearer a|b.c"}}"#),
+            r#"{"x-amz-security-token":"***","accessToken":"***","access-token":"Bearer ***"}"#,
+            3,
+        ),
+        // None:
+        (
+            format!(r#"{{"key":"{secret}","authorization":{{"x":"Basic dXNlcjpwYXNz"}},"secret_key":"{secret}A"}}"#),
+            &format!(r#"{{"key":"{secret}","authorization":{{"x":"Basic dXNlcjpwYXNz"}},"secret_key":"{secret}A"}}"#),
+            0,
+        ),
+        (
+            r#"{"authorization":"failed","access_token":null,"a":{"access_token":true},"session_token":"short"}"#.to_owned(),
+            r#"{"authorization":"failed","access_token":null,"a":{"access_token":true},"session_token":"short"}"#,
+            0,
+        ),
+    ] {
+        check_masked(&json, &line, record, count);
+    }
+    check_masked(
+        &settings("format = 'logfmt'"),
+        &format!("Authorization=\"Basic x\" access_token=short secret_key={secret}"),
+        r#"{"Authorization":"Basic ***","access_token":"***","secret_key":"***"}"#,
+        3,
+    );
+    check_masked(
+        &settings("format = 'ltsv'"),
+        &format!("authorization:Basic x\tsession_token:{session}"),
+        r#"{"authorization":"Basic ***","session_token":"***"}"#,
+        2,
+    );
+    check_masked(
+        &settings("format = 'csv'\ncolumns = ['Access key ID', 'Secret access key']"),
+        &format!("AKIAIOSFODNN7EXAMPLE,{secret}"),
+        r#"{"Access key ID":"***","Secret access key":"***"}"#,
+        2,
+    );
+}
+
+/// A short value may have a long mask, and a line very many values.
+#[test]
+fn no_more_of_them_than_a_record_can_hold() {
+    let settings =
+        format!("[flow.parse]\nformat = 'json'\n[flow.record]\nmask = [{{ pattern = 'a', with = '{}' }}]", "*".repeat(100));
+    let list = |count: usize| format!(r#"{{"l":[[1],{}]}}"#, vec![r#""a""#; count].join(","));
+    let (out, _, masks) = masked(&settings, &list(1000));
+    assert_eq!((out.len(), masks), (1000 * 103 + r#"{"l":[[1],]}"#.len() - 1, 1000));
+    check_masked(&settings, &list(100_000), &format!(r#"{{"l":"{}"}}"#, "*".repeat(100)), 1);
+}
+
 #[test]
 fn in_typed_values() {
     let settings = "[flow.parse]\nregex = '^(?<n>.*)$'\ntypes = { n = 'integer' }\n[flow.record]\nmask = ['card']";
