@@ -59,7 +59,7 @@ const ISSUERS: &[(RangeInclusive<u16>, RangeInclusive<usize>)] = &[
 
 /// The number of a card, its digits together or in groups with a space or a hyphen between them.
 pub(super) fn find(text: &[u8]) -> Option<Range<usize>> {
-    let is_part = |byte: u8| byte.is_ascii_digit() || b" -\t+%\\t\xc2\xa0".contains(&byte);
+    let is_part = |byte: u8| matches!(byte, b'0'..=b'9' | b' ' | b'-' | b'\t' | b'+' | b'%' | b'\\' | b't' | 0xc2 | 0xa0);
     let mut at = 0;
     // Of so many bytes in a row a number has at least the last, if it begins among them.
     while let Some(probe) = text.get(at + DIGITS_MIN - 1) {

@@ -82,7 +82,7 @@ pub(super) fn key_in(name: Name, text: &[u8]) -> Option<Range<usize>> {
 /// `Authorization: Basic dXNlcjpwYXNz`, also as JSON or with a `=`.
 pub(super) fn in_header(text: &[u8]) -> Option<Range<usize>> {
     // The rarest letter of the word.
-    behind_name(text, *b"zZ", "zation".len(), |name, end| {
+    behind_name(text, b"zation", |name, end| {
         let gap = gap(text, end).filter(|gap| gap.is_assigned && name == Name::Authorization)?;
         token_at(text, behind_scheme(text, gap.end)?)
     })
@@ -90,7 +90,7 @@ pub(super) fn in_header(text: &[u8]) -> Option<Range<usize>> {
 
 /// `access_token=mF_9.B5f-4.1JqM` in URLs (RFC 6750), `"access_token": "mF_9.B5f-4.1JqM"` in JSON (RFC 6749).
 pub(super) fn access_token(text: &[u8]) -> Option<Range<usize>> {
-    behind_name(text, *b"kK", "ken".len(), |name, end| {
+    behind_name(text, b"ken", |name, end| {
         let gap = gap(text, end).filter(|gap| gap.is_assigned && name == Name::AccessToken)?;
         let is_sure = matches!(gap.last, b'=' | b'"' | b'\'' | b'>');
         let start = behind_scheme(text, gap.end).unwrap_or(gap.end);
@@ -100,22 +100,19 @@ pub(super) fn access_token(text: &[u8]) -> Option<Range<usize>> {
 
 /// A secret key or a session token behind its name.
 pub(super) fn aws_secret(text: &[u8]) -> Option<Range<usize>> {
-    behind_name(text, *b"kK", "key".len(), |name, end| key_at(name, text, gap(text, end)?.end))
+    behind_name(text, b"key", |name, end| key_at(name, text, gap(text, end)?.end))
 }
 
 /// What `read` makes of the first name of which it makes something; it is told which name, and where that ends. All that it
-/// looks for have one of `letters`, so far from their end.
-fn behind_name(
-    text: &[u8],
-    [letter, capital]: [u8; 2],
-    distance: usize,
-    read: impl Fn(Name, usize) -> Option<Range<usize>>,
-) -> Option<Range<usize>> {
+/// looks for end as `ending` does, the last letter aside.
+fn behind_name(text: &[u8], ending: &[u8], read: impl Fn(Name, usize) -> Option<Range<usize>>) -> Option<Range<usize>> {
+    let (rare, next) = (*ending.first()?, *ending.get(1)?);
     let mut at = 0;
     loop {
-        let found = at + memchr2(letter, capital, &text[at..])?;
-        let end = found + distance;
-        if let Some(name) = text.get(..end).and_then(Name::of)
+        let found = at + memchr2(rare, rare.to_ascii_uppercase(), &text[at..])?;
+        let end = found + ending.len();
+        if text.get(found + 1).is_some_and(|byte| byte.eq_ignore_ascii_case(&next))
+            && let Some(name) = text.get(..end).and_then(Name::of)
             && let Some(found) = read(name, end)
         {
             return Some(found);
