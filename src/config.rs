@@ -9,7 +9,6 @@ use std::string::FromUtf8Error;
 use std::time::Duration;
 use std::{fmt, fs, io};
 
-use regex::bytes::Regex;
 use toml::de::DeTable;
 
 use crate::limits::{LINE_BYTES_MAX, LINE_BYTES_MAX_LATIN_1, LINE_BYTES_MAX_MULTIBYTE, LINE_BYTES_MAX_UTF_16};
@@ -35,9 +34,11 @@ mod types;
 mod units;
 
 pub use filter::{Condition, Filter, Sample, Test};
+pub use kinesis::{Aggregate, Kinesis, PartitionKey};
 pub use mask::{Mask, MaskPattern, MaskPreset};
 pub(crate) use mistakes::nearest;
 pub use mistakes::{Mistake, Mistakes};
+pub use multiline::{Container, Joining, Multiline, Preset};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
 pub use prices::Prices;
 pub use record::{Added, AddedValue, FieldFate, FieldRule, Output, Record, WRAPPED_FIELDS};
@@ -237,101 +238,6 @@ pub enum TooLong {
     Split,
     /// It is dropped and counted.
     Drop,
-}
-
-/// `[flow.multiline]`: which lines make one record together.
-#[derive(Clone, Debug)]
-pub struct Multiline {
-    /// What belongs together.
-    pub joining: Joining,
-    /// How long the last record of a file waits for more lines after the file has last grown; from
-    /// [`crate::limits::JOINING_TIMEOUT_MIN`] to [`crate::limits::JOINING_TIMEOUT_MAX`].
-    pub timeout: Duration,
-    /// Most lines of one record, from [`crate::limits::JOINED_LINES_MIN`] to [`crate::limits::JOINED_LINES_MAX`].
-    pub max_lines: usize,
-}
-
-/// What belongs together.
-#[derive(Clone, Debug)]
-pub enum Joining {
-    /// Lines that a container runtime has divided. Not to be chosen: it comes with the format, and instead of
-    /// `[flow.multiline]`, of which it has the defaults.
-    Parts(Container),
-    /// `preset`: an error with its trace, as a runtime prints it.
-    Preset(Preset),
-    /// Patterns of the configuration's author, at least one. They are matched against lines without terminator.
-    Patterns {
-        /// `start`: a line that begins a record, whatever else it matches. Alone, all other lines continue one.
-        start: Option<Regex>,
-        /// `continue`: a line that belongs to the record before it. With it, lines that do not match anything
-        /// begin a record.
-        goes_on: Option<Regex>,
-        /// `end`: a line that belongs to the record before it, and is its last.
-        end: Option<Regex>,
-    },
-}
-
-/// The container runtimes whose logs are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
-    /// Docker, which writes `docker_json`.
-    Docker,
-    /// Those of Kubernetes, which write `cri`.
-    Cri,
-}
-
-/// `preset`: the runtime whose traces are joined, each with the line in front of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// `"java"`: the JVM, whatever the language.
-    Java,
-    /// `"python"`
-    Python,
-    /// `"go"`
-    Go,
-    /// `"ruby"`
-    Ruby,
-    /// `"javascript"` or `"node"`
-    JavaScript,
-    /// `"dotnet"`
-    DotNet,
-    /// `"indented"`: a line that begins with a space or a tab belongs to the one before it.
-    Indented,
-}
-
-/// `[flow.kinesis]`: the stream and how records are packed for it.
-#[derive(Clone, Debug)]
-pub struct Kinesis {
-    /// Name of the stream.
-    pub stream: String,
-    /// How lines become records.
-    pub aggregate: Aggregate,
-    /// Which partition key a line gets.
-    pub partition_key: PartitionKey,
-    /// Longest that a line waits for others before it is sent.
-    pub max_delay: Duration,
-    /// Most bytes of one request, partition keys included.
-    pub request_bytes: usize,
-}
-
-/// `aggregate`: how lines become Kinesis records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aggregate {
-    /// Many lines in one record, in the KPL's format (default).
-    Kpl,
-    /// Each line is a record.
-    None,
-}
-
-/// `partition_key`: which partition key a line gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PartitionKey {
-    /// None of its own: lines go wherever there is room (default).
-    Random,
-    /// The path of its file.
-    File,
-    /// A template, also `host` and `fixed:…`. A line without one of its fields counts and is sent as with `Random`.
-    Template(Template),
 }
 
 /// Why there is no configuration.

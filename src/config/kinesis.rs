@@ -1,12 +1,48 @@
 //! `[flow.kinesis]`: the stream and how records are packed for it.
 
+use std::time::Duration;
+
 use super::reader::{Placed, Table};
 use super::template::{self, Part, Template, Variable};
-use super::{Aggregate, Kinesis, PartitionKey};
 use crate::limits::{
     MAX_DELAY_DEFAULT, MAX_DELAY_MAX, MAX_DELAY_MIN, PARTITION_KEY_CHARS_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MAX,
     REQUEST_BYTES_MIN,
 };
+
+/// `[flow.kinesis]`: the stream and how records are packed for it.
+#[derive(Clone, Debug)]
+pub struct Kinesis {
+    /// Name of the stream.
+    pub stream: String,
+    /// How lines become records.
+    pub aggregate: Aggregate,
+    /// Which partition key a line gets.
+    pub partition_key: PartitionKey,
+    /// Longest that a line waits for others before it is sent.
+    pub max_delay: Duration,
+    /// Most bytes of one request, partition keys included.
+    pub request_bytes: usize,
+}
+
+/// `aggregate`: how lines become Kinesis records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    /// Many lines in one record, in the KPL's format (default).
+    Kpl,
+    /// Each line is a record.
+    None,
+}
+
+/// `partition_key`: which partition key a line gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionKey {
+    /// None of its own: lines go wherever there is room (default).
+    Random,
+    /// The path of its file.
+    File,
+    /// A template, also `host` and `fixed:…`. A line without one of its fields counts and is sent as with `Random`.
+    Template(Template),
+}
 
 /// Characters of a stream's name: API reference of `CreateStream`.
 const STREAM_CHARS_MAX: usize = 128;

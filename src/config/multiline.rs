@@ -1,11 +1,75 @@
 //! `[flow.multiline]`: which lines make one record together.
 
+use std::time::Duration;
+
+use regex::bytes::Regex;
+
+use super::pattern;
 use super::reader::Table;
-use super::{Container, Joining, Multiline, Preset, pattern};
 use crate::limits::{
     JOINED_LINES_DEFAULT, JOINED_LINES_MAX, JOINED_LINES_MIN, JOINING_TIMEOUT_DEFAULT, JOINING_TIMEOUT_MAX, JOINING_TIMEOUT_MIN,
     PARTS_TIMEOUT,
 };
+
+/// `[flow.multiline]`: which lines make one record together.
+#[derive(Clone, Debug)]
+pub struct Multiline {
+    /// What belongs together.
+    pub joining: Joining,
+    /// How long the last record of a file waits for more lines after the file has last grown; from
+    /// [`crate::limits::JOINING_TIMEOUT_MIN`] to [`crate::limits::JOINING_TIMEOUT_MAX`].
+    pub timeout: Duration,
+    /// Most lines of one record, from [`crate::limits::JOINED_LINES_MIN`] to [`crate::limits::JOINED_LINES_MAX`].
+    pub max_lines: usize,
+}
+
+/// What belongs together.
+#[derive(Clone, Debug)]
+pub enum Joining {
+    /// Lines that a container runtime has divided. Not to be chosen: it comes with the format, and instead of
+    /// `[flow.multiline]`, of which it has the defaults.
+    Parts(Container),
+    /// `preset`: an error with its trace, as a runtime prints it.
+    Preset(Preset),
+    /// Patterns of the configuration's author, at least one. They are matched against lines without terminator.
+    Patterns {
+        /// `start`: a line that begins a record, whatever else it matches. Alone, all other lines continue one.
+        start: Option<Regex>,
+        /// `continue`: a line that belongs to the record before it. With it, lines that do not match anything
+        /// begin a record.
+        goes_on: Option<Regex>,
+        /// `end`: a line that belongs to the record before it, and is its last.
+        end: Option<Regex>,
+    },
+}
+
+/// The container runtimes whose logs are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// Docker, which writes `docker_json`.
+    Docker,
+    /// Those of Kubernetes, which write `cri`.
+    Cri,
+}
+
+/// `preset`: the runtime whose traces are joined, each with the line in front of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// `"java"`: the JVM, whatever the language.
+    Java,
+    /// `"python"`
+    Python,
+    /// `"go"`
+    Go,
+    /// `"ruby"`
+    Ruby,
+    /// `"javascript"` or `"node"`
+    JavaScript,
+    /// `"dotnet"`
+    DotNet,
+    /// `"indented"`: a line that begins with a space or a tab belongs to the one before it.
+    Indented,
+}
 
 const PRESETS: [(&str, Preset); 8] = [
     ("java", Preset::Java),

@@ -93,6 +93,32 @@ impl<'a> Table<'a> {
         results
     }
 
+    /// What `read` makes of each table in the table `key`, whose names the configuration's author chooses, and `read_text` of each
+    /// string.
+    pub(in crate::config) fn each_named<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Self, Placed<&'a str>) -> T,
+        mut read_text: impl FnMut(&Self, Placed<&'a str>, Placed<&'a str>) -> T,
+    ) -> Vec<T> {
+        let Some(entries) = self.ask(key).and_then(|value| self.as_table(key, value)) else { return Vec::new() };
+        let of = self.child(key, None, self.place.clone());
+        let each = entries.iter().filter_map(|(name, value)| {
+            let name = Placed { value: name.get_ref().as_ref(), place: name.span() };
+            match value.get_ref() {
+                DeValue::String(text) => Some(read_text(self, name, Placed { value: text.as_ref(), place: value.span() })),
+                DeValue::Table(entries) => {
+                    Some(of.child(name.value, Some(entries), value.span()).read(|table| read(table, name)))
+                }
+                _ => {
+                    self.wrong_kind(name.value, "a string", value, "write it in quotes");
+                    None
+                }
+            }
+        });
+        each.collect()
+    }
+
     /// All values below the table `key`, whose keys the configuration's author chooses, in the order in which they are written.
     pub(in crate::config) fn leaves(&mut self, key: &'static str) -> Vec<Leaf<'a>> {
         let mut leaves = Vec::new();
