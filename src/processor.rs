@@ -1,7 +1,7 @@
 //! What is sent for a line: the line itself, what a template makes of it, a JSON object of its fields, or nothing.
 //!
-//! In this order: conditions on the line, [`format`], [`types`], conditions on the fields, sample, masks, partition key,
-//! [`record`]. Conditions come before masks, because nothing leaves the process by them; the key comes behind.
+//! In this order: conditions on the line, `format`, `types`, conditions on the fields, sample, masks, partition key,
+//! `record`. Conditions come before masks, because nothing leaves the process by them; the key comes behind.
 //!
 //! Pure. What is not sent is only said here, with its reason; counting and settling are the caller's, and so
 //! is the size of what was made.
