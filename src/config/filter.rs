@@ -116,7 +116,32 @@ fn tests(table: &mut Table<'_>, source: &str) -> Vec<Test> {
         tests.extend(table.number(key, f64::MIN..=f64::MAX).map(|number| test(number.value)));
     }
     tests.extend(table.boolean("exists").map(Test::Exists));
+    if !may_hold(&tests) {
+        table.mistake(
+            table.place(),
+            "no field can be as it is asked",
+            "the bounds exclude each other, or something is asked of a field that must not exist",
+        );
+    }
     tests
+}
+
+/// Whether some number is within all bounds, and something that is asked of a value is not asked of one that is not there.
+fn may_hold(tests: &[Test]) -> bool {
+    // Bounds, and whether they are excluded themselves.
+    let (mut least, mut most) = ((f64::NEG_INFINITY, false), (f64::INFINITY, false));
+    for test in tests {
+        match *test {
+            Test::Above(bound) if bound >= least.0 => least = (bound, true),
+            Test::AtLeast(bound) if bound > least.0 => least = (bound, false),
+            Test::Below(bound) if bound <= most.0 => most = (bound, true),
+            Test::AtMost(bound) if bound < most.0 => most = (bound, false),
+            _ => {}
+        }
+    }
+    let is_never_there = tests.len() > 1 && tests.iter().any(|test| matches!(test, Test::Exists(false)));
+    let is_within = least.0 < most.0 || least.0 == most.0 && !least.1 && !most.1;
+    is_within && !is_never_there
 }
 
 fn sample(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option<Sample> {

@@ -173,6 +173,14 @@ fn conditions_ask_for_something() {
         "[flow.filter]\ndrop = [{ field = 'ip', above = '1' }]",
         &["2:33 `above` must be a number, not a string (write it in digits, without quotes)"],
     );
+    let never = "2:9 no field can be as it is asked (the bounds exclude each other, or something is asked of a field that must not exist)";
+    for tests in ["above = 10, below = 5", "above = 5, at_most = 5", "at_least = 6, at_most = 5", "exists = false, is = 'x'"] {
+        check(&format!("[flow.filter]\ndrop = [{{ field = 'ip', {tests} }}]"), &[never]);
+    }
+    check(
+        "[flow.filter]\ndrop = [{ field = 'ip', above = 4, at_least = 5, at_most = 5, below = 6, exists = true }, { field = 'ip', above = 4, below = 5 }]",
+        &[],
+    );
     check("[flow.filter]\nsample = 1.5", &["2:10 `sample` is out of range: 1.5 (from 0 to 1)"]);
     check(
         "[flow.filter]\nsample = { key = '${ip}' }",
