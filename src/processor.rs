@@ -88,6 +88,7 @@ pub struct Processor {
     terminator: Vec<u8>,
     arena: Arena,
     buffer: Vec<u8>,
+    /// The key of the newest line, masked.
     masked_key: String,
 }
 
@@ -246,12 +247,7 @@ impl Processor {
         let field_mask_count = masker.map_or(0, |masker| mask_fields(masker, &mut fields, arena, &mut self.buffer));
         let scope = Scope { masker: self.masker.as_ref(), ..Scope::unmasked(&fields, line, origin, arena) };
         if let (true, Some(filling), Some(_)) = (has_key, &self.key, &self.masker) {
-            self.masked_key.clear();
-            write_key(filling.key(&scope), &mut self.masked_key);
-            // What is masked would be one key, and all on one shard.
-            if self.masked_key != *key {
-                key.clear();
-            }
+            clear_masked(key, filling.key(&scope), &mut self.masked_key);
         }
         let key_missing = self.key.is_some() && key.is_empty();
         let written = match &self.output {
@@ -259,7 +255,10 @@ impl Processor {
                 out.extend_from_slice(line);
                 Written::default()
             }
-            Writer::Json(plan) => plan.write(&scope, out),
+            Writer::Json(plan) => {
+                let written = plan.write(&scope, out);
+                Written { is_replaced: written.is_replaced || fields.is_replaced(), ..written }
+            }
             Writer::Template(filling) => {
                 let filled = filling.value(&scope);
                 out.extend_from_slice(filled.value.text(arena).unwrap_or_default());
@@ -283,17 +282,22 @@ impl Processor {
     /// What becomes of a line that is not of the format.
     fn process_mismatch(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
         let arena = &self.arena;
-        let (line, masks) = masked_line(self.masker.as_ref(), line, arena);
-        let no_fields = Fields::new(arena);
-        let scope = Scope { masker: self.masker.as_ref(), ..Scope::unmasked(&no_fields, line, origin, arena) };
         let mismatched = |made| Processed { mismatched: true, ..Processed::of(made) };
         if self.on_mismatch == OnMismatch::Drop {
             return mismatched(Made::Dropped(DropReason::Mismatch));
         }
+        let no_fields = Fields::new(arena);
+        let scope = Scope::unmasked(&no_fields, line, origin, arena);
         if self.sample.as_ref().is_some_and(|sample| !sample.is_chosen(&scope)) {
             return mismatched(Made::Dropped(DropReason::NotSampled));
         }
-        let key_missing = self.key.as_ref().is_some_and(|filling| !write_key(filling.key(&scope), key));
+        let has_key = self.key.as_ref().is_some_and(|filling| write_key(filling.key(&scope), key));
+        let (line, masks) = masked_line(self.masker.as_ref(), line, arena);
+        let scope = Scope { masker: self.masker.as_ref(), ..Scope::unmasked(&no_fields, line, origin, arena) };
+        if let (true, Some(filling), Some(_)) = (has_key, &self.key, &self.masker) {
+            clear_masked(key, filling.key(&scope), &mut self.masked_key);
+        }
+        let key_missing = self.key.is_some() && key.is_empty();
         let written = if self.on_mismatch == OnMismatch::Wrap {
             self.wrapped.write(&scope, out)
         } else {
@@ -346,6 +350,15 @@ fn write_key(text: Option<&[u8]>, key: &mut String) -> bool {
     });
     key.extend(characters.take(PARTITION_KEY_CHARS_MAX));
     true
+}
+
+/// Clears `key` where `text`, which is the same with its masks, is another: all that is masked would be one key, on one shard.
+fn clear_masked(key: &mut String, text: Option<&[u8]>, masked_key: &mut String) {
+    masked_key.clear();
+    write_key(text, masked_key);
+    if masked_key != key {
+        key.clear();
+    }
 }
 
 #[cfg(test)]

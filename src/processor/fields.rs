@@ -16,7 +16,11 @@ pub type Arena = Bump;
 /// A format whose names are fixed has all of them in every line, in their order, so that a place in its list of names is
 /// a place here.
 #[derive(Debug)]
-pub struct Fields<'l>(ArenaVec<'l, Field<'l>>);
+pub struct Fields<'l> {
+    fields: ArenaVec<'l, Field<'l>>,
+    /// Bytes of names or of values that are not UTF-8 are U+FFFD in them already.
+    is_replaced: bool,
+}
 
 /// One field.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +53,7 @@ pub enum Value<'l> {
 impl<'l> Fields<'l> {
     /// None so far.
     pub fn new(arena: &'l Arena) -> Self {
-        Self(ArenaVec::new_in(arena))
+        Self { fields: ArenaVec::new_in(arena), is_replaced: false }
     }
 
     /// Adds one behind the others; the first that is too many is the last that is added.
@@ -57,7 +61,7 @@ impl<'l> Fields<'l> {
         if self.is_too_many() {
             return;
         }
-        self.0.push(Field { name: name.as_ref(), value });
+        self.fields.push(Field { name: name.as_ref(), value });
     }
 
     /// Leaves one of each name, where the first one stood, with the value of the last one: so do those who read JSON and
@@ -66,36 +70,37 @@ impl<'l> Fields<'l> {
     /// For formats whose names the line says, once at the end of it. Names that are not UTF-8 get their U+FFFD here, because
     /// two of them could become the same.
     pub fn keep_one_of_each_name(&mut self) {
-        let arena = self.0.bump();
-        for field in self.0.iter_mut().filter(|field| str::from_utf8(field.name).is_err()) {
+        let arena = self.fields.bump();
+        for field in self.fields.iter_mut().filter(|field| str::from_utf8(field.name).is_err()) {
+            self.is_replaced = true;
             field.name = arena.alloc_str(&String::from_utf8_lossy(field.name)).as_bytes();
         }
-        if self.0.len() <= FEW { self.keep_one_of_few() } else { self.keep_one_of_many() }
+        if self.fields.len() <= FEW { self.keep_one_of_few() } else { self.keep_one_of_many() }
     }
 
     fn keep_one_of_few(&mut self) {
         let mut marks_seen = 0_u64;
         let mut kept_count = 0;
-        for index in 0..self.0.len() {
-            let field = self.0[index];
+        for index in 0..self.fields.len() {
+            let field = self.fields[index];
             let mark = mark(field.name);
-            let earlier = &mut self.0[..kept_count];
+            let earlier = &mut self.fields[..kept_count];
             let same = if marks_seen & mark == 0 { None } else { earlier.iter_mut().find(|other| other.name == field.name) };
             if let Some(same) = same {
                 same.value = field.value;
             } else {
-                self.0[kept_count] = field;
+                self.fields[kept_count] = field;
                 kept_count += 1;
                 marks_seen |= mark;
             }
         }
-        self.0.truncate(kept_count);
+        self.fields.truncate(kept_count);
     }
 
     /// Sorts rather than hashes: whoever writes the log cannot choose names that make it slow.
     fn keep_one_of_many(&mut self) {
-        let arena = self.0.bump();
-        let fields = &mut self.0;
+        let arena = self.fields.bump();
+        let fields = &mut self.fields;
         let mut places = ArenaVec::from_iter_in(fields.iter().enumerate().map(|(place, field)| (field.name, place)), arena);
         places.sort_unstable();
         let mut is_kept = ArenaVec::from_iter_in(fields.iter().map(|_| true), arena);
@@ -113,37 +118,42 @@ impl<'l> Fields<'l> {
 
     /// Whether there are more than [`FIELDS_MAX`].
     pub fn is_too_many(&self) -> bool {
-        self.0.len() > FIELDS_MAX
+        self.fields.len() > FIELDS_MAX
     }
 
-    /// Takes all of them out.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Notes that some bytes that are not UTF-8 have become U+FFFD.
+    pub fn note_replacement(&mut self) {
+        self.is_replaced = true;
+    }
+
+    /// Whether some bytes that are not UTF-8 are U+FFFD already.
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced
     }
 
     /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Field<'l>> {
-        self.0.iter()
+        self.fields.iter()
     }
 
     /// All of them, to be changed.
     pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Field<'l>> {
-        self.0.iter_mut()
+        self.fields.iter_mut()
     }
 
     /// The one at a place in the list of fixed names.
     pub fn at(&self, slot: usize) -> Option<&Field<'l>> {
-        self.0.get(slot)
+        self.fields.get(slot)
     }
 
     /// The same, to be changed.
     pub fn at_mut(&mut self, slot: usize) -> Option<&mut Field<'l>> {
-        self.0.get_mut(slot)
+        self.fields.get_mut(slot)
     }
 
     /// The value of the last one called `name`.
     pub fn named(&self, name: &[u8]) -> Option<Value<'l>> {
-        self.0.iter().rev().find(|field| field.name == name).map(|field| field.value)
+        self.fields.iter().rev().find(|field| field.name == name).map(|field| field.value)
     }
 }
 

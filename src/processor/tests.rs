@@ -91,6 +91,24 @@ fn a_line_that_is_not_utf8_is_parsed_all_the_same() {
     assert_eq!((out.as_str(), processed.made, processed.mismatched), (r"a\xff b", Made::Record, true));
 }
 
+/// Also where it is replaced before the record is written.
+#[test]
+fn what_is_replaced_in_names_and_structured_data_is_counted() {
+    for (format, line, record) in [
+        ("logfmt", b"a\xff=1".as_slice(), "{\"a\u{fffd}\":\"1\"}"),
+        ("ltsv", b"a\xff:1", "{\"a\u{fffd}\":\"1\"}"),
+        (
+            "syslog_rfc5424",
+            b"<34>1 - - - - - [x@1 a=\"\xff\"]",
+            "{\"timestamp\":null,\"hostname\":null,\"program\":null,\"processid\":null,\"priority\":\"34\",\"facility\":\"auth\",\
+             \"severity\":\"crit\",\"version\":\"1\",\"msgid\":null,\"structured_data\":{\"x@1\":{\"a\":\"\u{fffd}\"}}}",
+        ),
+    ] {
+        let (out, _, processed) = process(&format!("format = '{format}'"), line);
+        assert_eq!((out.as_str(), processed), (record, Processed { replaced: true, ..Processed::of(Made::Record) }), "{format}");
+    }
+}
+
 #[test]
 fn a_value_has_its_type_or_stays_text_and_is_counted() {
     for (field_type, text, value, type_mismatches) in [

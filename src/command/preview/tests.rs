@@ -48,7 +48,7 @@ ROOT/a.log:8  key=random
   status  \"x\"
   a.b     \"c\"
   ! does not fit its type: status
-  ! no value for its partition key: a random one
+  ! its partition key is missing, empty or masked: a random one
 
 ROOT/a.log:11  key=\u{fffd}
   user    \"\u{fffd}\"
@@ -59,7 +59,7 @@ ROOT/a.log:11  key=\u{fffd}
 ROOT/a.log:15  key=random
   no match at all
   ! no match: sent as it is
-  ! no value for its partition key: a random one
+  ! its partition key is missing, empty or masked: a random one
 
 ";
     check(&settings, content, expected);

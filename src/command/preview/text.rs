@@ -138,7 +138,7 @@ fn notes(flow: &Flow, shown: &Shown<'_>) -> Vec<String> {
         notes.push("some bytes became U+FFFD".to_owned());
     }
     if processed.key_missing {
-        notes.push("no value for its partition key: a random one".to_owned());
+        notes.push("its partition key is missing, empty or masked: a random one".to_owned());
     }
     if processed.overwritten_fields > 0 {
         let fields = counted(processed.overwritten_fields as usize, "field");

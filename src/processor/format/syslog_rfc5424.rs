@@ -40,8 +40,11 @@ pub(super) fn parse<'l>(line: &'l [u8], arena: &'l Arena, fields: &mut Fields<'l
     let (program, rest) = take_word(rest)?;
     let (process, rest) = take_word(rest)?;
     let (message_id, rest) = take_word(rest)?;
-    let (structured_data, rest) = take_structured_data(rest, arena)?;
-    let message = match rest {
+    let (structured_data, behind) = take_structured_data(rest, arena)?;
+    if str::from_utf8(&rest[..rest.len() - behind.len()]).is_err() {
+        fields.note_replacement();
+    }
+    let message = match behind {
         [] => Value::Absent,
         [b' ', message @ ..] => Value::Text(message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message)),
         _ => return None,

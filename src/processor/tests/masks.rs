@@ -154,6 +154,17 @@ fn in_partition_keys_and_what_is_added() {
     assert_eq!((key.as_str(), masks), ("", 1));
 }
 
+/// Also of a line that is not of the format.
+#[test]
+fn in_the_partition_key_of_a_mismatch() {
+    let settings =
+        "[flow.parse]\nregex = '(?<a>never)'\n[flow.record]\nmask = ['email']\n[flow.kinesis]\npartition_key = '${line.text}'";
+    let (_, key, processed) = process(settings, b"to ann@example.com");
+    assert_eq!((key.as_str(), processed.key_missing), ("", true));
+    let (_, key, processed) = process(settings, b"to ann");
+    assert_eq!((key.as_str(), processed.key_missing), ("to ann", false));
+}
+
 /// Conditions see what is masked later: nothing leaves the process by them.
 #[test]
 fn not_before_conditions() {
