@@ -27,6 +27,7 @@ use crate::packer::{self, DeliveryTokens, Packer};
 use crate::processor::Surroundings;
 use crate::sender::{Destination, Sender};
 use crate::span::FileKey;
+use crate::stream::{Load, StreamFacts};
 use crate::tailer::{self, Mode, Tailer};
 
 /// What a run needs beside the configuration.
@@ -111,7 +112,9 @@ pub async fn run<D: Destination>(
         accounts.push(FlowAccount { metrics: metrics.clone(), budget: budget.clone() });
 
         // Several requests in flight hold bytes beside those of lines: with little memory each of them is smaller.
-        let request_bytes = flow.kinesis.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
+        let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
+        let (_facts_in, facts) = watch::channel(StreamFacts::unknown(flow.delivery.destination.record_bytes_default()));
+        let load = Load::default();
         let destination = destination_of(&flow);
         let random_of_sender = random.fork();
         let sender =
@@ -126,6 +129,8 @@ pub async fn run<D: Destination>(
             },
             tokens,
             request_bytes,
+            facts: facts.clone(),
+            load: load.clone(),
             budget_bytes,
             requests,
             events: events.clone(),

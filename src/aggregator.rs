@@ -34,6 +34,8 @@ const TAG_VALUE: u8 = 2 << 3 | 2;
 /// One aggregate while it fills.
 #[derive(Debug)]
 pub struct Aggregate {
+    hash_key: u128,
+    /// `hash_key`, decimal.
     explicit_hash_key: String,
     /// Index in the table by partition key.
     key_indexes: HashMap<String, u64>,
@@ -52,8 +54,8 @@ pub struct Aggregate {
 pub struct Finished {
     /// The data of the Kinesis record.
     pub data: Vec<u8>,
-    /// The explicit hash key, decimal, that the record must be sent with.
-    pub explicit_hash_key: String,
+    /// The explicit hash key that the record must be sent with.
+    pub explicit_hash_key: u128,
     /// The bytes of files that its user records are made of.
     pub spans: Spans,
     /// How many user records are in it; at least one.
@@ -64,6 +66,7 @@ impl Aggregate {
     /// An empty aggregate that goes to the shard in whose range `explicit_hash_key` lies.
     pub fn new(explicit_hash_key: u128) -> Self {
         Self {
+            hash_key: explicit_hash_key,
             explicit_hash_key: explicit_hash_key.to_string(),
             key_indexes: HashMap::new(),
             key_table: Vec::new(),
@@ -150,7 +153,7 @@ impl Aggregate {
         data.extend(&self.rest);
         let digest = Md5::digest(&data[MAGIC.len()..]);
         data.extend(digest);
-        Finished { data, explicit_hash_key: self.explicit_hash_key, spans: self.spans, user_record_count: self.user_record_count }
+        Finished { data, explicit_hash_key: self.hash_key, spans: self.spans, user_record_count: self.user_record_count }
     }
 }
 

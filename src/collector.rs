@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use crate::config::TooLong;
 use crate::limits::{REQUEST_MARGIN_BYTES, REQUEST_RECORDS_MAX};
 use crate::span::Spans;
 
@@ -12,14 +13,19 @@ use crate::span::Spans;
 pub struct Entry {
     /// Partition key, 1 to 256 characters. Of an aggregate, and of a record with a random key: the delivery token.
     pub partition_key: String,
-    /// Explicit hash key, decimal; without it the service takes the MD5 of the partition key.
-    pub explicit_hash_key: Option<String>,
+    /// Where among the hash keys it goes: its explicit hash key, else the MD5 of the partition key.
+    pub hash_key: u128,
+    /// It is sent with `hash_key` as its explicit hash key.
+    pub is_hash_key_explicit: bool,
     /// Data.
     pub data: Bytes,
     /// The bytes of files that it is made of.
     pub spans: Spans,
     /// How many user records are in it.
     pub user_record_count: u32,
+    /// What is done with it when the service finds it too large by itself. Only where the data are the first bytes of its one
+    /// span, as they are in the file; any other record is dropped.
+    pub too_long: Option<TooLong>,
 }
 
 impl Entry {
@@ -79,10 +85,12 @@ mod tests {
     fn entry(bytes: usize) -> Entry {
         Entry {
             partition_key: "k".to_owned(),
-            explicit_hash_key: None,
+            hash_key: 0,
+            is_hash_key_explicit: false,
             data: vec![0; bytes - 1].into(),
             spans: Spans::default(),
             user_record_count: 1,
+            too_long: None,
         }
     }
 

@@ -11,13 +11,14 @@ use std::{fmt, fs, io};
 
 use toml::de::DeTable;
 
-use crate::limits::{LINE_BYTES_MAX, LINE_BYTES_MAX_LATIN_1, LINE_BYTES_MAX_MULTIBYTE, LINE_BYTES_MAX_UTF_16};
 use mistakes::line_of;
 use reader::{Findings, Table};
 
 mod agent;
 mod aws;
+mod delivery;
 mod filter;
+mod firehose;
 mod flow;
 mod kinesis;
 mod mask;
@@ -33,8 +34,8 @@ mod top;
 mod types;
 mod units;
 
+pub use delivery::{Aggregate, Compression, Delivery, Destination, Order, PartitionKey};
 pub use filter::{Condition, Filter, Sample, Test};
-pub use kinesis::{Aggregate, Kinesis, PartitionKey};
 pub use mask::{Mask, MaskPattern, MaskPreset};
 pub(crate) use mistakes::nearest;
 pub use mistakes::{Mistake, Mistakes};
@@ -119,8 +120,8 @@ pub struct Flow {
     pub filter: Filter,
     /// `[flow.record]`
     pub record: Record,
-    /// `[flow.kinesis]`
-    pub kinesis: Kinesis,
+    /// `[flow.kinesis]` or `[flow.firehose]`
+    pub delivery: Delivery,
 }
 
 impl Flow {
@@ -134,7 +135,7 @@ impl Flow {
             Output::Template(template) => Some(template),
             Output::Json | Output::Raw => None,
         };
-        let partition_key = match &self.kinesis.partition_key {
+        let partition_key = match &self.delivery.partition_key {
             PartitionKey::Template(template) => Some(template),
             PartitionKey::Random | PartitionKey::File => None,
         };
@@ -178,8 +179,8 @@ pub struct LineRules {
     /// So many first lines of each file are dropped; at most [`crate::limits::HEADER_LINES_MAX`], by default 0.
     /// At least 1 where [the last of them names the columns](Format::has_header).
     pub skip_header_lines: usize,
-    /// Longest line in bytes of the file, terminator not counted; from [`Encoding::character_bytes_max`] to
-    /// [`Encoding::line_bytes_max`], by default the greatest.
+    /// Longest line in bytes of the file, terminator not counted; from [`Encoding::character_bytes_max`] to what
+    /// [`Encoding::line_bytes_max`] makes of the largest record there can be, by default of the usual largest.
     pub max_bytes: usize,
     /// What happens to a longer one.
     pub too_long: TooLong,
@@ -209,13 +210,16 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The longest line, in bytes of the file, of which the UTF-8 surely fits a record.
-    pub const fn line_bytes_max(self) -> usize {
+    /// The longest line, in bytes of the file, that surely is no longer than `utf_8_bytes_max` as UTF-8.
+    pub const fn line_bytes_max(self, utf_8_bytes_max: usize) -> usize {
         match self {
-            Self::Utf8 => LINE_BYTES_MAX,
-            Self::Utf16 | Self::Utf16Le | Self::Utf16Be => LINE_BYTES_MAX_UTF_16,
-            Self::Latin1 => LINE_BYTES_MAX_LATIN_1,
-            Self::ShiftJis | Self::EucKr | Self::Gb18030 => LINE_BYTES_MAX_MULTIBYTE,
+            Self::Utf8 => utf_8_bytes_max,
+            // At most 3 bytes of 2.
+            Self::Utf16 | Self::Utf16Le | Self::Utf16Be => utf_8_bytes_max / 3 * 2,
+            // At most 2 bytes of 1.
+            Self::Latin1 => utf_8_bytes_max / 2,
+            // 3 bytes of 1 that is half-width katakana, a euro sign, or malformed.
+            Self::ShiftJis | Self::EucKr | Self::Gb18030 => utf_8_bytes_max / 3,
         }
     }
 

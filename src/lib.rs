@@ -56,6 +56,7 @@ pub mod budget;
 pub mod hash_key;
 pub mod limits;
 pub mod span;
+pub mod stream;
 
 pub mod admin;
 pub mod health;

@@ -15,6 +15,8 @@ pub const MIB: usize = 1024 * KIB;
 pub const REQUEST_RECORDS_MAX: usize = 500;
 /// Bytes of a record, data and partition key together, on a stream whose `MaxRecordSizeInKiB` is the default.
 pub const RECORD_BYTES_MAX: usize = MIB;
+/// The same on a stream with the greatest `MaxRecordSizeInKiB`, 10240 (since 2025-10).
+pub const RECORD_BYTES_LARGEST: usize = 10 * MIB;
 /// Bytes of a request, data and partition keys together, that every region and emulator accepts.
 pub const REQUEST_BYTES_DEFAULT: usize = 5 * MIB;
 /// Bytes of a request in the regions that have the larger limit (since 2025-10).
@@ -38,6 +40,16 @@ pub const PAYLOAD_UNIT_BYTES: usize = 25 * KIB;
 /// (1,024 bytes).
 pub const ON_DEMAND_RECORD_BYTES: usize = KIB;
 
+// --- Data Firehose: API reference of PutRecordBatch ---
+
+/// Bytes of a record: 1,000 KiB before base64.
+pub const FIREHOSE_RECORD_BYTES_MAX: usize = 1000 * KIB;
+/// Bytes of a request.
+pub const FIREHOSE_REQUEST_BYTES_MAX: usize = 4 * MIB;
+/// `record_bytes` when the configuration says nothing. Each record is charged as a multiple of 5 KB: of a record of this size at
+/// most 1 % is charged for nothing, and several go into a request.
+pub const FIREHOSE_RECORD_BYTES_DEFAULT: usize = 500 * KIB;
+
 // --- Records as kinetail makes them ---
 
 /// Size at which an aggregate is sent, outer partition key included.
@@ -46,19 +58,16 @@ pub const ON_DEMAND_RECORD_BYTES: usize = KIB;
 /// a little. Larger aggregates cost no fewer units (200-byte lines: 8,163 units a million at 51,200 bytes,
 /// 8,135 at 1 MiB), they only wait longer.
 pub const AGGREGATE_BYTES_TARGET: usize = 49_900;
+/// `max_record_bytes` when the configuration says nothing: as of aggregates.
+pub const JOINED_RECORD_BYTES_DEFAULT: usize = AGGREGATE_BYTES_TARGET;
+/// Least `max_record_bytes` and `record_bytes`: with less nothing is joined.
+pub const JOINED_RECORD_BYTES_MIN: usize = KIB;
 /// What one line costs in an aggregate or a record beside its own bytes, at the worst: magic, digest and
 /// field headers (60), two partition keys of 256 characters of 4 bytes (2,048), an explicit hash key (41),
 /// a tag of one span (80), a terminator (16).
 pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 /// The longest line that surely fits a record.
 pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX - ENVELOPE_BYTES_MAX;
-/// The longest line of UTF-16, in bytes of the file: at most 3 bytes of UTF-8 become of 2.
-pub const LINE_BYTES_MAX_UTF_16: usize = LINE_BYTES_MAX / 3 * 2;
-/// The longest line of Latin-1: at most 2 bytes of UTF-8 become of 1.
-pub const LINE_BYTES_MAX_LATIN_1: usize = LINE_BYTES_MAX / 2;
-/// The longest line of `Shift_JIS`, EUC-KR or GB18030: 3 bytes of UTF-8 become of 1 that is half-width katakana, a
-/// euro sign, or malformed.
-pub const LINE_BYTES_MAX_MULTIBYTE: usize = LINE_BYTES_MAX / 3;
 /// Hash ranges over which keyed records are spread, each with an open aggregate of its own, while no shard
 /// map is known. More ranges spread over more shards but fill more slowly.
 pub const HASH_RANGES: u32 = 16;

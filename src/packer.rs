@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::aggregates::Aggregates;
@@ -22,12 +22,14 @@ use crate::aggregator::MAGIC;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::{self, Flow};
+use crate::hash_key::hash_of;
 use crate::limits::PACKER_SHARE;
 use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;
 use crate::processor::{Origin, Processed, Processor, Surroundings};
 use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{Span, Spans};
+use crate::stream::{Load, StreamFacts};
 use crate::tailer::Chunk;
 
 /// What a packer is made of.
@@ -42,6 +44,10 @@ pub struct Parts {
     pub tokens: DeliveryTokens,
     /// Most bytes of a request.
     pub request_bytes: usize,
+    /// What is known of the destination. Before the first lines are packed it is waited for a first change, a little.
+    pub facts: watch::Receiver<StreamFacts>,
+    /// Where records that may go anywhere are sent soonest.
+    pub load: Load,
     /// Bytes that may be read and not settled, of which a share may be held back here.
     pub budget_bytes: usize,
     /// Where requests go.
@@ -66,6 +72,8 @@ pub struct Packer {
     waiting_byte_count_max: u64,
     /// When the oldest line in `aggregates` and `collector` was read.
     waiting_since: Option<Instant>,
+    facts: watch::Receiver<StreamFacts>,
+    load: Load,
     requests: mpsc::Sender<Vec<Entry>>,
     events: mpsc::Sender<Event>,
     metrics: FlowMetrics,
@@ -76,16 +84,19 @@ pub struct Packer {
 impl Packer {
     /// A packer that has nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { flow, surroundings, metadata, tokens, request_bytes, budget_bytes, requests, events, metrics } = parts;
+        let Parts { flow, surroundings, metadata, tokens, request_bytes, facts, load, budget_bytes, requests, events, metrics } =
+            parts;
         Self {
             processor: Processor::new(&flow, &surroundings),
             metadata,
             collector: Collector::new(request_bytes),
-            aggregates: Aggregates::new(&flow.kinesis.partition_key, tokens.run_id()),
+            aggregates: Aggregates::new(&flow.delivery.partition_key, tokens.run_id()),
             tokens,
             waiting_byte_count: 0,
             waiting_byte_count_max: (budget_bytes / PACKER_SHARE) as u64,
             waiting_since: None,
+            facts,
+            load,
             requests,
             events,
             metrics,
@@ -99,7 +110,7 @@ impl Packer {
     pub async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) {
         self.metadata.ready().await;
         loop {
-            let flush_at = self.waiting_since.map(|since| since + self.flow.kinesis.max_delay);
+            let flush_at = self.waiting_since.map(|since| since + self.flow.delivery.max_delay);
             tokio::select! {
                 biased;
                 () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => self.flush().await,
@@ -114,7 +125,7 @@ impl Packer {
 
     async fn pack(&mut self, chunk: Chunk) {
         let mut dropped = Dropped::default();
-        let file_key = rules::file_key(&self.flow.kinesis.partition_key, &chunk.path);
+        let file_key = rules::file_key(&self.flow.delivery.partition_key, &chunk.path);
         self.waiting_since.get_or_insert(chunk.read_at);
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
         let ec2 = self.metadata.current();
@@ -126,7 +137,7 @@ impl Packer {
             self.count(&processed, &chunk.path);
             match rules::data_of(processed.made, text, &record) {
                 Ok(data) => {
-                    let partition_key = rules::key_of(&self.flow.kinesis.partition_key, &file_key, &field_key);
+                    let partition_key = rules::key_of(&self.flow.delivery.partition_key, &file_key, &field_key);
                     self.push(partition_key, data, span).await;
                 }
                 Err(reason) => dropped.push(reason, span),
@@ -170,16 +181,18 @@ impl Packer {
     async fn push(&mut self, partition_key: Option<&str>, data: &[u8], span: Span) {
         self.waiting_byte_count += span.byte_count();
         // Sent as it is, a line that begins like an aggregate would be taken for one.
-        let is_aggregated = self.flow.kinesis.aggregate == config::Aggregate::Kpl || data.starts_with(&MAGIC);
+        let is_aggregated = self.flow.delivery.aggregate == config::Aggregate::Kpl || data.starts_with(&MAGIC);
         if !is_aggregated {
             let partition_key = partition_key.map_or_else(|| self.tokens.draw(), str::to_owned);
             let spans = [span].into_iter().collect();
             self.collect(Entry {
+                hash_key: hash_of(&partition_key),
+                is_hash_key_explicit: false,
                 partition_key,
-                explicit_hash_key: None,
                 data: Bytes::copy_from_slice(data),
                 spans,
                 user_record_count: 1,
+                too_long: None,
             })
             .await;
             return;
@@ -251,7 +264,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::limits::{HASH_RANGES, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MIN};
+    use crate::limits::{HASH_RANGES, RECORD_BYTES_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MIN};
     use crate::metrics::Metrics;
     use crate::span::FileKey;
     use crate::tailer::Line;
@@ -289,6 +302,8 @@ mod tests {
             metadata: Metadata::nothing(),
             tokens: DeliveryTokens::new(1, 0, 1),
             request_bytes,
+            facts: watch::channel(StreamFacts::unknown(RECORD_BYTES_MAX)).1,
+            load: Load::default(),
             budget_bytes: BUDGET_BYTES,
             requests,
             events,
@@ -303,7 +318,7 @@ mod tests {
         let settings = "[flow.parse]\nregex = '^(?<key>[^ ]*) (?<rest>.*)$'\n[flow.kinesis]\npartition_key = '${key}'";
         let lines: Vec<_> = (0..64).map(|_| [b" ".as_slice(), &[b'x'; 40_000]].concat()).collect();
         let requests = requests(settings, REQUEST_BYTES_DEFAULT, &lines).await;
-        let range = |entry: &Entry| entry.explicit_hash_key.as_ref().unwrap().parse::<u128>().unwrap() >> 124;
+        let range = |entry: &Entry| entry.hash_key >> 124;
         let ranges: HashSet<u128> = requests.iter().flatten().map(range).collect();
         assert_eq!(ranges.len(), HASH_RANGES as usize, "{ranges:?}");
     }

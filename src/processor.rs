@@ -155,7 +155,7 @@ impl Processor {
         let slot = |name: &String| names.and_then(|names| names.iter().position(|known| known == name));
         let types = flow.parse.iter().flat_map(|parse| &parse.types);
         let filter = &flow.filter;
-        let key = match &flow.kinesis.partition_key {
+        let key = match &flow.delivery.partition_key {
             PartitionKey::Random | PartitionKey::File => None,
             PartitionKey::Template(template) => Some(filling(template)),
         };

@@ -30,11 +30,27 @@ use crate::limits::{
 use crate::metrics::FlowMetrics;
 use crate::settlement::{Outcome, Settled};
 use crate::span::Spans;
+use crate::stream::Shard;
 
-/// Where entries go. Kinesis, or in tests a fake that fails as told.
+/// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
 pub trait Destination: Send + Sync + 'static {
     /// Makes one attempt to put `entries`, and returns what became of each, in order.
     fn put(&self, entries: &[Entry]) -> impl Future<Output = Result<Vec<RecordResult>, Failure>> + Send;
+
+    /// The open shards (`ListShards`).
+    fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, Failure>> + Send;
+
+    /// What else there is to know of the stream (`DescribeStreamSummary`).
+    fn summary(&self) -> impl Future<Output = Result<Summary, Failure>> + Send;
+}
+
+/// What the service says of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// `RecordDistributionStrategy` is AUTO.
+    pub is_auto: bool,
+    /// `MaxRecordSizeInKiB`, in bytes; not every emulator says it.
+    pub record_bytes_max: Option<usize>,
 }
 
 /// The task.
@@ -212,7 +228,7 @@ impl<D: Destination> Sender<D> {
         let mut last_failure = None;
         for (entry, result) in sent.entries.into_iter().zip(results) {
             match result {
-                RecordResult::Delivered => {
+                RecordResult::Delivered { .. } => {
                     self.metrics.delivered_records.inc();
                     self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
                     self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));

@@ -53,7 +53,7 @@ fn check_flow(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
     }
     let byte_count = readable.iter().map(|found| found.byte_count).sum();
 
-    writeln!(out, "\n{} to stream {}", flow.name, flow.kinesis.stream)?;
+    writeln!(out, "\n{} to {}", flow.name, flow.delivery.destination)?;
     if readable.is_empty() && unreadable.is_empty() {
         writeln!(out, "  warning: no file matches now: {}", flow.files.join(", "))?;
     } else {

@@ -192,7 +192,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         }
     };
     let service = Arc::new(Service::new(access));
-    let stream_of = |flow: &Flow| Stream::new(flow.kinesis.stream.clone(), Arc::clone(&service));
+    let stream_of = |flow: &Flow| Stream::new(flow.delivery.destination.stream().to_owned(), Arc::clone(&service));
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;

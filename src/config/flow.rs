@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use super::reader::{Placed, Table};
 use super::record::Given;
-use super::{Compressed, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, filter, kinesis, multiline, parse, record};
+use super::{
+    Aggregate, Compressed, Delivery, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, filter, firehose, kinesis,
+    multiline, parse, record,
+};
 use crate::discovery::{Globs, PatternMistake};
-use crate::limits::{HEADER_LINES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
+use crate::limits::{HEADER_LINES_MAX, LINE_BYTES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
 use crate::processor::field_names;
 
 /// Longest name of a flow: it is part of every offset's key and of every metric.
@@ -46,7 +49,6 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let parse = table.optional_section("parse", |table| parse::read(table, source)).flatten();
     let is_parsed = table.has("parse");
     let header_lines_min = usize::from(parse.as_ref().is_some_and(|parse| parse.format.has_header()));
-    let line = table.section("line", |table| line(table, is_parsed, header_lines_min));
     let container = parse.as_ref().and_then(|parse| parse.format.container());
     let multiline = table.optional_section("multiline", |table| multiline::read(table, source, container)).flatten();
     let multiline = multiline.or_else(|| container.map(multiline::of_parts));
@@ -55,11 +57,13 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let names = names.as_deref();
     let is_wrapped = parse.as_ref().is_some_and(|parse| parse.on_mismatch == OnMismatch::Wrap);
     let filter = table.section("filter", |table| filter::read(table, source, names));
-    let record = table.section("record", |table| record::read(table, source, &Given { names, is_parsed, is_wrapped }));
-    table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
-    let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, source, names)).flatten();
+    let delivery = delivery(table, source, names);
+    let record_is_joined = delivery.as_ref().is_some_and(|delivery| delivery.aggregate == Aggregate::Lines);
+    let given = Given { names, is_parsed, is_wrapped, is_joined: record_is_joined };
+    let record = table.section("record", |table| record::read(table, source, &given));
+    let line = table.section("line", |table| line(table, is_parsed, header_lines_min, delivery.as_ref()));
 
-    let flow = name.clone().zip(kinesis).map(|(name, kinesis)| Flow {
+    let flow = name.clone().zip(delivery).map(|(name, delivery)| Flow {
         name: name.value,
         files,
         exclude,
@@ -73,9 +77,26 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         parse,
         filter,
         record,
-        kinesis,
+        delivery,
     });
     Written { flow, name }
+}
+
+/// One of the two there must be.
+fn delivery(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option<Delivery> {
+    if table.has("kinesis") && table.has("firehose") {
+        let help = "a flow has one destination: write a second [[flow]] with the same files for the other";
+        table.mistake(table.place(), "both [flow.kinesis] and [flow.firehose]", help);
+    }
+    let firehose = table.optional_section("firehose", firehose::read);
+    if firehose.is_none() {
+        table.require(
+            "kinesis",
+            "write [flow.kinesis] and below it stream = \"…\"; or [flow.firehose] and delivery_stream = \"…\"",
+        );
+    }
+    let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, source, names));
+    kinesis.or(firehose).flatten()
 }
 
 fn name(table: &mut Table<'_>) -> Option<Placed<String>> {
@@ -102,10 +123,12 @@ fn patterns(table: &mut Table<'_>, key: &'static str, source: &str) -> Vec<Strin
     written.iter().map(|pattern| pattern.value.to_owned()).collect()
 }
 
-fn line(table: &mut Table<'_>, is_parsed: bool, header_lines_min: usize) -> LineRules {
+fn line(table: &mut Table<'_>, is_parsed: bool, header_lines_min: usize, delivery: Option<&Delivery>) -> LineRules {
     let too_long = [("truncate", TooLong::Truncate), ("split", TooLong::Split), ("drop", TooLong::Drop)];
     let encoding = table.choice("encoding", &ENCODINGS).unwrap_or(Encoding::Utf8);
-    let longest = encoding.line_bytes_max();
+    // Where the destination is not sound, nobody knows how long a record may be.
+    let usual = encoding.line_bytes_max(delivery.map_or(LINE_BYTES_MAX, Delivery::line_bytes_default));
+    let longest = encoding.line_bytes_max(delivery.map_or(usize::MAX, Delivery::line_bytes_max));
     let bounds = encoding.character_bytes_max()..=longest;
     let why = match encoding {
         Encoding::Utf8 => "",
@@ -115,7 +138,7 @@ fn line(table: &mut Table<'_>, is_parsed: bool, header_lines_min: usize) -> Line
     LineRules {
         encoding,
         skip_header_lines: skip_header_lines.max(header_lines_min),
-        max_bytes: table.size_because("max_bytes", bounds, why).map_or(longest, |written| written.value),
+        max_bytes: table.size_because("max_bytes", bounds, why).map_or(usual, |written| written.value),
         too_long: table.choice("too_long", &too_long).unwrap_or(TooLong::Truncate),
         strip_cr: table.boolean("strip_cr").unwrap_or(is_parsed),
     }

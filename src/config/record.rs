@@ -25,7 +25,7 @@ pub struct Record {
     pub rename: Vec<(String, Vec<String>)>,
     /// `mask`, in their order.
     pub mask: Vec<Mask>,
-    /// `terminator`: what follows each record.
+    /// `terminator`: what follows each record. By default a newline where records are joined, else nothing.
     pub terminator: String,
 }
 
@@ -114,6 +114,8 @@ pub(super) struct Given<'a> {
     pub(super) is_parsed: bool,
     /// `on_mismatch = "wrap"`
     pub(super) is_wrapped: bool,
+    /// Records stand one behind the other in a record of the destination.
+    pub(super) is_joined: bool,
 }
 
 /// A field of the output, and where it is said that there is one.
@@ -141,7 +143,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str, given: &Given<'_>) -> Re
         table.mistake(table.place(), "`keep_only` and `remove` exclude each other", "leave one of them out");
     }
     let mask = mask::read(table, source, names);
-    let terminator = terminator(table);
+    let terminator = terminator(table, given.is_joined);
 
     let record = Record {
         output,
@@ -182,8 +184,10 @@ fn output(table: &mut Table<'_>, template: Option<Template>, is_structured: bool
     output.or(template.map(Output::Template)).unwrap_or(default)
 }
 
-fn terminator(table: &mut Table<'_>) -> String {
-    let Some(written) = table.string("terminator") else { return String::new() };
+fn terminator(table: &mut Table<'_>, is_joined: bool) -> String {
+    let Some(written) = table.string("terminator") else {
+        return if is_joined { "\n".to_owned() } else { String::new() };
+    };
     if written.value.len() > TERMINATOR_BYTES_MAX {
         let help = format!("write at most {TERMINATOR_BYTES_MAX} bytes");
         table.mistake(&written.place, format!("`terminator` is too long: {} bytes", written.value.len()), help);

@@ -65,8 +65,8 @@ fn what_is_not_written_has_its_default() {
     assert_eq!((flow.line.too_long, flow.line.strip_cr), (TooLong::Truncate, false));
     assert_eq!((flow.line.encoding, flow.line.skip_header_lines), (Encoding::Utf8, 0));
     assert!(flow.parse.is_none());
-    assert_eq!((flow.kinesis.aggregate, &flow.kinesis.partition_key), (Aggregate::Kpl, &PartitionKey::Random));
-    assert_eq!((flow.kinesis.max_delay, flow.kinesis.request_bytes), (Duration::from_secs(1), 5 << 20));
+    assert_eq!((flow.delivery.aggregate, &flow.delivery.partition_key), (Aggregate::Kpl, &PartitionKey::Random));
+    assert_eq!((flow.delivery.max_delay, flow.delivery.request_bytes), (Duration::from_secs(1), 5 << 20));
 }
 
 #[test]
@@ -95,9 +95,9 @@ fn what_is_written_is_used() {
     assert_eq!((flow.line.encoding, flow.line.skip_header_lines), (Encoding::Utf16, 3));
     let parse = flow.parse.as_ref().unwrap();
     assert_eq!((parse.types.get("status"), parse.on_mismatch), (Some(&FieldType::Integer), OnMismatch::Wrap));
-    assert_eq!((flow.kinesis.stream.as_str(), flow.kinesis.aggregate), ("access-logs", Aggregate::None));
-    assert_eq!(flow.kinesis.partition_key, PartitionKey::Template(Template { parts: vec![Part::Field("remote".to_owned())] }));
-    assert_eq!((flow.kinesis.max_delay, flow.kinesis.request_bytes), (Duration::from_millis(500), 10 << 20));
+    assert_eq!((flow.delivery.destination.stream(), flow.delivery.aggregate), ("access-logs", Aggregate::None));
+    assert_eq!(flow.delivery.partition_key, PartitionKey::Template(Template { parts: vec![Part::Field("remote".to_owned())] }));
+    assert_eq!((flow.delivery.max_delay, flow.delivery.request_bytes), (Duration::from_millis(500), 10 << 20));
 }
 
 #[test]

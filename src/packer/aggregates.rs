@@ -111,10 +111,12 @@ impl Filling {
         let finished = self.aggregate.finish();
         Entry {
             partition_key: self.token,
-            explicit_hash_key: Some(finished.explicit_hash_key),
+            hash_key: finished.explicit_hash_key,
+            is_hash_key_explicit: true,
             data: finished.data.into(),
             spans: finished.spans,
             user_record_count: finished.user_record_count,
+            too_long: None,
         }
     }
 }

@@ -20,10 +20,11 @@ use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
 
-use super::Destination;
 use super::outcome::{self, Failure, RecordResult, Verdict};
+use super::{Destination, Summary};
 use crate::collector::Entry;
 use crate::limits::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT, MESSAGE_CHARS_MAX};
+use crate::stream::Shard;
 
 /// Where the service is, and as whom to speak to it.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +71,7 @@ impl Destination for Stream {
         for entry in entries {
             let record = PutRecordsRequestEntry::builder()
                 .partition_key(&entry.partition_key)
-                .set_explicit_hash_key(entry.explicit_hash_key.clone())
+                .set_explicit_hash_key(entry.is_hash_key_explicit.then(|| entry.hash_key.to_string()))
                 .data(Blob::from_maybe_shared(entry.data.clone()))
                 .build()
                 .map_err(|error| Failure {
@@ -84,6 +85,14 @@ impl Destination for Stream {
             Ok(output) => Ok(results(output)),
             Err(error) => Err(failure(&error, &self.service.endpoint(client))),
         }
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, Failure> {
+        Err(Failure::unsupported("ListShards"))
+    }
+
+    async fn summary(&self) -> Result<Summary, Failure> {
+        Err(Failure::unsupported("DescribeStreamSummary"))
     }
 }
 
@@ -134,7 +143,7 @@ async fn connect(access: &Access) -> Result<Client, Failure> {
 
 fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
     let of_record = |record: aws_sdk_kinesis::types::PutRecordsResultEntry| match record.sequence_number {
-        Some(number) if !number.is_empty() => RecordResult::Delivered,
+        Some(number) if !number.is_empty() => RecordResult::Delivered { shard_id: Some(record.shard_id.unwrap_or_default()) },
         _ => RecordResult::Failed {
             code: record.error_code.unwrap_or_else(|| "NoSequenceNumber".to_owned()),
             message: record.error_message.unwrap_or_default(),

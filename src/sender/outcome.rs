@@ -8,7 +8,10 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordResult {
     /// The service returned a sequence number.
-    Delivered,
+    Delivered {
+        /// The shard that has it; of Firehose none.
+        shard_id: Option<String>,
+    },
     /// It returned an error for this record.
     Failed {
         /// `ErrorCode`
@@ -57,6 +60,12 @@ impl fmt::Display for Failure {
 impl Failure {
     /// `code` of an attempt that took longer than [`crate::limits::ATTEMPT_TIMEOUT`].
     pub const TIMEOUT: &str = "Timeout";
+
+    /// The service, or what stands in for it, does not know `operation`.
+    pub fn unsupported(operation: &str) -> Self {
+        let message = format!("{operation} is not known there");
+        Self { verdict: Verdict::Pause, code: "Unsupported".to_owned(), message }
+    }
 
     /// An answer that does not have a result for each record; some may have been stored.
     pub fn wrong_result_count(expected: usize, actual: usize) -> Self {

@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::hash_key::hash_of;
 use crate::health::Health;
 use crate::limits::MIB;
 use crate::metrics::Metrics;
@@ -40,7 +41,7 @@ impl Destination for Service {
         let answer = match byte_count > state.bytes_in_time {
             true => Err(failure(Verdict::Uncertain, Failure::TIMEOUT)),
             false if is_poisoned => Err(failure(Verdict::Split, "ValidationException")),
-            false => Ok(vec![RecordResult::Delivered; entries.len()]),
+            false => Ok(vec![RecordResult::Delivered { shard_id: None }; entries.len()]),
         };
         state.requests.push((byte_count, answer.is_ok()));
         if answer.is_ok() {
@@ -48,15 +49,25 @@ impl Destination for Service {
         }
         answer
     }
+
+    async fn shards(&self) -> Result<Vec<Shard>, Failure> {
+        Err(Failure::unsupported("ListShards"))
+    }
+
+    async fn summary(&self) -> Result<Summary, Failure> {
+        Err(Failure::unsupported("DescribeStreamSummary"))
+    }
 }
 
 fn entries(count: u64, bytes: usize) -> Vec<Entry> {
     let entry = |number| Entry {
         partition_key: format!("{number:04}"),
-        explicit_hash_key: None,
+        hash_key: hash_of(format!("{number:04}")),
+        is_hash_key_explicit: false,
         data: vec![0; bytes - 4].into(),
         spans: [Span::new(FileKey(1), number, number + 1)].into_iter().collect(),
         user_record_count: 1,
+        too_long: None,
     };
     (0..count).map(entry).collect()
 }

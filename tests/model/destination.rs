@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kinetail::collector::Entry;
 use kinetail::deaggregator::{Deaggregated, deaggregate};
-use kinetail::sender::Destination;
 use kinetail::sender::outcome::{Failure, RecordResult};
+use kinetail::sender::{Destination, Summary};
+use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
 
 /// One stream, through all lives of the agent.
@@ -93,6 +94,14 @@ impl Destination for Connection {
                 lost => panic!("readers lose records of {}: {lost:?}", entry.partition_key),
             }
         }
-        Ok(vec![RecordResult::Delivered; entries.len()])
+        Ok(vec![RecordResult::Delivered { shard_id: None }; entries.len()])
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, Failure> {
+        Err(Failure::unsupported("ListShards"))
+    }
+
+    async fn summary(&self) -> Result<Summary, Failure> {
+        Err(Failure::unsupported("DescribeStreamSummary"))
     }
 }

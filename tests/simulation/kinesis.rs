@@ -11,8 +11,9 @@ use kinetail::config::{Flow, PartitionKey};
 use kinetail::hash_key::{HashRange, hash_of};
 use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
-use kinetail::sender::Destination;
 use kinetail::sender::outcome::{self, Failure, RecordResult, Verdict};
+use kinetail::sender::{Destination, Summary};
+use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
 
 /// CR and LF.
@@ -211,7 +212,7 @@ impl Stream {
         self.check_budget();
         assert!((1..=500).contains(&entries.len()), "{} records in a request", entries.len());
         let byte_count: usize = entries.iter().map(Entry::byte_count).sum();
-        assert!(byte_count <= (5 * MIB).min(self.flow.kinesis.request_bytes), "{byte_count} bytes in a request");
+        assert!(byte_count <= (5 * MIB).min(self.flow.delivery.request_bytes), "{byte_count} bytes in a request");
         let mut state = self.state();
         state.life_tally.request_count += 1;
         for entry in entries {
@@ -230,7 +231,7 @@ impl Stream {
 
     /// Whether its partition key is a delivery token, which no other record has.
     fn has_token(&self, entry: &Entry) -> bool {
-        entry.explicit_hash_key.is_some() || self.flow.kinesis.partition_key == PartitionKey::Random
+        entry.is_hash_key_explicit || self.flow.delivery.partition_key == PartitionKey::Random
     }
 
     fn store(&self, entries: &[Entry], stored: &[bool]) -> Vec<Option<usize>> {
@@ -238,11 +239,8 @@ impl Stream {
         let mut indexes = Vec::with_capacity(entries.len());
         for (entry, is_stored) in entries.iter().zip(stored) {
             if *is_stored {
-                let hash_key = match &entry.explicit_hash_key {
-                    Some(decimal) => decimal.parse().unwrap(),
-                    None => hash_of(&entry.partition_key),
-                };
-                let shard = *self.shards.iter().find(|shard| shard.contains(hash_key)).unwrap();
+                assert!(entry.is_hash_key_explicit || entry.hash_key == hash_of(&entry.partition_key));
+                let shard = *self.shards.iter().find(|shard| shard.contains(entry.hash_key)).unwrap();
                 state.stored.push(Stored { shard, entry: entry.clone(), acknowledged_at: None });
             }
             indexes.push(is_stored.then(|| state.stored.len() - 1));
@@ -259,7 +257,7 @@ impl Stream {
             Answer::ByRecord(errors) => errors,
             Answer::WrongCount(count) => {
                 state.life_tally.uncertain_record_count += entries.len() as u64;
-                return Ok(vec![RecordResult::Delivered; count]);
+                return Ok(vec![RecordResult::Delivered { shard_id: None }; count]);
             }
             Answer::Failed(failure) => {
                 let is_uncertain = failure.verdict == Verdict::Uncertain;
@@ -277,7 +275,7 @@ impl Stream {
                     if self.has_token(entry) {
                         state.acknowledged.insert(entry.partition_key.clone());
                     }
-                    RecordResult::Delivered
+                    RecordResult::Delivered { shard_id: None }
                 }
                 Some(code) => {
                     state.life_tally.uncertain_record_count += u64::from(code == RECORD_FAILED);
@@ -404,5 +402,13 @@ impl Destination for Connection {
         let indexes = stream.store(entries, &plan.stored);
         sleep(plan.after).await;
         stream.answer(entries, plan.answer, &indexes)
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, Failure> {
+        Err(Failure::unsupported("ListShards"))
+    }
+
+    async fn summary(&self) -> Result<Summary, Failure> {
+        Err(Failure::unsupported("DescribeStreamSummary"))
     }
 }

@@ -264,7 +264,7 @@ fn key(flow: &Flow, partition_key: &str) -> Option<String> {
         let (run_id, number) = partition_key.split_once('-')?;
         (run_id.len() == 32 && u128::from_str_radix(run_id, 16).is_ok() && u64::from_str_radix(number, 16).is_ok()).then_some(())
     };
-    match &flow.kinesis.partition_key {
+    match &flow.delivery.partition_key {
         PartitionKey::Template(_) => is_token().is_none().then(|| partition_key.to_owned()),
         PartitionKey::Random => {
             assert!(is_token().is_some(), "{partition_key} is no delivery token");

@@ -192,7 +192,7 @@ fn parsed(flow: &Flow, parse: &Parse, text: &[u8]) -> Option<(Option<String>, Ve
     let captures = patterns[0].captures(text)?;
     let names = patterns[0].capture_names().flatten();
     let fields: Vec<String> = names.map(|name| format!("\"{name}\":{}", json(&captures[name]))).collect();
-    let key = match &flow.kinesis.partition_key {
+    let key = match &flow.delivery.partition_key {
         PartitionKey::Template(template) => {
             let field = template.fields().next().expect("the flows of the simulation go by a field");
             String::from_utf8_lossy(&captures[field]).chars().take(PARTITION_KEY_CHARS_MAX).collect()

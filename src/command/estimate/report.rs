@@ -99,15 +99,15 @@ impl OfFlow {
         let (lines, bytes) = seen.lines.total();
         let (lines_peak, bytes_peak) = seen.lines.peak(1, seen.elapsed);
         let sizes = &seen.records.sizes;
-        let kinesis = &seen.flow.kinesis;
-        let hot_keys = match kinesis.partition_key {
+        let delivery = &seen.flow.delivery;
+        let hot_keys = match delivery.partition_key {
             // Each is drawn for one record.
             PartitionKey::Random => Vec::new(),
             PartitionKey::File | PartitionKey::Template(_) => seen.records.keys.top(NAMED_KEYS_MAX),
         };
         Self {
             name: seen.flow.name.clone(),
-            stream: kinesis.stream.clone(),
+            stream: delivery.destination.stream().to_owned(),
             watched_seconds: seen.elapsed,
             files: seen.tailed_file_count,
             lines,
@@ -121,11 +121,12 @@ impl OfFlow {
             record_bytes_p50: sizes.percentile(50),
             record_bytes_p99: sizes.percentile(99),
             record_bytes_max: sizes.max(),
-            aggregate: match kinesis.aggregate {
+            aggregate: match delivery.aggregate {
                 Aggregate::Kpl => "kpl",
+                Aggregate::Lines => "lines",
                 Aggregate::None => "none",
             },
-            partition_key: match &kinesis.partition_key {
+            partition_key: match &delivery.partition_key {
                 PartitionKey::Random => "random".to_owned(),
                 PartitionKey::File => "file".to_owned(),
                 PartitionKey::Template(template) => template.to_string(),
@@ -199,6 +200,7 @@ mod tests {
     use crate::collector::Entry;
     use crate::command::estimate::tally::{Seconds, UserRecords};
     use crate::config::Config;
+    use crate::hash_key::hash_of;
     use crate::limits::KIB;
     use crate::span::Spans;
 
@@ -206,10 +208,12 @@ mod tests {
         let data = vec![b'x'; data_bytes].into();
         Entry {
             partition_key: partition_key.to_owned(),
-            explicit_hash_key: None,
+            hash_key: hash_of(partition_key),
+            is_hash_key_explicit: false,
             data,
             spans: Spans::default(),
             user_record_count: 1,
+            too_long: None,
         }
     }
 

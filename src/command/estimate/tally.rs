@@ -2,7 +2,6 @@
 
 use crate::collector::Entry;
 use crate::deaggregator::{Deaggregated, deaggregate};
-use crate::hash_key::hash_of;
 use crate::limits::{ESTIMATE_KEYS, ESTIMATE_PEAK_SECONDS};
 
 use super::keys::HotKeys;
@@ -70,8 +69,7 @@ impl Packed {
             let byte_count = entry.byte_count();
             self.payload_units += payload_units(byte_count);
             self.on_demand_bytes += on_demand_bytes(byte_count);
-            let explicit = entry.explicit_hash_key.as_ref().and_then(|hash_key| hash_key.parse().ok());
-            self.spread.add(explicit.unwrap_or_else(|| hash_of(&entry.partition_key)), byte_count);
+            self.spread.add(entry.hash_key, byte_count);
             self.seconds.add(second, 1, byte_count as u64);
         }
     }
@@ -125,15 +123,18 @@ impl UserRecords {
 mod tests {
     use super::*;
     use crate::aggregator::MAGIC;
+    use crate::hash_key::hash_of;
     use crate::span::Spans;
 
-    fn entry(partition_key: &str, explicit_hash_key: Option<&str>, data: &[u8]) -> Entry {
+    fn entry(partition_key: &str, explicit_hash_key: Option<u128>, data: &[u8]) -> Entry {
         Entry {
             partition_key: partition_key.to_owned(),
-            explicit_hash_key: explicit_hash_key.map(str::to_owned),
+            hash_key: explicit_hash_key.unwrap_or_else(|| hash_of(partition_key)),
+            is_hash_key_explicit: explicit_hash_key.is_some(),
             data: data.to_vec().into(),
             spans: Spans::default(),
             user_record_count: 1,
+            too_long: None,
         }
     }
 
@@ -162,8 +163,8 @@ mod tests {
     #[test]
     fn records_are_counted_as_the_service_counts_them() {
         let mut packed = Packed::new();
-        packed.add(0, &[entry("k1", None, &[b'x'; 98]), entry("kk", Some("0"), &[b'x'; 25_599])]);
-        packed.add(2, &[entry("kk", Some("0"), &[b'x'; 98])]);
+        packed.add(0, &[entry("k1", None, &[b'x'; 98]), entry("kk", Some(0), &[b'x'; 25_599])]);
+        packed.add(2, &[entry("kk", Some(0), &[b'x'; 98])]);
         assert_eq!((packed.seconds.total(), packed.payload_units), ((3, 25_801), 4));
         assert_eq!(packed.on_demand_bytes, 1_024 + 26_624 + 1_024);
         // "k1" has a hash in the upper half.

@@ -24,6 +24,7 @@ use crate::metrics::{FlowMetrics, Metrics};
 use crate::packer::{self, DeliveryTokens, Packer};
 use crate::processor::Surroundings;
 use crate::settlement::Settled;
+use crate::stream::{Load, StreamFacts};
 use crate::tailer::{self, Chunk, Mode, Tailer};
 
 /// A flow that is being watched.
@@ -238,13 +239,15 @@ fn pack(
     metrics: FlowMetrics,
     begun: Begun,
 ) -> (mpsc::Sender<Chunk>, JoinHandle<(Packed, Option<UserRecords>)>) {
-    let mut kinesis = flow.kinesis.clone();
-    kinesis.aggregate = aggregate;
+    let mut delivery = flow.delivery.clone();
+    delivery.aggregate = aggregate;
     // Who waits longer sends in bursts that the watching may be too short to see.
-    kinesis.max_delay = kinesis.max_delay.min(Duration::from_secs(ESTIMATE_PEAK_SECONDS as u64));
-    let request_bytes = kinesis.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
-    let flow = Arc::new(Flow { kinesis, ..flow.clone() });
+    delivery.max_delay = delivery.max_delay.min(Duration::from_secs(ESTIMATE_PEAK_SECONDS as u64));
+    let request_bytes = delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
+    let flow = Arc::new(Flow { delivery, ..flow.clone() });
     let run_id = fastrand::u128(..);
+    // Nobody is asked, so nothing is waited for.
+    let (_, facts) = watch::channel(StreamFacts::unknown(flow.delivery.destination.record_bytes_default()));
     let (events, mut events_out) = mpsc::channel(EVENTS_WAITING);
     let (requests, mut requests_out) = mpsc::channel::<Vec<Entry>>(REQUESTS_WAITING);
     let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
@@ -255,6 +258,8 @@ fn pack(
         metadata: host.metadata.clone(),
         tokens: DeliveryTokens::new(run_id, 0, 1),
         request_bytes,
+        facts,
+        load: Load::default(),
         budget_bytes,
         requests,
         events,

@@ -48,7 +48,7 @@ impl Paint {
 
 /// Writes what stands above the lines of a flow.
 pub(super) fn write_heading(flow: &Flow, paint: Paint, out: &mut impl Write) -> io::Result<()> {
-    let stream = format!("to stream {}", flow.kinesis.stream);
+    let stream = format!("to {}", flow.delivery.destination);
     writeln!(out, "{} {}\n", paint.put(Style::Bold, &flow.name), paint.put(Style::Dim, &stream))
 }
 

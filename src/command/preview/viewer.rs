@@ -196,7 +196,7 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
         let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
         let unfit_fields = if processed.type_mismatches > 0 { self.processor.unfit_fields(text, &origin) } else { Vec::new() };
-        let rule = &self.flow.kinesis.partition_key;
+        let rule = &self.flow.delivery.partition_key;
         let file_key = rules::file_key(rule, &chunk.path);
         // In UTF-8 the tailer replaces nothing.
         let is_replaced = processed.replaced || self.flow.line.encoding != Encoding::Utf8 && has_replacement(text);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::{LOGGED, Options, complain, exit, log_to, ship, with_causes};
-use crate::config::Config;
+use crate::config::{Config, Destination, Flow};
 use crate::limits::REQUEST_BYTES_DEFAULT;
 use crate::local::{Local, REGION, Route, Screen, credentials};
 use crate::metrics::Metrics;
@@ -22,10 +22,13 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
         Err(error) => return complain(&format!("cannot make a throw-away state folder: {error}"), exit::IOERR),
     };
     for flow in &mut config.flows {
+        // There is no Firehose in the process, but streams may have any name.
+        flow.delivery.destination = Destination::Kinesis(flow.delivery.destination.stream().to_owned());
         // The embedded Kinesis has the limit that every region has.
-        flow.kinesis.request_bytes = flow.kinesis.request_bytes.min(REQUEST_BYTES_DEFAULT);
+        flow.delivery.request_bytes = flow.delivery.request_bytes.min(REQUEST_BYTES_DEFAULT);
     }
-    let routes = config.flows.iter().map(|flow| Route { flow: flow.name.clone(), stream: flow.kinesis.stream.clone() }).collect();
+    let route = |flow: &Flow| Route { flow: flow.name.clone(), stream: flow.delivery.destination.stream().to_owned() };
+    let routes = config.flows.iter().map(route).collect();
     let metrics = Arc::<Metrics>::default();
     let local = match Local::start(routes, Arc::clone(&metrics), screen).await {
         Ok(local) => local,

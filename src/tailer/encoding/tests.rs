@@ -82,7 +82,7 @@ fn the_longest_lines_reach_the_bound_and_fit_a_record() {
         (Encoding::EucKr, vec![0xff]),
         (Encoding::Gb18030, vec![0x80]),
     ] {
-        let max_bytes = encoding.line_bytes_max();
+        let max_bytes = encoding.line_bytes_max(LINE_BYTES_MAX);
         let (bytes, texts, _) = decoded(LineRules { max_bytes, ..rules(encoding) }, &worst.repeat(max_bytes / worst.len() + 1));
         assert_eq!(texts.first(), Some(&(0..LINE_BYTES_MAX)), "{encoding:?}");
         assert!(bytes.len() > LINE_BYTES_MAX);
@@ -101,7 +101,7 @@ proptest! {
         let made = to_utf_8(charset, &bytes, vec![line]).bytes.len();
         // What is half a unit becomes as much as a whole one.
         let units = bytes.len().next_multiple_of(charset.unit_bytes());
-        prop_assert!(made * encoding.line_bytes_max() <= units * LINE_BYTES_MAX, "{} became {}", bytes.len(), made);
+        prop_assert!(made * encoding.line_bytes_max(LINE_BYTES_MAX) <= units * LINE_BYTES_MAX, "{} became {}", bytes.len(), made);
     }
 
     /// It makes no difference that each line is decoded by itself, nor that long ones are cut.
