@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::budget::Budget;
 use crate::checkpointer::{Checkpointer, FlowAccount};
-use crate::config::{Config, Flow};
+use crate::config::{self, Config, Flow};
 use crate::discovery::{Globs, Hints, Watch};
 use crate::health::Health;
 use crate::limits::{
@@ -25,7 +25,8 @@ use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Row};
 use crate::packer::{self, DeliveryTokens, Packer};
 use crate::processor::Surroundings;
-use crate::sender::{Destination, Sender};
+use crate::sender::survey::{Doubt, Survey};
+use crate::sender::{self, Destination, Sender};
 use crate::span::FileKey;
 use crate::stream::{Load, StreamFacts};
 use crate::tailer::{self, Mode, Tailer};
@@ -113,12 +114,27 @@ pub async fn run<D: Destination>(
 
         // Several requests in flight hold bytes beside those of lines: with little memory each of them is smaller.
         let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
-        let (_facts_in, facts) = watch::channel(StreamFacts::unknown(flow.delivery.destination.record_bytes_default()));
-        let load = Load::default();
-        let destination = destination_of(&flow);
-        let random_of_sender = random.fork();
-        let sender =
-            Sender::new(destination, request_bytes, budget_bytes, events.clone(), metrics.clone(), health, random_of_sender);
+        let destination = Arc::new(destination_of(&flow));
+        let (load, doubt) = (Load::default(), Doubt::default());
+        let (learned, facts) = watch::channel(StreamFacts::before_asking(&flow.delivery.destination));
+        let random_of_survey = random.fork();
+        if let config::Destination::Kinesis(_) = flow.delivery.destination {
+            let survey = Survey::new(Arc::clone(&destination), learned, doubt.clone(), metrics.clone(), random_of_survey);
+            stages.spawn(survey.run());
+        }
+        let sender = Sender::new(sender::Parts {
+            destination,
+            facts: facts.clone(),
+            load: load.clone(),
+            doubt,
+            order: flow.delivery.order,
+            request_bytes,
+            held_byte_count_max: budget_bytes,
+            events: events.clone(),
+            metrics: metrics.clone(),
+            health,
+            random: random.fork(),
+        });
         let packer = Packer::new(packer::Parts {
             flow: Arc::clone(&flow),
             surroundings: Arc::clone(&setting.surroundings),
@@ -129,8 +145,8 @@ pub async fn run<D: Destination>(
             },
             tokens,
             request_bytes,
-            facts: facts.clone(),
-            load: load.clone(),
+            facts,
+            load,
             budget_bytes,
             requests,
             events: events.clone(),

@@ -205,8 +205,28 @@ pub const MAX_DELAY_DEFAULT: Duration = Duration::from_secs(1);
 pub const MAX_DELAY_MIN: Duration = Duration::from_millis(10);
 /// Greatest `max_delay`, that of the Java agent's `maxBufferAgeMillis`.
 pub const MAX_DELAY_MAX: Duration = Duration::from_secs(15 * 60);
-/// Requests of one flow in flight at once: at 5 MiB each more than a host's network gives.
-pub const REQUESTS_IN_FLIGHT: usize = 4;
+/// Requests of one flow in flight at once. A request of 500 single lines is some 100 KB: over a round trip of 100 ms so many
+/// of them are 16 MB/s. Of large ones the memory of the flow bounds the number.
+pub const REQUESTS_IN_FLIGHT: usize = 16;
+/// How often the sender says at most how long what waits will take.
+pub const LOAD_INTERVAL: Duration = Duration::from_millis(20);
+/// A flow of which everything is throttled for so long counts as paused.
+pub const THROTTLED_UNTIL_PAUSED: Duration = Duration::from_secs(30);
+/// How long the first lines wait for what the service says of the stream: no record in the KPL's format should be made for a
+/// stream of which readers lose it.
+pub const FACTS_WAIT: Duration = Duration::from_secs(5);
+/// How often, about, the shards of a stream and the rest are asked for while nothing contradicts what is known: in a fleet of
+/// 10,000 hosts 6 times a second, of the 20 `DescribeStreamSummary` that an account may ask.
+pub const SURVEY_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// First wait before they are asked for again after a failure, doubling up to `SURVEY_RETRY_MAX`.
+pub const SURVEY_RETRY_MIN: Duration = Duration::from_millis(500);
+/// Longest such wait.
+pub const SURVEY_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Least time between two `ListShards`; it doubles, up to `DOUBT_INTERVAL_MAX`, while the shards are the same as before though
+/// answers contradict them.
+pub const DOUBT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Longest such time, and about the least between two `DescribeStreamSummary`.
+pub const DOUBT_INTERVAL_MAX: Duration = Duration::from_secs(5 * 60);
 /// First wait before a retry; doubles up to `BACKOFF_MAX`, each spread over its upper half.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a retry, also while a flow is paused.

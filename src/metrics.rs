@@ -77,6 +77,7 @@ struct Families {
     tailed_files: Family<ByFlow, Gauge>,
     lag_bytes: Family<ByFlow, Gauge>,
     paused: Family<ByFlow, Gauge>,
+    shards: Family<ByFlow, Gauge>,
     commit_failing: Gauge,
 }
 
@@ -173,6 +174,7 @@ impl Default for Metrics {
             "1 while the flow, or a record that the service refuses, cannot be delivered and waits",
             f.paused.clone(),
         );
+        registry.register("shards", "open shards of the stream, 0 while they are not known", f.shards.clone());
         registry.register("commit_failing", "1 while offsets cannot be committed to the disk", f.commit_failing.clone());
         Self { registry, families, flows: Mutex::default(), rendering: Mutex::default() }
     }
@@ -212,6 +214,7 @@ pub struct FlowCounters {
     pub tailed_files: Gauge,
     pub lag_bytes: Gauge,
     pub paused: Gauge,
+    pub shards: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
     dropped_lines: Vec<(DropReason, Counter)>,
     shown: Balance,
@@ -257,6 +260,7 @@ impl Metrics {
             tailed_files: f.tailed_files.get_or_create(&by_flow).clone(),
             lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
             paused: f.paused.get_or_create(&by_flow).clone(),
+            shards: f.shards.get_or_create(&by_flow).clone(),
             dropped_bytes: DropReason::ALL.map(|reason| (reason, Counter::default())).to_vec(),
             dropped_lines: DropReason::OF_LINES
                 .map(|reason| (reason, f.dropped_lines.get_or_create(&by_reason(name, reason.as_str())).clone()))

@@ -263,8 +263,8 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::config::Config;
-    use crate::limits::{HASH_RANGES, RECORD_BYTES_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MIN};
+    use crate::config::{Config, Destination};
+    use crate::limits::{HASH_RANGES, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MIN};
     use crate::metrics::Metrics;
     use crate::span::FileKey;
     use crate::tailer::Line;
@@ -302,7 +302,7 @@ mod tests {
             metadata: Metadata::nothing(),
             tokens: DeliveryTokens::new(1, 0, 1),
             request_bytes,
-            facts: watch::channel(StreamFacts::unknown(RECORD_BYTES_MAX)).1,
+            facts: watch::channel(StreamFacts::before_asking(&Destination::Kinesis("s".to_owned()))).1,
             load: Load::default(),
             budget_bytes: BUDGET_BYTES,
             requests,

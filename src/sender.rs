@@ -8,29 +8,39 @@
 
 mod condition;
 pub mod kinesis;
+mod lanes;
 pub mod outcome;
+mod pace;
+mod shortening;
+pub mod survey;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use self::condition::Condition;
+use self::lanes::{Lanes, ShardAnswer};
 use self::outcome::{Failure, RecordResult, Verdict};
+use self::pace::Amount;
+use self::shortening::{Shortened, shortened};
+use self::survey::Doubt;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
+use crate::config::Order;
 use crate::health::FlowReporter;
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, KIB, REFUSED_RETRY_INTERVAL, REQUEST_BYTES_DEFAULT, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT,
+    BACKOFF_MAX, BACKOFF_MIN, KIB, LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_BYTES_DEFAULT, REQUEST_MARGIN_BYTES,
+    REQUESTS_IN_FLIGHT, THROTTLED_UNTIL_PAUSED,
 };
 use crate::metrics::FlowMetrics;
 use crate::settlement::{Outcome, Settled};
 use crate::span::Spans;
-use crate::stream::Shard;
+use crate::stream::{Load, Shard, StreamFacts};
 
 /// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
 pub trait Destination: Send + Sync + 'static {
@@ -53,9 +63,39 @@ pub struct Summary {
     pub record_bytes_max: Option<usize>,
 }
 
+/// What a sender is made of.
+pub struct Parts<D> {
+    /// Where entries go.
+    pub destination: Arc<D>,
+    /// What is known of the stream.
+    pub facts: watch::Receiver<StreamFacts>,
+    /// Where it says how long what waits will take.
+    pub load: Load,
+    /// Where it says that the shards are not as they are known.
+    pub doubt: Doubt,
+    /// What is kept in order.
+    pub order: Order,
+    /// Most bytes of a request.
+    pub request_bytes: usize,
+    /// With so many bytes waiting and on their way nothing more is taken.
+    pub held_byte_count_max: usize,
+    /// Where deliveries are reported.
+    pub events: mpsc::Sender<Event>,
+    /// Counts requests and records.
+    pub metrics: FlowMetrics,
+    /// Where it says how it fares.
+    pub health: FlowReporter,
+    /// For the jitter of retries.
+    pub random: fastrand::Rng,
+}
+
 /// The task.
 pub struct Sender<D> {
     destination: Arc<D>,
+    facts: watch::Receiver<StreamFacts>,
+    load: Load,
+    load_set_at: Instant,
+    doubt: Doubt,
     /// Most bytes of the entries of one request; less than `room_max` after one that was not answered in time.
     room: usize,
     room_max: usize,
@@ -66,11 +106,10 @@ pub struct Sender<D> {
     in_flight: JoinSet<Answered>,
     in_flight_record_count: usize,
     in_flight_byte_count: usize,
-    /// With so many bytes in flight no further request is made.
-    in_flight_byte_count_max: usize,
+    held_byte_count_max: usize,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
-    waiting: VecDeque<Entry>,
-    /// Halves of requests that were refused, to be sent as they are, ahead of what is in `waiting`.
+    lanes: Lanes,
+    /// Halves of requests that were refused, to be sent as they are, ahead of what is in `lanes`.
     halves: VecDeque<Vec<Entry>>,
     /// Entries that the service refuses by themselves.
     refused: VecDeque<Entry>,
@@ -78,10 +117,10 @@ pub struct Sender<D> {
     refused_retry_at: Instant,
     /// Nothing is sent before.
     wait_until: Option<Instant>,
-    /// Attempts in a row that did not deliver all.
+    /// Requests in a row that failed as a whole.
     failure_count: u32,
-    /// Attempts in a row that delivered nothing.
-    fruitless_count: u32,
+    /// Since when nothing was delivered though something was sent, and how many answers said so.
+    fruitless: Option<(Instant, u32)>,
 }
 
 /// What was sent, and what became of it.
@@ -93,32 +132,30 @@ struct Answered {
 struct Request {
     entries: Vec<Entry>,
     byte_count: usize,
+    sent_at: Instant,
     /// It is the retry of an entry that was refused by itself.
     is_of_refused: bool,
 }
 
-/// Failures in a row, and nothing delivered, after which a flow counts as paused.
+/// Answers in a row that delivered nothing after which a flow counts as paused.
 const FAILURES_UNTIL_PAUSED: u32 = 3;
-/// With part of a request delivered the flow is not paused: waits double no further than this often.
-const PARTIAL_FAILURES_MAX: u32 = 4;
 /// After a timeout the room of a request grows by this part of it with each that is delivered: slowly, because a
 /// step too far costs another one, and its records may be there twice.
 const ROOM_GROWTH: usize = 64;
 
 impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
-    pub fn new(
-        destination: D,
-        request_bytes: usize,
-        in_flight_byte_count_max: usize,
-        events: mpsc::Sender<Event>,
-        metrics: FlowMetrics,
-        health: FlowReporter,
-        random: fastrand::Rng,
-    ) -> Self {
-        let room_max = request_bytes - REQUEST_MARGIN_BYTES;
+    pub fn new(parts: Parts<D>) -> Self {
+        let Parts { destination, mut facts, load, doubt, order, request_bytes, held_byte_count_max, .. } = parts;
+        let Parts { events, metrics, health, random, .. } = parts;
+        let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
+        let map = Arc::clone(&facts.borrow_and_update().shards);
         Self {
-            destination: Arc::new(destination),
+            destination,
+            facts,
+            load,
+            load_set_at: now,
+            doubt,
             room: room_max,
             room_max,
             events,
@@ -128,25 +165,25 @@ impl<D: Destination> Sender<D> {
             in_flight: JoinSet::new(),
             in_flight_record_count: 0,
             in_flight_byte_count: 0,
-            in_flight_byte_count_max,
-            waiting: VecDeque::new(),
+            held_byte_count_max,
+            lanes: Lanes::new(map, order, now.into_std()),
             halves: VecDeque::new(),
             refused: VecDeque::new(),
-            refused_retry_at: Instant::now(),
+            refused_retry_at: now,
             wait_until: None,
             failure_count: 0,
-            fruitless_count: 0,
+            fruitless: None,
         }
     }
 
     /// Works until the packer has ended and everything is delivered.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Vec<Entry>>) {
-        let mut is_ended = false;
-        while !(is_ended && self.has_nothing_to_send() && self.refused.is_empty() && self.in_flight.is_empty()) {
-            while self.may_send() && !self.has_nothing_to_send() {
-                self.send_next();
-            }
-            let may_send = self.may_send();
+        let (mut is_ended, mut is_surveyed) = (false, true);
+        while !(is_ended && self.is_done()) {
+            while self.may_send() && self.send_next() {}
+            self.set_load();
+            let (may_send, may_take) = (self.may_send(), self.may_take());
+            let ready_at = if may_send { self.ready_at() } else { None };
             tokio::select! {
                 // Answers first: what failed goes ahead of what is new.
                 biased;
@@ -154,50 +191,79 @@ impl<D: Destination> Sender<D> {
                     Ok(answered) => self.answered(answered).await,
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 },
+                changed = self.facts.changed(), if is_surveyed => match changed {
+                    Ok(()) => self.remap(),
+                    Err(_) => is_surveyed = false,
+                },
                 () = sleep_until(self.wait_until.unwrap_or_else(Instant::now)), if self.wait_until.is_some() => self.wait_until = None,
                 () = sleep_until(self.refused_retry_at), if may_send && !self.refused.is_empty() => self.send_refused(),
-                request = requests.recv(), if may_send && !is_ended => match request {
-                    Some(entries) => self.waiting.extend(entries),
+                request = requests.recv(), if may_take && !is_ended => match request {
+                    Some(entries) => entries.into_iter().for_each(|entry| self.lanes.push(entry)),
                     None => is_ended = true,
                 },
+                () = sleep_until(ready_at.unwrap_or_else(Instant::now)), if ready_at.is_some() => {}
             }
         }
+        self.load.set(self.lanes.map(), Vec::new());
+    }
+
+    fn is_done(&self) -> bool {
+        self.lanes.is_empty() && self.halves.is_empty() && self.refused.is_empty() && self.in_flight.is_empty()
     }
 
     /// While nothing gets through, one request at a time finds out when it does.
     fn may_send(&self) -> bool {
         let in_flight_max = if self.condition.is_paused() { 1 } else { REQUESTS_IN_FLIGHT };
-        let has_room = self.in_flight.is_empty() || self.in_flight_byte_count < self.in_flight_byte_count_max;
-        self.wait_until.is_none() && self.in_flight.len() < in_flight_max && has_room
+        self.wait_until.is_none() && self.in_flight.len() < in_flight_max
+    }
+
+    /// What waits is no more than what may be on its way: the files are the buffer.
+    fn may_take(&self) -> bool {
+        self.lanes.byte_count() + self.in_flight_byte_count < self.held_byte_count_max || self.lanes.is_empty()
+    }
+
+    fn ready_at(&mut self) -> Option<Instant> {
+        self.lanes.ready_at(Instant::now().into_std()).map(Instant::from_std)
+    }
+
+    fn remap(&mut self) {
+        let map = Arc::clone(&self.facts.borrow_and_update().shards);
+        if !Arc::ptr_eq(&map, self.lanes.map()) {
+            self.lanes.remap(map, Instant::now().into_std());
+        }
+    }
+
+    fn set_load(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.load_set_at) >= LOAD_INTERVAL {
+            self.load_set_at = now;
+            self.load.set(self.lanes.map(), self.lanes.waits());
+        }
     }
 
     fn send(&mut self, entries: Vec<Entry>, is_of_refused: bool) {
         let byte_count = entries.iter().map(Entry::byte_count).sum();
         self.in_flight_record_count += entries.len();
         self.in_flight_byte_count += byte_count;
-        let destination = Arc::clone(&self.destination);
+        let (destination, sent_at) = (Arc::clone(&self.destination), Instant::now());
         self.in_flight.spawn(async move {
             let answer = destination.put(&entries).await;
-            Answered { sent: Request { entries, byte_count, is_of_refused }, answer }
+            Answered { sent: Request { entries, byte_count, sent_at, is_of_refused }, answer }
         });
     }
 
-    fn has_nothing_to_send(&self) -> bool {
-        self.halves.is_empty() && self.waiting.is_empty()
-    }
-
-    fn send_next(&mut self) {
-        if let Some(half) = self.halves.pop_front() {
-            return self.send(half, false);
+    /// Makes the next request, if there is something that may go now.
+    fn send_next(&mut self) -> bool {
+        let entries = self.halves.pop_front().unwrap_or_else(|| {
+            let mut request = Collector::with_room(self.room);
+            self.lanes.take(&mut request, Instant::now().into_std());
+            request.take()
+        });
+        let is_something = !entries.is_empty();
+        if is_something {
+            self.send(entries, false);
         }
-        let mut request = Collector::with_room(self.room);
-        while let Some(entry) = self.waiting.pop_front() {
-            if let Err(entry) = request.try_push(entry) {
-                self.waiting.push_front(entry);
-                break;
-            }
-        }
-        self.send(request.take(), false);
+        is_something
     }
 
     fn send_refused(&mut self) {
@@ -214,9 +280,9 @@ impl<D: Destination> Sender<D> {
             Ok(results) if results.len() == sent.entries.len() => self.by_record(sent, results).await,
             Ok(results) => {
                 let failure = Failure::wrong_result_count(sent.entries.len(), results.len());
-                self.request_failed(sent, &failure);
+                self.request_failed(sent, &failure).await;
             }
-            Err(failure) => self.request_failed(sent, &failure),
+            Err(failure) => self.request_failed(sent, &failure).await,
         }
         // What was delivered is reported by now.
         self.in_flight_record_count -= record_count;
@@ -226,56 +292,80 @@ impl<D: Destination> Sender<D> {
         let mut delivered = Spans::default();
         let mut failed = Vec::new();
         let mut last_failure = None;
+        let mut by_shard: BTreeMap<usize, ShardAnswer> = BTreeMap::new();
         for (entry, result) in sent.entries.into_iter().zip(results) {
+            let index = self.lanes.map().index_of(entry.hash_key);
+            let of_shard = by_shard.entry(index).or_default();
             match result {
-                RecordResult::Delivered { .. } => {
+                RecordResult::Delivered { shard_id } => {
+                    of_shard.delivered += Amount::of(&entry);
+                    self.check_shard(index, shard_id.as_deref());
                     self.metrics.delivered_records.inc();
                     self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
                     self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
                     delivered.extend(&entry.spans);
+                    self.lanes.is_settled(&entry);
                 }
                 RecordResult::Failed { code, message } => {
-                    self.record_failed(&code, &message);
-                    last_failure = Some(Failure { verdict: outcome::of_record(&code), code, message });
+                    let verdict = outcome::of_record(&code);
+                    match verdict {
+                        Verdict::SlowDown => of_shard.throttled += Amount::of(&entry),
+                        _ => of_shard.has_failed = true,
+                    }
+                    self.record_failed(verdict, &code, &message);
+                    last_failure = Some(Failure { verdict, code, message });
                     failed.push(entry);
                 }
             }
         }
         let some_delivered = !delivered.is_empty();
+        let (now, random) = (Instant::now().into_std(), self.random.f64());
+        self.lanes.answered(&by_shard, sent.sent_at.into_std(), now, random);
         if some_delivered {
-            let settled = Settled { spans: delivered, outcome: Outcome::Delivered };
-            // The checkpointer ends last; without it there is nobody to tell.
-            let _ = self.events.send(Event::Settled(settled)).await;
+            self.report(delivered, Outcome::Delivered).await;
             self.delivering(sent.byte_count, sent.is_of_refused);
         }
+        self.failure_count = 0;
         let Some(failure) = last_failure else {
             self.metrics.request("ok");
-            self.failure_count = 0;
             return;
         };
         self.metrics.request("partial");
         if sent.is_of_refused {
             self.keep_apart(failed);
         } else {
-            self.send_again(failed);
+            self.lanes.push_front(failed);
         }
-        if some_delivered {
-            self.failure_count = self.failure_count.min(PARTIAL_FAILURES_MAX - 1);
+        if !some_delivered {
+            self.fruitless(&failure);
         }
-        self.back_off();
-        self.pause_if_fruitless(&failure);
     }
 
-    fn record_failed(&mut self, code: &str, message: &str) {
+    async fn report(&self, spans: Spans, outcome: Outcome) {
+        // The checkpointer ends last; without it there is nobody to tell.
+        let _ = self.events.send(Event::Settled(Settled { spans, outcome })).await;
+    }
+
+    /// The service says where a record went; is that where the map says it goes?
+    fn check_shard(&self, index: usize, shard_id: Option<&str>) {
+        let map = self.lanes.map();
+        if let (Some(expected), Some(actual)) = (map.id_of(index), shard_id)
+            && **expected != *actual
+        {
+            self.doubt.raise();
+        }
+    }
+
+    fn record_failed(&mut self, verdict: Verdict, code: &str, message: &str) {
         self.metrics.failed_records(code, 1);
-        if outcome::of_record(code) == Verdict::Uncertain {
+        if verdict == Verdict::Uncertain {
             self.metrics.possibly_doubled_records.inc();
         }
         tracing::debug!(flow = self.metrics.name, code, message, "a record was not delivered, sending it again");
     }
 
-    fn request_failed(&mut self, sent: Request, failure: &Failure) {
-        let Request { mut entries, byte_count, is_of_refused } = sent;
+    async fn request_failed(&mut self, sent: Request, failure: &Failure) {
+        let Request { mut entries, byte_count, is_of_refused, .. } = sent;
         self.metrics.request(&failure.code);
         self.metrics.failed_records(&failure.code, entries.len() as u64);
         if failure.verdict == Verdict::Uncertain {
@@ -287,9 +377,11 @@ impl<D: Destination> Sender<D> {
             message = failure.message,
             "a request failed, sending it again"
         );
-        let is_single = entries.len() == 1;
         match failure.verdict {
-            Verdict::Split if is_single => {
+            Verdict::Split if entries.len() == 1 => {
+                if outcome::is_too_large(failure) {
+                    return self.shorten(entries).await;
+                }
                 self.condition.refused(failure);
                 self.keep_apart(entries);
                 if is_of_refused {
@@ -304,11 +396,14 @@ impl<D: Destination> Sender<D> {
                 self.halves.push_front(entries);
             }
             _ if is_of_refused => self.keep_apart(entries),
-            _ => {
-                if failure.code == Failure::TIMEOUT && !is_single {
+            verdict => {
+                if failure.code == Failure::TIMEOUT && entries.len() > 1 {
                     self.room = self.room.min(byte_count / 2);
                 }
-                self.send_again(entries);
+                if verdict != Verdict::Uncertain {
+                    self.lanes.returned(&entries);
+                }
+                self.lanes.push_front(entries);
             }
         }
         self.back_off();
@@ -316,7 +411,22 @@ impl<D: Destination> Sender<D> {
         if failure.verdict == Verdict::Pause || failure.code == Failure::TIMEOUT {
             self.condition.paused(failure);
         } else {
-            self.pause_if_fruitless(failure);
+            self.fruitless(failure);
+        }
+    }
+
+    /// Of records that are too large by themselves what `too_long` says: what is kept of them is sent again.
+    async fn shorten(&mut self, entries: Vec<Entry>) {
+        let record_bytes_max = self.facts.borrow().record_bytes_max;
+        for entry in entries {
+            tracing::warn!(flow = self.metrics.name, bytes = entry.byte_count(), "a record is too large for the stream");
+            self.lanes.is_settled(&entry);
+            let Shortened { kept, dropped, reason } = shortened(entry, record_bytes_max);
+            self.lanes.push_front(kept);
+            if !dropped.is_empty() {
+                self.metrics.dropped_lines(reason, 1);
+                self.report(dropped, Outcome::Dropped(reason)).await;
+            }
         }
     }
 
@@ -328,47 +438,47 @@ impl<D: Destination> Sender<D> {
         }
     }
 
-    /// Entries that are refused by themselves are tried again rarely, one at a time.
+    /// Entries that are refused by themselves are tried again rarely, one at a time; the others go on.
     fn keep_apart(&mut self, entries: Vec<Entry>) {
         if self.refused.is_empty() {
             self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
         }
+        for entry in &entries {
+            self.lanes.is_settled(entry);
+        }
         self.refused.extend(entries);
     }
 
-    /// Puts entries in front of those that wait, in their order.
-    fn send_again(&mut self, entries: Vec<Entry>) {
-        for entry in entries.into_iter().rev() {
-            self.waiting.push_front(entry);
-        }
-    }
-
-    /// Waits a little longer after each failure in a row. Requests that were in flight together fail together
+    /// Waits a little longer after each request in a row that failed. Those that were in flight together fail together
     /// and count once.
     fn back_off(&mut self) {
         if self.wait_until.is_some() {
             return;
         }
         self.failure_count = self.failure_count.saturating_add(1);
-        self.fruitless_count = self.fruitless_count.saturating_add(1);
         let wait = backoff(self.failure_count, self.random.f64());
         self.wait_until = Some(Instant::now() + wait);
     }
 
-    fn pause_if_fruitless(&mut self, failure: &Failure) {
-        if self.fruitless_count >= FAILURES_UNTIL_PAUSED {
+    /// An answer delivered nothing. That a shard is busy is no trouble for a while.
+    fn fruitless(&mut self, failure: &Failure) {
+        let now = Instant::now();
+        let (since, count) = self.fruitless.get_or_insert((now, 0));
+        *count = count.saturating_add(1);
+        let is_long = failure.verdict != Verdict::SlowDown || now - *since >= THROTTLED_UNTIL_PAUSED;
+        if *count >= FAILURES_UNTIL_PAUSED && is_long {
             self.condition.paused(failure);
         }
     }
 
     fn delivering(&mut self, byte_count: usize, is_of_refused: bool) {
-        self.fruitless_count = 0;
+        self.fruitless = None;
         let room = self.room.max(byte_count);
         self.room = (room + (room / ROOM_GROWTH).max(KIB)).min(self.room_max);
         self.condition.delivering();
         if is_of_refused {
             // What was wrong with the others may be mended too.
-            self.waiting.extend(self.refused.drain(..));
+            self.lanes.push_front(self.refused.drain(..).collect());
             self.condition.accepted();
         }
     }

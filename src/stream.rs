@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::config::Destination;
 use crate::hash_key::HashRange;
 use crate::limits::HASH_RANGES;
 
@@ -81,9 +82,14 @@ impl Load {
 }
 
 impl StreamFacts {
-    /// What holds when nobody can be asked.
-    pub fn unknown(record_bytes_max: usize) -> Self {
-        Self { shards: Arc::new(ShardMap::equal_ranges(HASH_RANGES)), is_auto: false, record_bytes_max }
+    /// What holds of a destination as long as nobody has answered. Of a delivery stream there is nothing more to ask.
+    pub fn before_asking(destination: &Destination) -> Self {
+        let range_count = match destination {
+            Destination::Kinesis(_) => HASH_RANGES,
+            Destination::Firehose(_) => 1,
+        };
+        let record_bytes_max = destination.record_bytes_default();
+        Self { shards: Arc::new(ShardMap::equal_ranges(range_count)), is_auto: false, record_bytes_max }
     }
 }
 

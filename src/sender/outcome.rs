@@ -61,6 +61,11 @@ impl Failure {
     /// `code` of an attempt that took longer than [`crate::limits::ATTEMPT_TIMEOUT`].
     pub const TIMEOUT: &str = "Timeout";
 
+    /// The service will not answer this, however often it is asked.
+    pub fn is_refusal(&self) -> bool {
+        ["AccessDenied", "Unsupported", "UnknownOperation"].iter().any(|code| self.code.starts_with(code))
+    }
+
     /// The service, or what stands in for it, does not know `operation`.
     pub fn unsupported(operation: &str) -> Self {
         let message = format!("{operation} is not known there");
@@ -72,6 +77,11 @@ impl Failure {
         let message = format!("the answer has {actual} results for {expected} records");
         Self { verdict: Verdict::Uncertain, code: "WrongResultCount".to_owned(), message }
     }
+}
+
+/// The refusal of a single record is about its size.
+pub fn is_too_large(failure: &Failure) -> bool {
+    failure.message.contains("less than or equal to") || failure.message.contains("size exceeds")
 }
 
 /// Errors of a single record.

@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::config;
 use crate::hash_key::hash_of;
 use crate::health::Health;
 use crate::limits::MIB;
@@ -86,9 +87,19 @@ fn run(service: ServiceState) -> Running {
     let (metrics, health) = (Metrics::default().flow("access"), Health::default());
     let (events, events_out) = mpsc::channel(10_000);
     let (requests, requests_out) = mpsc::channel(1);
-    let (reporter, random) = (health.flow("access"), fastrand::Rng::with_seed(1));
-    let (request_bytes, in_flight) = (REQUEST_BYTES_DEFAULT, 4 * REQUEST_BYTES_DEFAULT);
-    let sender = Sender::new(service.clone(), request_bytes, in_flight, events, metrics.clone(), reporter, random);
+    let sender = Sender::new(Parts {
+        destination: Arc::new(service.clone()),
+        facts: watch::channel(StreamFacts::before_asking(&config::Destination::Kinesis("s".to_owned()))).1,
+        load: Load::default(),
+        doubt: Doubt::default(),
+        order: Order::Throughput,
+        request_bytes: REQUEST_BYTES_DEFAULT,
+        held_byte_count_max: 4 * REQUEST_BYTES_DEFAULT,
+        events,
+        metrics: metrics.clone(),
+        health: health.flow("access"),
+        random: fastrand::Rng::with_seed(1),
+    });
     Running { service, metrics, health, requests, events: events_out, task: tokio::spawn(sender.run(requests_out)) }
 }
 

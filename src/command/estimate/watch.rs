@@ -247,7 +247,7 @@ fn pack(
     let flow = Arc::new(Flow { delivery, ..flow.clone() });
     let run_id = fastrand::u128(..);
     // Nobody is asked, so nothing is waited for.
-    let (_, facts) = watch::channel(StreamFacts::unknown(flow.delivery.destination.record_bytes_default()));
+    let (_, facts) = watch::channel(StreamFacts::before_asking(&flow.delivery.destination));
     let (events, mut events_out) = mpsc::channel(EVENTS_WAITING);
     let (requests, mut requests_out) = mpsc::channel::<Vec<Entry>>(REQUESTS_WAITING);
     let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);

@@ -1,0 +1,259 @@
+//! What waits to be sent, by shard, and which of it may go now.
+//!
+//! Each shard has a lane with a [`Pace`] of its own, so that a busy shard holds up nothing but what is for it. The lanes are those
+//! of the shard map; when it changes, what waits is sorted anew. Requests are made of whatever may go, shard by shard in turn.
+//! Of one hash key only one entry is on its way where files are kept in order.
+//!
+//! Pure but for the map. What became of a request, and what that means for others, is decided by the sender.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::backoff;
+use super::pace::{Amount, Pace};
+use crate::collector::{Collector, Entry};
+use crate::config::Order;
+use crate::stream::{ShardMap, Wait};
+
+/// The lanes of one flow.
+pub(super) struct Lanes {
+    map: Arc<ShardMap>,
+    /// One for each range of `map`.
+    lanes: Vec<Lane>,
+    order: Order,
+    /// Hash keys of entries that are on their way, where files are kept in order.
+    busy: HashSet<u128>,
+    /// The lane whose turn is next.
+    next: usize,
+    byte_count: usize,
+}
+
+struct Lane {
+    pace: Pace,
+    /// By hash key where files are kept in order, else all in one. None is empty.
+    queues: BTreeMap<u128, VecDeque<Entry>>,
+    /// Hash key of the queue that had its turn last.
+    last: u128,
+    byte_count: usize,
+    record_count: usize,
+    /// Answers in a row with a record for this shard that failed for another reason than its pace.
+    failure_count: u32,
+    /// Nothing is sent before.
+    held_until: Option<Instant>,
+}
+
+/// What an answer says of one shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ShardAnswer {
+    pub(super) delivered: Amount,
+    pub(super) throttled: Amount,
+    /// Some of its records failed for another reason.
+    pub(super) has_failed: bool,
+}
+
+/// A request took all it could.
+struct Full;
+
+impl Lanes {
+    /// Lanes without anything in them.
+    pub(super) fn new(map: Arc<ShardMap>, order: Order, now: Instant) -> Self {
+        let lanes = map.ranges().iter().map(|_| Lane::new(Pace::new(now, ceiling(&map)))).collect();
+        Self { map, lanes, order, busy: HashSet::new(), next: 0, byte_count: 0 }
+    }
+
+    /// The map of the lanes.
+    pub(super) fn map(&self) -> &Arc<ShardMap> {
+        &self.map
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.queues.is_empty())
+    }
+
+    /// Bytes of the entries that wait.
+    pub(super) fn byte_count(&self) -> usize {
+        self.byte_count
+    }
+
+    /// Puts an entry behind those of its shard.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.byte_count += entry.byte_count();
+        let (lane, queue) = self.place_of(&entry);
+        self.lanes[lane].count_in(&entry);
+        self.lanes[lane].queues.entry(queue).or_default().push_back(entry);
+    }
+
+    /// Puts entries that were on their way in front of those of their shards, in their order.
+    pub(super) fn push_front(&mut self, entries: Vec<Entry>) {
+        for entry in entries.into_iter().rev() {
+            self.byte_count += entry.byte_count();
+            self.busy.remove(&entry.hash_key);
+            let (lane, queue) = self.place_of(&entry);
+            self.lanes[lane].count_in(&entry);
+            self.lanes[lane].queues.entry(queue).or_default().push_front(entry);
+        }
+    }
+
+    /// The next entry of the same file may go.
+    pub(super) fn is_settled(&mut self, entry: &Entry) {
+        self.busy.remove(&entry.hash_key);
+    }
+
+    /// Moves what may go now into `request`, until it is full.
+    pub(super) fn take(&mut self, request: &mut Collector, now: Instant) {
+        let lane_count = self.lanes.len();
+        for turn in 0..lane_count {
+            let index = (self.next + turn) % lane_count;
+            let before = request.byte_count();
+            let taken = self.lanes[index].take(request, self.order, &mut self.busy, now);
+            self.byte_count -= request.byte_count() - before;
+            if let Err(Full) = taken {
+                self.next = index;
+                return;
+            }
+        }
+        self.next = (self.next + 1) % lane_count;
+    }
+
+    /// When something that waits may go, if nothing else happens before; none when nothing waits for the time to pass.
+    pub(super) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
+        let busy = &self.busy;
+        let waiting = self.lanes.iter_mut().filter(|lane| lane.queues.keys().any(|hash_key| !busy.contains(hash_key)));
+        waiting.map(|lane| lane.ready_at(now)).min()
+    }
+
+    /// Learns what became of a request that was sent at `sent_at`.
+    pub(super) fn answered(&mut self, answers: &BTreeMap<usize, ShardAnswer>, sent_at: Instant, now: Instant, random: f64) {
+        for (index, answer) in answers {
+            // A map may have had more ranges when the request was sent.
+            let Some(lane) = self.lanes.get_mut(*index) else { continue };
+            lane.pace.answered(now, sent_at, answer.throttled);
+            if answer.has_failed {
+                lane.failure_count = lane.failure_count.saturating_add(1);
+                lane.held_until = Some(now + backoff(lane.failure_count, random));
+            } else if answer.delivered.record_count > 0 {
+                lane.failure_count = 0;
+            }
+        }
+    }
+
+    /// Gives back the credit of entries that were surely not stored, and not because of their pace.
+    pub(super) fn returned(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let lane = self.map.index_of(entry.hash_key);
+            self.lanes[lane].pace.returned(Amount::of(entry));
+        }
+    }
+
+    /// Goes on with another map: shards that were there before keep their pace, and what waits goes to its shard's lane.
+    pub(super) fn remap(&mut self, map: Arc<ShardMap>, now: Instant) {
+        let mut known: HashMap<Arc<str>, Lane> = HashMap::new();
+        let mut waiting = Vec::new();
+        for (index, mut lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
+            waiting.extend(std::mem::take(&mut lane.queues).into_values().flatten());
+            if let Some(id) = self.map.id_of(index) {
+                known.insert(Arc::clone(id), Lane { byte_count: 0, record_count: 0, ..lane });
+            }
+        }
+        let of_range = |index| map.id_of(index).and_then(|id| known.remove(id));
+        self.lanes = (0..map.range_count())
+            .map(of_range)
+            .map(|lane| lane.unwrap_or_else(|| Lane::new(Pace::new(now, ceiling(&map)))))
+            .collect();
+        (self.map, self.next, self.byte_count) = (map, 0, 0);
+        for entry in waiting {
+            self.push(entry);
+        }
+    }
+
+    /// How long what waits takes, by range; an empty list when nothing waits.
+    pub(super) fn waits(&self) -> Vec<Wait> {
+        if self.byte_count == 0 {
+            return Vec::new();
+        }
+        self.lanes.iter().map(Lane::wait).collect()
+    }
+
+    /// The lane of an entry, and its queue there.
+    fn place_of(&self, entry: &Entry) -> (usize, u128) {
+        let queue = if self.order == Order::File { entry.hash_key } else { 0 };
+        (self.map.index_of(entry.hash_key), queue)
+    }
+}
+
+/// The greatest share of a shard's limits: that of one shard, or more where a range stands for several.
+fn ceiling(map: &ShardMap) -> f64 {
+    if map.is_known() { 1.0 } else { f64::INFINITY }
+}
+
+impl Lane {
+    fn new(pace: Pace) -> Self {
+        let queues = BTreeMap::new();
+        Self { pace, queues, last: 0, byte_count: 0, record_count: 0, failure_count: 0, held_until: None }
+    }
+
+    fn count_in(&mut self, entry: &Entry) {
+        self.byte_count += entry.byte_count();
+        self.record_count += 1;
+    }
+
+    fn take(&mut self, request: &mut Collector, order: Order, busy: &mut HashSet<u128>, now: Instant) -> Result<(), Full> {
+        if self.held_until.is_some_and(|until| until > now) {
+            return Ok(());
+        }
+        self.held_until = None;
+        while self.pace.may_send(now) {
+            let Some(hash_key) = self.next_queue(busy) else { return Ok(()) };
+            let Some(queue) = self.queues.get_mut(&hash_key) else { return Ok(()) };
+            let Some(entry) = queue.pop_front() else { return Ok(()) };
+            let sent = Amount::of(&entry);
+            if let Err(entry) = request.try_push(entry) {
+                queue.push_front(entry);
+                return Err(Full);
+            }
+            if queue.is_empty() {
+                self.queues.remove(&hash_key);
+            }
+            self.pace.sent(now, sent);
+            self.byte_count -= sent.byte_count;
+            self.record_count -= 1;
+            if order == Order::File {
+                busy.insert(hash_key);
+                self.last = hash_key;
+            }
+        }
+        Ok(())
+    }
+
+    /// The queue after the last one, of those from which something may go.
+    fn next_queue(&self, busy: &HashSet<u128>) -> Option<u128> {
+        let after = self.queues.range((Bound::Excluded(self.last), Bound::Unbounded));
+        let up_to = self.queues.range(..=self.last);
+        after.chain(up_to).map(|(hash_key, _)| *hash_key).find(|hash_key| !busy.contains(hash_key))
+    }
+
+    fn ready_at(&mut self, now: Instant) -> Instant {
+        self.pace.ready_at(now).max(self.held_until.unwrap_or(now))
+    }
+
+    fn wait(&self) -> Wait {
+        let waiting = Amount { byte_count: self.byte_count, record_count: self.record_count };
+        Wait { seconds: self.pace.seconds_for(waiting).max(0.0), seconds_per_byte: self.pace.seconds_per_byte() }
+    }
+}
+
+impl Amount {
+    /// What one entry counts.
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self { byte_count: entry.byte_count(), record_count: 1 }
+    }
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.byte_count += other.byte_count;
+        self.record_count += other.record_count;
+    }
+}

@@ -1,0 +1,232 @@
+//! What the service says of a stream: asked at the start, again when an answer contradicts it, and now and then.
+//!
+//! It decides when to ask. Who may not ask is told once what that costs; records are delivered all the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::outcome::Failure;
+use super::{Destination, Summary};
+use crate::limits::{
+    DOUBT_INTERVAL_MAX, DOUBT_INTERVAL_MIN, FACTS_WAIT, HASH_RANGES, SURVEY_INTERVAL, SURVEY_RETRY_MAX, SURVEY_RETRY_MIN,
+};
+use crate::metrics::FlowMetrics;
+use crate::stream::{Shard, ShardMap, StreamFacts};
+
+/// The task of one flow.
+pub struct Survey<D> {
+    destination: Arc<D>,
+    facts: watch::Sender<StreamFacts>,
+    doubt: Doubt,
+    metrics: FlowMetrics,
+    random: fastrand::Rng,
+    shards: Question,
+    summary: Question,
+    /// The last list of shards that was whole.
+    known: Option<Arc<ShardMap>>,
+    /// Doubts since the shards have last changed.
+    doubt_count: u32,
+}
+
+/// What makes it ask again at once; a clone is the same.
+#[derive(Clone, Default)]
+pub struct Doubt(Arc<Notify>);
+
+impl Doubt {
+    /// An answer names a shard that the map does not have, or not for this hash key.
+    pub(super) fn raise(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// One of the two that are asked.
+struct Question {
+    operation: &'static str,
+    /// What is different while nobody knows.
+    without: &'static str,
+    ask_at: Instant,
+    asked_at: Option<Instant>,
+    failure_count: u32,
+    is_told: bool,
+}
+
+impl<D: Destination> Survey<D> {
+    /// A survey that has asked nothing yet. What it learns it puts into `facts`; it ends when nobody looks there any more.
+    pub fn new(
+        destination: Arc<D>,
+        facts: watch::Sender<StreamFacts>,
+        doubt: Doubt,
+        metrics: FlowMetrics,
+        random: fastrand::Rng,
+    ) -> Self {
+        let now = Instant::now();
+        let question =
+            |operation, without| Question { operation, without, ask_at: now, asked_at: None, failure_count: 0, is_told: false };
+        Self {
+            destination,
+            facts,
+            doubt,
+            metrics,
+            random,
+            shards: question("ListShards", "records are spread over equal ranges of hash keys instead of over the shards"),
+            summary: question(
+                "DescribeStreamSummary",
+                "the stream is taken to have the usual distribution and size of records; readers lose aggregates where it is AUTO",
+            ),
+            known: None,
+            doubt_count: 0,
+        }
+    }
+
+    /// Asks until nobody wants to know any more.
+    pub async fn run(mut self) {
+        // All of it may be lost: who asks has nothing that is not in the answers.
+        let nobody_looks = self.facts.clone();
+        tokio::select! {
+            () = nobody_looks.closed() => {}
+            () = self.ask() => {}
+        }
+    }
+
+    async fn ask(&mut self) {
+        // Both at once, so that the first lines wait for one round trip only.
+        let destination = Arc::clone(&self.destination);
+        let both = async { tokio::join!(destination.shards(), destination.summary()) };
+        if let Ok((shards, summary)) = timeout(FACTS_WAIT, both).await {
+            let mut facts = self.facts.borrow().clone();
+            self.shards_answered(shards, &mut facts);
+            self.summary_answered(summary, &mut facts);
+            self.publish(facts);
+        }
+        self.facts.send_modify(|_| {});
+        loop {
+            let doubt = self.doubt.clone();
+            tokio::select! {
+                () = doubt.0.notified() => self.doubted(),
+                () = sleep_until(self.shards.ask_at) => {
+                    let answer = destination.shards().await;
+                    let mut facts = self.facts.borrow().clone();
+                    self.shards_answered(answer, &mut facts);
+                    self.publish(facts);
+                }
+                () = sleep_until(self.summary.ask_at) => {
+                    let answer = destination.summary().await;
+                    let mut facts = self.facts.borrow().clone();
+                    self.summary_answered(answer, &mut facts);
+                    self.publish(facts);
+                }
+            }
+        }
+    }
+
+    /// The map is not right, or not any more. If it is new and still not right, it may be that the service does not go by it.
+    fn doubted(&mut self) {
+        let now = Instant::now();
+        let interval = DOUBT_INTERVAL_MIN.saturating_mul(1 << self.doubt_count.min(16)).min(DOUBT_INTERVAL_MAX);
+        self.shards.ask_soon(now, interval);
+        if self.doubt_count > 0 {
+            self.summary.ask_soon(now, DOUBT_INTERVAL_MAX.mul_f64(0.5 + self.random.f64()));
+        }
+        self.doubt_count = self.doubt_count.saturating_add(1);
+    }
+
+    fn shards_answered(&mut self, answer: Result<Vec<Shard>, Failure>, facts: &mut StreamFacts) {
+        let answer = answer.and_then(|shards| ShardMap::of(shards).ok_or_else(in_the_middle));
+        match answer {
+            Ok(map) => {
+                self.shards.answered(self.random.f64());
+                if self.known.as_deref() != Some(&map) {
+                    tracing::info!(flow = self.metrics.name, shards = map.range_count(), "shards of the stream");
+                    self.metrics.shards.set(i64::try_from(map.range_count()).unwrap_or(i64::MAX));
+                    self.known = Some(Arc::new(map));
+                    self.doubt_count = 0;
+                }
+            }
+            Err(failure) => self.shards.failed(&failure, &self.metrics.name, self.random.f64()),
+        }
+        self.take_map(facts);
+    }
+
+    fn summary_answered(&mut self, answer: Result<Summary, Failure>, facts: &mut StreamFacts) {
+        match answer {
+            Ok(Summary { is_auto, record_bytes_max }) => {
+                self.summary.answered(self.random.f64());
+                if is_auto && !facts.is_auto {
+                    let flow = &self.metrics.name;
+                    tracing::warn!(
+                        flow,
+                        "the stream spreads records as it likes (AUTO): lines are joined in records instead of aggregated, and \
+                         partition keys have no effect"
+                    );
+                }
+                facts.is_auto = is_auto;
+                facts.record_bytes_max = record_bytes_max.unwrap_or(facts.record_bytes_max);
+            }
+            Err(failure) => self.summary.failed(&failure, &self.metrics.name, self.random.f64()),
+        }
+        self.take_map(facts);
+    }
+
+    /// Where the service spreads records as it likes, shards mean nothing to who sends them.
+    fn take_map(&self, facts: &mut StreamFacts) {
+        let is_one = facts.shards.range_count() == 1 && !facts.shards.is_known();
+        match &self.known {
+            _ if facts.is_auto && is_one => {}
+            _ if facts.is_auto => facts.shards = Arc::new(ShardMap::equal_ranges(1)),
+            Some(map) => facts.shards = Arc::clone(map),
+            None if is_one => facts.shards = Arc::new(ShardMap::equal_ranges(HASH_RANGES)),
+            None => {}
+        }
+    }
+
+    fn publish(&self, facts: StreamFacts) {
+        self.facts.send_if_modified(|known| {
+            let is_new = *known != facts;
+            *known = facts;
+            is_new
+        });
+    }
+}
+
+/// Shards that do not tile the hash keys.
+fn in_the_middle() -> Failure {
+    Failure {
+        verdict: super::outcome::Verdict::Retry,
+        code: "Resharding".to_owned(),
+        message: "the open shards do not have all hash keys".to_owned(),
+    }
+}
+
+impl Question {
+    /// Asks at once, but not twice in `interval`.
+    fn ask_soon(&mut self, now: Instant, interval: Duration) {
+        let earliest = self.asked_at.map_or(now, |asked_at| asked_at + interval).max(now);
+        self.ask_at = self.ask_at.min(earliest);
+    }
+
+    fn answered(&mut self, random: f64) {
+        let now = Instant::now();
+        self.failure_count = 0;
+        self.is_told = false;
+        self.asked_at = Some(now);
+        self.ask_at = now + SURVEY_INTERVAL.mul_f64(0.5 + random);
+    }
+
+    fn failed(&mut self, failure: &Failure, flow: &str, random: f64) {
+        let now = Instant::now();
+        self.asked_at = Some(now);
+        self.failure_count = self.failure_count.saturating_add(1);
+        let is_refused = failure.is_refusal();
+        if is_refused && !self.is_told {
+            let (operation, without) = (self.operation, self.without);
+            tracing::warn!(flow, operation, reason = %failure, without, "cannot ask the service about the stream");
+            self.is_told = true;
+        }
+        let doubled = SURVEY_RETRY_MIN.saturating_mul(1 << self.failure_count.min(16)).min(SURVEY_RETRY_MAX);
+        let wait = if is_refused { SURVEY_INTERVAL } else { doubled };
+        self.ask_at = now + wait.mul_f64(0.5 + random);
+    }
+}
