@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+mod delivery;
 mod example;
 mod mask;
 mod multiline;
@@ -246,7 +247,7 @@ fn flows_and_their_lines() {
             "start_at = 'begin'\n[flow.line]",
             "11:12 `start_at` cannot be \"begin\" (did you mean \"beginning\"? valid are \"beginning\", \"end\")",
         ),
-        ("max_bytes = \"64 KiB\"", "max_bytes = '1 MiB'", "12:13 `max_bytes` is out of range: 1 MiB (from 1 B to 1020 KiB)"),
+        ("max_bytes = \"64 KiB\"", "max_bytes = '10 MiB'", "12:13 `max_bytes` is out of range: 10 MiB (from 1 B to 10236 KiB)"),
         (
             "max_bytes = \"64 KiB\"",
             "strip_cr = 'yes'",
@@ -310,14 +311,14 @@ fn the_longest_line_depends_on_the_encoding() {
     check_edits(&[
         (
             "max_bytes = \"64 KiB\"",
-            "max_bytes = '700 KiB'\nencoding = 'utf-16le'",
-            "12:13 `max_bytes` is out of range: 700 KiB (from 4 B to 680 KiB with this `encoding`: \
+            "max_bytes = '7 MiB'\nencoding = 'utf-16le'",
+            "12:13 `max_bytes` is out of range: 7 MiB (from 4 B to 6824 KiB with this `encoding`: \
              bytes of the file, which may become more as UTF-8 and must then fit a record)",
         ),
         (
             "max_bytes = \"64 KiB\"",
             "max_bytes = '1 B'\nencoding = 'shift_jis'",
-            "12:13 `max_bytes` is out of range: 1 B (from 2 B to 340 KiB with this `encoding`: \
+            "12:13 `max_bytes` is out of range: 1 B (from 2 B to 3412 KiB with this `encoding`: \
              bytes of the file, which may become more as UTF-8 and must then fit a record)",
         ),
     ]);
@@ -374,7 +375,7 @@ fn parsing_and_packing() {
         (
             "stream =",
             "aggregate = 'KPL'\nstream =",
-            "19:13 `aggregate` cannot be \"KPL\" (did you mean \"kpl\"? valid are \"kpl\", \"none\")",
+            "19:13 `aggregate` cannot be \"KPL\" (did you mean \"kpl\"? valid are \"kpl\", \"lines\", \"none\")",
         ),
     ]);
 }

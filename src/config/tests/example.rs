@@ -42,6 +42,11 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
     assert!(spelt_out.aws.ec2_metadata_endpoint.take().is_some());
     assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
+    let to_firehose = spelt_out.flows.pop().expect("the example shows a flow to Firehose").delivery;
+    assert_eq!(to_firehose.destination, Destination::Firehose("access-logs".to_owned()));
+    let written = "[[flow]]\nname = 'a'\nfiles = '/a'\n[flow.firehose]\ndelivery_stream = 'access-logs'\n";
+    let delivery = Config::parse(written, "agent.toml").unwrap().flows.remove(0).delivery;
+    assert_eq!(format!("{to_firehose:?}"), format!("{delivery:?}"));
     let multiline = spelt_out.flows[0].multiline.take().expect("the example shows a preset");
     assert!(matches!(multiline.joining, Joining::Preset(Preset::Java)));
     assert_eq!((multiline.timeout, multiline.max_lines), (JOINING_TIMEOUT_DEFAULT, JOINED_LINES_DEFAULT));
