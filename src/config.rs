@@ -17,6 +17,7 @@ use reader::{Findings, Table};
 
 mod agent;
 mod aws;
+mod encryption;
 mod filter;
 mod flow;
 mod kinesis;
@@ -33,6 +34,7 @@ mod top;
 mod types;
 mod units;
 
+pub use encryption::Encryption;
 pub use filter::{Condition, Filter, Sample, Test};
 pub use kinesis::{Aggregate, Kinesis, PartitionKey};
 pub use mask::{Mask, MaskPattern, MaskPreset};
@@ -119,6 +121,8 @@ pub struct Flow {
     pub filter: Filter,
     /// `[flow.record]`
     pub record: Record,
+    /// `[flow.encryption]`; without it records are not encrypted.
+    pub encryption: Option<Encryption>,
     /// `[flow.kinesis]`
     pub kinesis: Kinesis,
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::reader::{Placed, Table};
 use super::record::Given;
-use super::{Compressed, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, filter, kinesis, multiline, parse, record};
+use super::{
+    Compressed, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, encryption, filter, kinesis, multiline, parse, record,
+};
 use crate::discovery::{Globs, PatternMistake};
 use crate::limits::{HEADER_LINES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
 use crate::processor::field_names;
@@ -56,6 +58,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let is_wrapped = parse.as_ref().is_some_and(|parse| parse.on_mismatch == OnMismatch::Wrap);
     let filter = table.section("filter", |table| filter::read(table, source, names));
     let record = table.section("record", |table| record::read(table, source, &Given { names, is_parsed, is_wrapped }));
+    let encryption = table.optional_section("encryption", encryption::read).flatten();
     table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
     let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, source, names)).flatten();
 
@@ -73,6 +76,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         parse,
         filter,
         record,
+        encryption,
         kinesis,
     });
     Written { flow, name }

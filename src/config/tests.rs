@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+mod encryption;
 mod example;
 mod mask;
 mod multiline;

@@ -53,6 +53,10 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let record = std::mem::take(&mut spelt_out.flows[0].record);
     assert_eq!((record.output, record.add.len(), record.mask.len()), (Output::Json, 3, 2));
     assert_eq!(record.terminator, "");
+    let encryption = spelt_out.flows[0].encryption.take().expect("the example shows a key");
+    let context = std::collections::BTreeMap::from([("app".to_owned(), "shop".to_owned())]);
+    let (max_age, max_messages, max_bytes) = (Duration::from_secs(300), 1_000_000, 1 << 30);
+    assert_eq!(encryption, Encryption { kms_key: encryption.kms_key.clone(), context, max_age, max_messages, max_bytes });
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
     assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
 }
