@@ -74,10 +74,12 @@ fn failure(error: &SdkError<GenerateDataKeyError>, key: &str) -> KeyFailure {
     let (code, message) = match error {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            let code = service.err().code().map_or_else(|| format!("Http{status}"), str::to_owned);
-            (code, service.err().message().unwrap_or("no message").to_owned())
+            match service.err().code() {
+                Some(code) => (code.to_owned(), service.err().message().unwrap_or("no message").to_owned()),
+                None => not_of_the_service(status),
+            }
         }
-        SdkError::ResponseError(response) => (format!("Http{}", response.raw().status().as_u16()), causes(error)),
+        SdkError::ResponseError(response) => not_of_the_service(response.raw().status().as_u16()),
         SdkError::TimeoutError(_) => (TIMEOUT.to_owned(), causes(error)),
         SdkError::DispatchFailure(_) => ("Connection".to_owned(), causes(error)),
         // Not even made into a request.
@@ -85,6 +87,11 @@ fn failure(error: &SdkError<GenerateDataKeyError>, key: &str) -> KeyFailure {
     };
     let hint = hint(&code).map(|hint| format!(" ({hint})")).unwrap_or_default();
     KeyFailure { message: format!("{key}: {}{hint}", shortened(&message)), code }
+}
+
+/// An answer without an error of the service in it, or without anything that can be read.
+fn not_of_the_service(status: u16) -> (String, String) {
+    (format!("Http{status}"), "not an answer of KMS; is there a proxy in between?".to_owned())
 }
 
 fn hint(code: &str) -> Option<&'static str> {
