@@ -195,11 +195,11 @@ impl KeyStage {
         })
     }
 
-    /// What the example of a reader makes of `stream`: what it prints, or what it complains of.
-    fn decrypt(&self, kinesis: &Kinesis, stream: &str, arguments: &[&str]) -> Result<String, String> {
+    /// What the example of a reader makes of what `source` names: what it prints, or what it complains of.
+    fn decrypt(&self, kinesis: &Kinesis, source: &[&str], pairs: &[&str]) -> Result<String, String> {
         let mut command = reader(self.bin.join("python"));
         command.env("AWS_ENDPOINT_URL_KINESIS", kinesis.url()).env("AWS_ENDPOINT_URL_KMS", self.moto.url());
-        command.arg(Path::new(FOLDER).join("decrypt.py")).args([stream, &self.key_arn]).args(arguments);
+        command.arg(Path::new(FOLDER).join("decrypt.py")).args(source).arg(&self.key_arn).args(pairs);
         let output = command.output().unwrap();
         match output.status.success() {
             true => Ok(String::from_utf8(output.stdout).unwrap()),
@@ -226,21 +226,27 @@ fn the_aws_encryption_sdk_reads_encrypted_records() {
     // As long as a record may be, in two frames.
     sent.push("x".repeat((1 << 20) - 4096));
     let pairs = context(&[("stream", "s"), ("app", "x"), ("ünïcödé", "\u{1f980}")]);
-    for message in stage.seal(&sent, &pairs) {
-        kinesis.put("s", "k", &message);
+    let messages = stage.seal(&sent, &pairs);
+    for message in &messages {
+        kinesis.put("s", "k", message);
     }
-    let received = stage.decrypt(&kinesis, "s", &["app=x", "ünïcödé=\u{1f980}"]).unwrap();
+    let received = stage.decrypt(&kinesis, &["s"], &["app=x", "ünïcödé=\u{1f980}"]).unwrap();
     assert!(received.lines().eq(&sent), "other lines than were sent");
-    let refused = stage.decrypt(&kinesis, "s", &["app=y"]).unwrap_err();
+    // One behind the other, as Firehose writes them.
+    let object = tempfile::NamedTempFile::new().unwrap();
+    fs::write(object.path(), messages.concat()).unwrap();
+    let source = ["--file", object.path().to_str().unwrap()];
+    assert!(stage.decrypt(&kinesis, &source, &["app=x"]).unwrap().lines().eq(&sent), "other lines than were sent");
+    let refused = stage.decrypt(&kinesis, &["s"], &["app=y"]).unwrap_err();
     assert!(refused.contains("the encryption context has not app=y"), "{refused}");
 
     let [mut message] = <[Vec<u8>; 1]>::try_from(stage.seal(&["line".to_owned()], &Context::new())).unwrap();
     kinesis.create_stream("without-context", 1);
     kinesis.put("without-context", "k", &message);
-    assert_eq!(stage.decrypt(&kinesis, "without-context", &[]).unwrap(), "line\n");
+    assert_eq!(stage.decrypt(&kinesis, &["without-context"], &[]).unwrap(), "line\n");
     *message.last_mut().unwrap() ^= 1;
     kinesis.create_stream("altered", 1);
     kinesis.put("altered", "k", &message);
-    let refused = stage.decrypt(&kinesis, "altered", &[]).unwrap_err();
+    let refused = stage.decrypt(&kinesis, &["altered"], &[]).unwrap_err();
     assert!(refused.contains("InvalidTag"), "{refused}");
 }

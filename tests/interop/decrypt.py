@@ -2,11 +2,15 @@
 of a reader. Needs boto3 and aws-encryption-sdk, and credentials that may kms:Decrypt with the key.
 
 Usage: decrypt.py STREAM KEY [NAME=VALUE...]
+       decrypt.py --file FILE KEY [NAME=VALUE...]
+
+FILE holds records one behind the other, as Firehose writes them into an object of S3.
 
 KEY is the ARN of the key itself, not of an alias: a record tells which key was used, and no other is asked. With pairs, a
 record is refused unless its encryption context has them; that binds records to where they should be from.
 """
 
+import io
 import sys
 
 import aws_encryption_sdk
@@ -35,6 +39,13 @@ def records_of(client, stream, shard_id):
             return
 
 
+class KeptOpen(io.BytesIO):
+    """Bytes of several messages: the SDK closes what it has read one message from."""
+
+    def close(self):
+        pass
+
+
 class Reader:
     """Decrypts records that one key of KMS protects."""
 
@@ -51,25 +62,45 @@ class Reader:
         self.context = context
 
     def decrypt(self, data):
-        """What is in a record. Whatever is wrong with it is an exception, and nothing of it is returned."""
-        plaintext, header = self.client.decrypt(source=data, materials_manager=self.materials)
-        for name, value in self.context.items():
-            if header.encryption_context.get(name) != value:
-                raise ValueError(f"the encryption context has not {name}={value}: {header.encryption_context}")
-        return plaintext
+        """What is in each of the messages in `data`: one in a record, any number in an object of S3. Whatever is wrong
+        with a message is an exception, and nothing of it is returned.
+
+        A plain `client.decrypt(source=data)` would return the first and say nothing of the others."""
+        source = KeptOpen(data)
+        while source.tell() < len(data):
+            with self.client.stream(mode="d", source=source, materials_manager=self.materials) as message:
+                plaintext, context = message.read(), message.header.encryption_context
+            for name, value in self.context.items():
+                if context.get(name) != value:
+                    raise ValueError(f"the encryption context has not {name}={value}: {context}")
+            yield plaintext
 
 
-def main(stream, key_arn, *pairs):
-    reader = Reader(key_arn, dict(pair.split("=", 1) for pair in pairs))
+def data_of_stream(stream):
     client = boto3.client("kinesis")
     # Streams of more than 100 shards need ListShards.
     for shard in client.describe_stream(StreamName=stream)["StreamDescription"]["Shards"]:
         for record in records_of(client, stream, shard["ShardId"]):
-            plaintext = reader.decrypt(record["Data"])
+            yield record["Data"]
+
+
+def data_of_file(path):
+    with open(path, "rb") as file:
+        yield file.read()
+
+
+def main(all_data, key_arn, *pairs):
+    reader = Reader(key_arn, dict(pair.split("=", 1) for pair in pairs))
+    for data in all_data:
+        for plaintext in reader.decrypt(data):
             sys.stdout.buffer.write(plaintext if plaintext.endswith(b"\n") else plaintext + b"\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    match sys.argv[1:]:
+        case ["--file", path, *arguments] if arguments:
+            main(data_of_file(path), *arguments)
+        case [stream, *arguments] if arguments and stream != "--file":
+            main(data_of_stream(stream), *arguments)
+        case _:
+            sys.exit(__doc__)
