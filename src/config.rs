@@ -17,6 +17,7 @@ use reader::{Findings, Table};
 mod agent;
 mod aws;
 mod delivery;
+mod encryption;
 mod filter;
 mod firehose;
 mod flow;
@@ -35,6 +36,7 @@ mod types;
 mod units;
 
 pub use delivery::{Aggregate, Compression, Delivery, Destination, Order, PartitionKey};
+pub use encryption::Encryption;
 pub use filter::{Condition, Filter, Sample, Test};
 pub use mask::{Mask, MaskPattern, MaskPreset};
 pub(crate) use mistakes::nearest;
@@ -122,6 +124,8 @@ pub struct Flow {
     pub record: Record,
     /// `[flow.kinesis]` or `[flow.firehose]`
     pub delivery: Delivery,
+    /// `[flow.encryption]`; without it records are not encrypted.
+    pub encryption: Option<Encryption>,
 }
 
 impl Flow {

@@ -44,6 +44,7 @@ pub mod processor;
 
 pub mod aggregator;
 pub mod collector;
+pub mod encryption;
 pub mod packer;
 
 pub mod sender;

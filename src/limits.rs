@@ -246,6 +246,35 @@ pub const MESSAGE_CHARS_MAX: usize = 500;
 /// A flow that cannot deliver says so again this often.
 pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
 
+// --- Encryption ---
+
+/// Bytes of one frame of an encrypted record: a record of the largest size is of few frames, and each of them costs little.
+pub const FRAME_BYTES: usize = 512 * KIB;
+/// Bytes of an encryption context as it is written. It is part of every record; KMS takes up to 8,192 characters.
+pub const CONTEXT_BYTES_MAX: usize = 2 * KIB;
+/// Bytes of the ARN of a key of KMS; that of a key is some 80 bytes long.
+pub const KEY_ARN_BYTES_MAX: usize = 256;
+/// Bytes of an encrypted data key. KMS makes 184 of one of 32 bytes; its API reference allows for 6,144.
+pub const ENCRYPTED_KEY_BYTES_MAX: usize = KIB;
+/// What encryption adds to a record at the worst, whatever the key and the context.
+pub const SEALED_OVERHEAD_BYTES_MAX: usize = 4 * KIB;
+/// `max_age` of a data key when the configuration says nothing: some 8,600 calls of KMS a month for a flow.
+pub const DATA_KEY_AGE_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// Least `max_age`: a call takes some tens of milliseconds.
+pub const DATA_KEY_AGE_MIN: Duration = Duration::from_secs(1);
+/// Greatest `max_age`.
+pub const DATA_KEY_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// `max_messages` of a data key when the configuration says nothing.
+pub const DATA_KEY_MESSAGES_DEFAULT: usize = 1_000_000;
+/// Greatest `max_messages`: the specification of the caching materials manager has 2^32.
+pub const DATA_KEY_MESSAGES_MAX: usize = u32::MAX as usize;
+/// `max_bytes` of a data key when the configuration says nothing.
+pub const DATA_KEY_BYTES_DEFAULT: usize = 1024 * MIB;
+/// Least `max_bytes`: some records of the largest size.
+pub const DATA_KEY_BYTES_MIN: usize = 16 * MIB;
+/// Greatest `max_bytes`; the specification would allow for 2^63 - 1.
+pub const DATA_KEY_BYTES_MAX: usize = MIB * MIB;
+
 // --- Settling ---
 
 /// How often settled offsets are committed and flushed to the disk.
@@ -314,4 +343,6 @@ const _: () = assert!(OPEN_FILES_MIN <= OPEN_FILES_DEFAULT && OPEN_FILES_DEFAULT
 const _: () = assert!(JOINED_LINES_MIN <= JOINED_LINES_DEFAULT && JOINED_LINES_DEFAULT <= JOINED_LINES_MAX);
 const _: () = assert!(JOINED_LINES_MAX < PIECE_LINES_MAX);
 const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);
+const _: () = assert!(FRAME_BYTES > 0 && FRAME_BYTES <= u32::MAX as usize);
+const _: () = assert!(DATA_KEY_BYTES_MIN >= REQUEST_BYTES_MAX);
 const _: () = assert!(METADATA_RETRY_MIN.as_secs() < METADATA_WAIT.as_secs());

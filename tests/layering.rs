@@ -11,6 +11,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config"]),
     ("aws_config", &["metadata::imds", "sender::kinesis"]),
     ("aws_sdk_kinesis", &["sender::kinesis", "local"]),
+    ("aws_sdk_kms", &["encryption::kms"]),
     ("aws_smithy_http_client", &["metadata::imds", "sender::kinesis", "local"]),
     ("axum", &["local"]),
     ("base64", &["command::preview"]),
@@ -27,12 +28,14 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("md5", &["aggregator", "deaggregator", "hash_key", "tailer::source"]),
     ("notify", &["discovery::watch"]),
     ("prometheus_client", &["metrics"]),
+    ("ring", &["encryption::message"]),
     ("sled", &["offsets"]),
     ("std::fs", &["command", "config", "discovery", "offsets", "tailer"]),
     ("std::net", &["admin", "command", "config", "local"]),
     ("std::process", &["main"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["command", "local"]),
+    ("zeroize", &["encryption"]),
 ];
 
 /// Modules that take bytes, the time and random numbers as arguments, and wait for nothing.
@@ -45,6 +48,7 @@ const PURE: &[&str] = &[
     "command::estimate::tally",
     "command::estimate::text",
     "deaggregator",
+    "encryption::message",
     "hash_key",
     "limits",
     "processor",

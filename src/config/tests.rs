@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 mod delivery;
+mod encryption;
 mod example;
 mod mask;
 mod multiline;

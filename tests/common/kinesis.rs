@@ -87,6 +87,14 @@ impl Kinesis {
         });
     }
 
+    /// Puts one record into `stream`.
+    pub(crate) fn put(&self, stream: &str, partition_key: &str, data: &[u8]) {
+        let request = json!({ "StreamName": stream, "PartitionKey": partition_key, "Data": BASE64.encode(data) });
+        self.inspection.block_on(async {
+            dispatch(&self.store, Operation::PutRecord, request).await.unwrap();
+        });
+    }
+
     /// Cuts all connections and refuses new ones.
     pub(crate) fn take_down(&mut self) {
         if let Some(server) = self.server.take() {

@@ -42,7 +42,8 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
     assert!(spelt_out.aws.ec2_metadata_endpoint.take().is_some());
     assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
-    let to_firehose = spelt_out.flows.pop().expect("the example shows a flow to Firehose").delivery;
+    let to_firehose = spelt_out.flows.pop().expect("the example shows a flow to Firehose");
+    let (encryption, to_firehose) = (to_firehose.encryption.expect("the example shows a key"), to_firehose.delivery);
     assert_eq!(to_firehose.destination, Destination::Firehose("access-logs".to_owned()));
     let written = "[[flow]]\nname = 'a'\nfiles = '/a'\n[flow.firehose]\ndelivery_stream = 'access-logs'\n";
     let delivery = Config::parse(written, "agent.toml").unwrap().flows.remove(0).delivery;
@@ -58,6 +59,9 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let record = std::mem::take(&mut spelt_out.flows[0].record);
     assert_eq!((record.output, record.add.len(), record.mask.len()), (Output::Json, 3, 2));
     assert_eq!(record.terminator, "");
+    let context = std::collections::BTreeMap::from([("app".to_owned(), "shop".to_owned())]);
+    let (max_age, max_messages, max_bytes) = (Duration::from_secs(300), 1_000_000, 1 << 30);
+    assert_eq!(encryption, Encryption { kms_key: encryption.kms_key.clone(), context, max_age, max_messages, max_bytes });
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
     assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
 }
