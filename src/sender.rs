@@ -9,6 +9,7 @@
 mod condition;
 pub mod kinesis;
 pub mod outcome;
+mod pace;
 
 use std::collections::VecDeque;
 use std::future::Future;
