@@ -44,7 +44,8 @@ impl Shard {
         }
         self.counted_until = now;
         let load = Load { byte_count, record_count: 1 };
-        let (byte_seconds, record_seconds) = (self.byte_seconds - load.byte_seconds(), self.record_seconds - load.record_seconds());
+        let (byte_seconds, record_seconds) =
+            (self.byte_seconds - load.byte_seconds(), self.record_seconds - load.record_seconds());
         let admits = byte_seconds >= 0.0 && record_seconds >= 0.0;
         if admits {
             self.byte_seconds = byte_seconds;
@@ -88,8 +89,9 @@ const IN_FLIGHT_MAX: usize = 4;
 impl Model {
     fn new(shards: Vec<Shard>, spans: &[(f64, f64)], ceiling: f64, record_bytes: usize, round_trip: f64, seed: u64) -> Self {
         let start = Instant::now();
+        let mut random = fastrand::Rng::with_seed(seed);
         let agent = |(from, until): &(f64, f64)| Agent {
-            pace: Pace::new(start + Duration::from_secs_f64(*from), ceiling),
+            pace: Pace::new(start + Duration::from_secs_f64(*from), ceiling, random.u64(..)),
             from: *from,
             until: *until,
             in_flight_count: 0,
@@ -97,16 +99,7 @@ impl Model {
             throttled: vec![0; 1000],
         };
         let agents: Vec<_> = spans.iter().map(agent).collect();
-        let mut model = Self {
-            start,
-            shards,
-            agents,
-            record_bytes,
-            round_trip,
-            random: fastrand::Rng::with_seed(seed),
-            happenings: BTreeMap::new(),
-            number: 0,
-        };
+        let mut model = Self { start, shards, agents, record_bytes, round_trip, random, happenings: BTreeMap::new(), number: 0 };
         for agent in 0..model.agents.len() {
             let jitter = model.random.f64() * 0.01;
             model.at(model.agents[agent].from + jitter, Happening::Wakes { agent });
@@ -144,7 +137,7 @@ impl Model {
                     let instant = |seconds: f64| self.start + Duration::from_secs_f64(seconds);
                     let load = |record_count| Load { byte_count: record_count * self.record_bytes, record_count };
                     let it = &mut self.agents[agent];
-                    it.pace.answered(instant(now), instant(sent_at), load(throttled));
+                    it.pace.answered(instant(now), instant(sent_at), load(delivered), load(throttled));
                     it.in_flight_count -= 1;
                     it.delivered[now as usize] += delivered as u32;
                     it.throttled[now as usize] += throttled as u32;
