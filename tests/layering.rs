@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "limits",
     "processor",
     "sender::outcome",
+    "sender::pace",
     "settlement",
     "span",
     "tailer::charset",
