@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "limits",
     "processor",
     "sender::outcome",
+    "sender::pace",
     "settlement",
     "span",
     "tailer::charset",
