@@ -46,6 +46,7 @@ pub mod aggregator;
 pub mod collector;
 pub mod packer;
 
+pub mod aws;
 pub mod sender;
 
 pub mod checkpointer;

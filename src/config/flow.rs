@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::reader::{Placed, Table};
 use super::record::Given;
-use super::{Compressed, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, filter, kinesis, multiline, parse, record};
+use super::{
+    Compressed, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, aws, filter, kinesis, multiline, parse, record,
+};
 use crate::discovery::{Globs, PatternMistake};
 use crate::limits::{HEADER_LINES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
 use crate::processor::field_names;
@@ -58,6 +60,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let record = table.section("record", |table| record::read(table, source, &Given { names, is_parsed, is_wrapped }));
     table.require("kinesis", "write [flow.kinesis] and below it stream = \"…\"");
     let kinesis = table.optional_section("kinesis", |table| kinesis::read(table, source, names)).flatten();
+    let aws = table.section("aws", aws::read);
 
     let flow = name.clone().zip(kinesis).map(|(name, kinesis)| Flow {
         name: name.value,
@@ -74,6 +77,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         filter,
         record,
         kinesis,
+        aws,
     });
     Written { flow, name }
 }
