@@ -25,7 +25,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("http", &["aws"]),
     ("http_body", &["aws::delivery"]),
     ("http_body_util", &["admin"]),
-    ("hyper", &["admin", "config::aws"]),
+    ("hyper", &["admin", "aws::trouble", "config::aws"]),
     ("indicatif", &["local"]),
     ("jiff", &["command::preview", "config::types", "packer", "processor"]),
     ("md5", &["aggregator", "deaggregator", "hash_key", "tailer::source"]),

@@ -49,8 +49,8 @@ pub(super) enum ConnectError {
     Certificate(io::Error),
     /// Anything else about TLS.
     Tls(io::Error),
-    /// The proxy wants a name and a password, or others.
-    ProxyAuth,
+    /// The proxy wants a name and a password, or others, which it says by this status.
+    ProxyAuth(u16),
     /// The proxy has answered with another status than 200.
     ProxyStatus(u16),
     /// The proxy has not answered as one does.
@@ -71,7 +71,7 @@ impl fmt::Display for ConnectError {
             Self::TimedOut(timeout) => write!(f, "no connection within {timeout:?}"),
             Self::Certificate(_) => f.write_str("the certificate is not trusted"),
             Self::Tls(_) => f.write_str("TLS has failed"),
-            Self::ProxyAuth => f.write_str("the proxy wants a name and a password (status 407)"),
+            Self::ProxyAuth(status) => write!(f, "the proxy wants another name and password (status {status})"),
             Self::ProxyStatus(status) => write!(f, "the proxy refuses the connection (status {status})"),
             Self::ProxyAnswer(_) => f.write_str("the proxy does not answer as a proxy"),
             Self::ProxyScheme(scheme) => write!(f, "a {scheme} proxy cannot be used, only one of http or https"),
@@ -87,7 +87,7 @@ impl StdError for ConnectError {
             Self::Dns(error) | Self::Certificate(error) | Self::Tls(error) | Self::ProxyAnswer(error) => Some(error),
             Self::Tcp(error) => Some(error.as_ref()),
             Self::OfProxy(_, error) => Some(error.as_ref()),
-            Self::TimedOut(_) | Self::ProxyAuth | Self::ProxyStatus(_) | Self::ProxyScheme(_) | Self::Url => None,
+            Self::TimedOut(_) | Self::ProxyAuth(_) | Self::ProxyStatus(_) | Self::ProxyScheme(_) | Self::Url => None,
         }
     }
 }

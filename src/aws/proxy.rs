@@ -69,8 +69,8 @@ fn of_environment(names: &[&str]) -> String {
     names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
 }
 
-/// The host itself, and the services that only it can reach: instance metadata (169.254.169.254, fd00:ec2::254) and
-/// credentials of containers (169.254.170.2, 169.254.170.23, fd00:ec2::23). A proxy would tell what it is itself.
+/// The host itself, and the services that only it can reach: instance metadata (169.254.169.254, `fd00:ec2::254`) and
+/// credentials of containers (169.254.170.2, 169.254.170.23, `fd00:ec2::23`). A proxy would tell what it is itself.
 fn is_of_this_host(host: &str) -> bool {
     match host.trim_start_matches('[').trim_end_matches(']').parse() {
         Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
@@ -101,7 +101,8 @@ pub(super) async fn tunnel(
     let answer = read_head(stream).await.map_err(ConnectError::ProxyAnswer)?;
     match status(&answer) {
         Some(200..=299) => Ok(()),
-        Some(407) => Err(ConnectError::ProxyAuth),
+        // 401 is that of tinyproxy for wrong ones; it belongs to servers.
+        Some(status @ (401 | 407)) => Err(ConnectError::ProxyAuth(status)),
         Some(status) => Err(ConnectError::ProxyStatus(status)),
         None => Err(ConnectError::ProxyAnswer(io::Error::new(io::ErrorKind::InvalidData, "not an answer of HTTP"))),
     }

@@ -23,13 +23,28 @@ pub fn failure<E: StdError + 'static>(error: &SdkError<E, HttpResponse>, sent: S
         return not_of_the_service(status, place);
     }
     let (verdict, code) = kind(error, sent);
-    Failure { verdict, code: code.to_owned(), message: format!("{place}: {}", shortened(&causes(error))) }
+    let reason = shortened(&causes(heart(error)));
+    let message = match (code, sent) {
+        (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Nothing) => format!("{place}: {reason}; nothing was sent"),
+        (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Partly) => format!("{place}: {reason}; only a part was sent"),
+        (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Perhaps) => format!("{place}: {reason}; it may have arrived"),
+        _ => format!("{place}: {reason}"),
+    };
+    Failure { verdict, code: code.to_owned(), message }
+}
+
+/// Where `error` begins to be of interest: around it are the SDK's and hyper's words for how it came to them.
+fn heart<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let is_heart = |error: &&(dyn StdError + 'static)| {
+        error.is::<CredentialsError>() || error.is::<ConnectError>() || error.is::<hyper::Error>()
+    };
+    chain(error).find(is_heart).unwrap_or(error)
 }
 
 /// An answer without an error of the service in it, or without anything that can be read.
 pub fn not_of_the_service(status: u16, place: &str) -> Failure {
     if status == 407 {
-        let message = format!("{place}: {}", ConnectError::ProxyAuth);
+        let message = format!("{place}: {}", ConnectError::ProxyAuth(status));
         return Failure { verdict: Verdict::Pause, code: Failure::PROXY_AUTH.to_owned(), message };
     }
     let code = format!("Http{status}");
@@ -70,7 +85,7 @@ fn of_connecting(error: &ConnectError) -> (Verdict, &'static str) {
         ConnectError::TimedOut(_) => (Verdict::Retry, Failure::CONNECT_TIMEOUT),
         ConnectError::Certificate(_) => (Verdict::Pause, Failure::CERTIFICATE),
         ConnectError::Tls(_) => (Verdict::Retry, Failure::TLS),
-        ConnectError::ProxyAuth => (Verdict::Pause, Failure::PROXY_AUTH),
+        ConnectError::ProxyAuth(_) => (Verdict::Pause, Failure::PROXY_AUTH),
         // Its way to the service is broken, or it has no time.
         ConnectError::ProxyStatus(429 | 500..) | ConnectError::ProxyAnswer(_) => (Verdict::Retry, Failure::PROXY),
         ConnectError::ProxyStatus(_) | ConnectError::ProxyScheme(_) => (Verdict::Pause, Failure::PROXY),
@@ -107,3 +122,6 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
         None => error.source(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,20 @@
 #![allow(dead_code, unused_imports, reason = "each story uses a part")]
 
 mod agent;
+mod door;
+mod front;
 mod imds;
+mod issuer;
 mod kinesis;
 mod lines;
 mod stage;
 mod writer;
 
 pub(crate) use agent::{Agent, Ended, Figures, Place};
+pub(crate) use door::Door;
+pub(crate) use front::TlsFront;
 pub(crate) use imds::Imds;
+pub(crate) use issuer::{Issuer, SECRET};
 pub(crate) use kinesis::{Kinesis, Record, ShardRecords};
 pub(crate) use lines::{Received, line, lines, texts, verify, verify_kept};
 pub(crate) use stage::Stage;

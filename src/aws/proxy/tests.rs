@@ -100,7 +100,8 @@ async fn a_proxy_is_asked_to_connect() {
 #[tokio::test]
 async fn a_proxy_that_refuses_is_told_by_how() {
     for (answer, message) in [
-        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy wants a name and a password (status 407)"),
+        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy wants another name and password (status 407)"),
+        ("HTTP/1.1 401 Unauthorized\r\n\r\n", "the proxy wants another name and password (status 401)"),
         ("HTTP/1.1 403 Filtered\r\n\r\n", "the proxy refuses the connection (status 403)"),
         ("HTTP/1.1 503 x\r\n\r\n", "the proxy refuses the connection (status 503)"),
         ("HTTP/1.1 20 OK\r\n\r\n", "the proxy does not answer as a proxy"),
