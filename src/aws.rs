@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
@@ -31,6 +32,11 @@ use crate::limits::RENEWAL_INTERVAL;
 use crate::sender::outcome::{Failure, Verdict};
 
 pub use self::delivery::{Delivery, Sent};
+
+/// The HTTP client of the SDK for what belongs to this host: without a proxy, whatever configuration and environment say.
+pub fn direct_http_client() -> SharedHttpClient {
+    SharedHttpClient::new(Http::direct())
+}
 
 /// The accesses of all flows.
 pub struct Accesses {

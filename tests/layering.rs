@@ -11,7 +11,6 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config"]),
     ("aws_config", &["aws", "metadata::imds"]),
     ("aws_sdk_kinesis", &["sender::kinesis", "local"]),
-    ("aws_smithy_http_client", &["metadata::imds", "local"]),
     ("aws_smithy_runtime_api", &["aws"]),
     ("aws_smithy_types", &["aws"]),
     ("axum", &["local"]),

@@ -31,7 +31,7 @@ use super::proxy::{self, Proxies, Way};
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: HttpConnector<Resolver>,
-    tls: Arc<ClientConfig>,
+    tls: Option<Arc<ClientConfig>>,
     proxies: Arc<Proxies>,
     timeout: Duration,
 }
@@ -94,7 +94,7 @@ impl StdError for ConnectError {
 
 impl Connector {
     /// Connections by way of `proxies`, each made within `timeout`.
-    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Arc<Proxies>, timeout: Duration) -> Self {
+    pub(super) fn new(tls: Option<Arc<ClientConfig>>, proxies: Arc<Proxies>, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
@@ -104,6 +104,9 @@ impl Connector {
 
     async fn connect(self, target: Uri) -> Result<TokioIo<Channel>, ConnectError> {
         let way = self.proxies.way_to(&target)?;
+        if let Way::Proxy { uri, .. } = &way {
+            tracing::debug!(host = target.host(), proxy = %uri, "connecting by way of a proxy");
+        }
         // The way belongs to the message: whoever reads it has to know whom to ask.
         match timeout(self.timeout, self.connect_by(&way, target)).await {
             Ok(connected) => connected,
@@ -147,7 +150,8 @@ impl Connector {
         let host = uri.host().ok_or(ConnectError::Url)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-        let connected = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
+        let settings = self.tls.clone().ok_or_else(|| ConnectError::Tls(io::ErrorKind::Unsupported.into()))?;
+        let connected = TlsConnector::from(settings).connect(name, stream).await;
         connected.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(|error| {
             let reason = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
             match reason {

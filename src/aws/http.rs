@@ -29,7 +29,7 @@ use super::proxy::{Proxies, Way};
 use super::tls;
 use super::trouble::caused_by;
 use crate::config::Aws;
-use crate::limits::IDLE_CONNECTION_TIMEOUT;
+use crate::limits::{CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT};
 use crate::sender::outcome::Failure;
 
 /// The client; a clone shares its connections.
@@ -37,7 +37,8 @@ use crate::sender::outcome::Failure;
 pub(super) struct Http(Arc<Shared>);
 
 struct Shared {
-    tls: Arc<ClientConfig>,
+    /// None where it cannot be had: plain HTTP goes all the same.
+    tls: Option<Arc<ClientConfig>>,
     proxies: Arc<Proxies>,
     connect_timeout: Duration,
     /// By longest time to connect: that of the configuration, and what the SDK thinks is right for metadata services.
@@ -48,11 +49,21 @@ impl Http {
     /// A client with the settings of `aws`. It reads files of certificates.
     pub(super) fn new(aws: &Aws) -> Result<Self, Failure> {
         Ok(Self(Arc::new(Shared {
-            tls: tls::settings(aws.ca_file.as_deref())?,
+            tls: Some(tls::settings(aws.ca_file.as_deref())?),
             proxies: Arc::new(Proxies::new(aws)),
             connect_timeout: aws.connect_timeout(),
             clients: Mutex::default(),
         })))
+    }
+
+    /// A client without a proxy, whatever the environment says, and with the system's certificates.
+    pub(super) fn direct() -> Self {
+        Self(Arc::new(Shared {
+            tls: tls::settings(None).ok(),
+            proxies: Arc::new(Proxies::none()),
+            connect_timeout: CONNECT_TIMEOUT,
+            clients: Mutex::default(),
+        }))
     }
 
     /// What makes requests with these timeouts; without the first, with that of the configuration.
@@ -68,7 +79,7 @@ impl Http {
         let shared = &self.0;
         let mut clients = shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let client = clients.entry(connect_timeout).or_insert_with(|| {
-            let connector = Connector::new(Arc::clone(&shared.tls), Arc::clone(&shared.proxies), connect_timeout);
+            let connector = Connector::new(shared.tls.clone(), Arc::clone(&shared.proxies), connect_timeout);
             Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
                 .pool_timer(TokioTimer::new())

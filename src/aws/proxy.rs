@@ -50,6 +50,11 @@ impl Proxies {
         })
     }
 
+    /// No proxy for anything.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     /// The way to `target`.
     pub(super) fn way_to(&self, target: &Uri) -> Result<Way, ConnectError> {
         let host = target.host().ok_or(ConnectError::Url)?;

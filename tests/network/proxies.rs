@@ -57,6 +57,11 @@ impl Proxy {
         format!("http://agent:{PASSWORD}@127.0.0.1:{}", self.port)
     }
 
+    /// TLS in front of it.
+    fn front(&self) -> TlsFront {
+        TlsFront::start(&format!("http://127.0.0.1:{}", self.port), &["127.0.0.1"])
+    }
+
     /// What it was asked for: `CONNECT 0.0.0.0:4567 HTTP/1.1`, without what came from who looked whether it is up.
     fn requests(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.log).unwrap();
@@ -107,6 +112,27 @@ fn services_are_reached_through_a_proxy() {
     let requests = proxy.requests();
     assert!(requests.contains(&connect(&kinesis)) && requests.contains(&connect(&sts)), "{requests:?}");
     story.keeps(&agent, &[PASSWORD, SECRET]);
+    agent.stop();
+}
+
+/// A proxy that speaks TLS itself, and TLS to the service within.
+#[test]
+fn a_proxy_can_be_behind_tls_itself() {
+    let mut story = Story::new("");
+    let Some(proxy) = Proxy::start("a_proxy_can_be_behind_tls_itself", &story) else { return };
+    let (front, proxy_front) = (TlsFront::start(&story.kinesis.url(), &["0.0.0.0"]), proxy.front());
+    let ca_file = story.place.folder().join("ca.pem");
+    fs::write(&ca_file, [front.authority(), proxy_front.authority()].concat()).unwrap();
+    let keys = format!(
+        "region = \"us-east-1\"\nendpoints.kinesis = \"{}\"\nca_file = {ca_file:?}\nproxy = \"{}\"",
+        front.url("0.0.0.0"),
+        proxy_front.url(&format!("agent:{PASSWORD}@127.0.0.1"))
+    );
+    story.configure(&keys, "");
+    let agent = story.start(with_trace);
+    story.ship(&agent, "a");
+    assert!(proxy.requests().iter().any(|request| request.starts_with("CONNECT ")), "{:?}", proxy.requests());
+    story.keeps(&agent, &[PASSWORD]);
     agent.stop();
 }
 
