@@ -180,6 +180,31 @@ fn a_web_identity_is_exchanged_for_credentials() {
     agent.stop();
 }
 
+/// A profile that takes on a role by itself, be it named by the environment or by the configuration, asks the configured
+/// endpoint, too.
+#[test]
+fn a_profile_can_take_on_a_role() {
+    let sts = Issuer::start(HOUR, &["POST / BASE ", "Action=AssumeRole&", "ExternalId=of-the-profile"]);
+    let mut story = Story::new("");
+    let folder = story.place.folder().join(".aws");
+    fs::create_dir(&folder).unwrap();
+    let base = format!("[profile base]\naws_access_key_id = BASE\naws_secret_access_key = {SECRET}\n");
+    let role = format!("[profile logs]\nrole_arn = {ROLE}\nsource_profile = base\nexternal_id = of-the-profile\n");
+    fs::write(folder.join("config"), base + &role).unwrap();
+    let aws = format!("region = \"us-east-1\"\nendpoints.kinesis = \"KINESIS\"\nendpoints.sts = \"{}\"", sts.url());
+    for (from, key) in [("environment", ""), ("configuration", "profile = \"logs\"")] {
+        story.configure(&format!("{aws}\n{key}"), "");
+        let agent = story.start(|command| {
+            without_keys(command);
+            command.env("AWS_PROFILE", if key.is_empty() { "logs" } else { "base" });
+        });
+        story.ship(&agent, from);
+        story.keeps(&agent, &[SECRET]);
+        agent.stop();
+    }
+    assert_eq!(story.kinesis.door.keys(), ["ISSUED1", "ISSUED2"], "{:?}", sts.requests());
+}
+
 /// ECS, and pod identities of EKS: the container has an address to ask, and a token.
 #[test]
 fn a_container_has_credentials() {
