@@ -5,7 +5,7 @@
 //! looked for again at the next: a region or a role that comes late is enough. A [`Client`] is one of the SDK's for one
 //! service, which is made anew when credentials were [renewed](Client::renew).
 //!
-//! Requests go through an HTTP client of our own ([`http`]), so that of a request that failed it is known whether it can have
+//! Requests go through an HTTP client of our own (`http`), so that of a request that failed it is known whether it can have
 //! been carried out ([`Delivery`]). What a failure without an answer means is decided in [`trouble`]. Which requests are
 //! made, and what is done about failures, is left to `sender`.
 

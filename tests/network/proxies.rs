@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::Story;
+use super::{HOUR, ROLE, Story, forwarding};
 use crate::common::{Issuer, SECRET, TlsFront, skipped, wait_until_or};
 
 const PASSWORD: &str = "Secret0fTheProxy";
@@ -91,7 +91,7 @@ fn services_are_reached_through_a_proxy() {
     let mut story = Story::new("");
     let Some(proxy) = Proxy::start("services_are_reached_through_a_proxy", &story) else { return };
     let front = TlsFront::start(&story.kinesis.url(), &["0.0.0.0"]);
-    let sts = Issuer::start(super::HOUR, &["Action=AssumeRole&"]);
+    let sts = Issuer::start(HOUR, &["Action=AssumeRole&"]);
     let sts_front = TlsFront::start(&sts.url(), &["0.0.0.0"]);
     let ca_file = story.place.folder().join("ca.pem");
     fs::write(&ca_file, [front.authority(), sts_front.authority()].concat()).unwrap();
@@ -101,7 +101,7 @@ fn services_are_reached_through_a_proxy() {
             "region = \"us-east-1\"\nendpoints = {{ kinesis = \"{kinesis}\", sts = \"{sts}\" }}\nca_file = {ca_file:?}\n\
              proxy = \"{}\"\nassume_role.arn = \"{}\"",
             proxy.url(),
-            super::ROLE
+            ROLE
         ),
         "",
     );
@@ -141,7 +141,7 @@ fn a_proxy_can_be_behind_tls_itself() {
 fn the_proxy_of_the_environment_is_used() {
     let mut story = Story::new("");
     let Some(proxy) = Proxy::start("the_proxy_of_the_environment_is_used", &story) else { return };
-    let kinesis = super::forwarding(&story.kinesis.url());
+    let kinesis = forwarding(&story.kinesis.url());
     let aws = format!("region = \"us-east-1\"\nendpoints.kinesis = \"{kinesis}\"");
     story.configure(&aws, "");
     let environment = |command: &mut Command| {
@@ -172,7 +172,7 @@ fn a_proxy_that_refuses_pauses_the_flow() {
     let front = TlsFront::start(&story.kinesis.url(), &["0.0.0.0"]);
     let ca_file = story.place.folder().join("ca.pem");
     fs::write(&ca_file, front.authority()).unwrap();
-    let plain = super::forwarding(&story.kinesis.url());
+    let plain = forwarding(&story.kinesis.url());
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let wrong = proxy.url().replace(PASSWORD, "Wrong0fTheProxy");
     story.write("a");
