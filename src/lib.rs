@@ -47,6 +47,7 @@ pub mod collector;
 pub mod encryption;
 pub mod packer;
 
+pub mod aws;
 pub mod sender;
 
 pub mod checkpointer;

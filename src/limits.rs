@@ -231,11 +231,23 @@ pub const DOUBT_INTERVAL_MAX: Duration = Duration::from_secs(5 * 60);
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a retry, also while a flow is paused.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
-/// TCP and TLS set-up.
+/// Name, TCP, proxy and TLS together, when the configuration says nothing.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Least `connect_timeout`: round trips through a proxy add up.
+pub const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Greatest `connect_timeout`.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// From the first byte sent to the last received; a request of 5 MiB, 6.7 MiB in base64, in that time is 227 KiB/s.
-/// Over slower lines requests become smaller.
+/// Over slower lines requests become smaller. It holds when the configuration says nothing.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Least `attempt_timeout`: a record of the largest size needs its time.
+pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// Greatest `attempt_timeout`.
+pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
+/// Credentials that the service refuses are loaded anew at most so often.
+pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes of the answer of a proxy to CONNECT, headers included.
+pub const PROXY_ANSWER_BYTES_MAX: usize = 16 * KIB;
 /// The service drops idle connections earlier than the SDK's default of 90 s, which shows as resets
 /// (aws-sdk-rust issues 1106 and 440).
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reader::{Placed, Table};
 use super::record::Given;
 use super::{
-    Aggregate, Compressed, Delivery, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, encryption, filter, firehose,
+    Aggregate, Compressed, Delivery, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, aws, encryption, filter, firehose,
     kinesis, multiline, parse, record,
 };
 use crate::discovery::{Globs, PatternMistake};
@@ -64,6 +64,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let record = table.section("record", |table| record::read(table, source, &given));
     let lengths = line_lengths(delivery.as_ref(), encryption.is_some());
     let line = table.section("line", |table| line(table, is_parsed, header_lines_min, lengths));
+    let aws = table.section("aws", aws::read);
 
     let flow = name.clone().zip(delivery).map(|(name, delivery)| Flow {
         name: name.value,
@@ -81,6 +82,7 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         record,
         delivery,
         encryption,
+        aws,
     });
     Written { flow, name }
 }

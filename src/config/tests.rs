@@ -60,7 +60,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(config.agent.memory_max, 64 << 20);
     assert_eq!(config.agent.admin, Some(ADMIN_DEFAULT));
     assert_eq!(config.agent.drain_timeout, Duration::from_secs(30));
-    assert_eq!((config.aws.region, config.aws.kinesis_endpoint), (None, None));
+    assert_eq!(config.aws, Aws::default());
     let flow = &config.flows[0];
     assert_eq!((flow.files.as_slice(), flow.exclude.len()), (["/a".to_owned()].as_slice(), 0));
     assert_eq!((flow.start_at, flow.line.max_bytes), (StartAt::Beginning, 1020 << 10));
@@ -89,8 +89,8 @@ fn what_is_written_is_used() {
     assert_eq!((config.agent.memory_max, config.agent.admin), (1 << 30, None));
     assert_eq!(config.agent.drain_timeout, Duration::from_secs(300));
     assert_eq!(config.aws.region.as_deref(), Some("us-east-1"));
-    assert_eq!(config.aws.kinesis_endpoint.as_deref(), Some("http://[::1]:4567"));
-    assert_eq!(config.aws.ec2_metadata_endpoint.as_deref(), Some("http://[::1]:1338"));
+    assert_eq!(config.aws.endpoints.kinesis.as_deref(), Some("http://[::1]:4567"));
+    assert_eq!(config.aws.endpoints.ec2_metadata.as_deref(), Some("http://[::1]:1338"));
     let flow = &config.flows[0];
     assert_eq!((flow.name.as_str(), flow.exclude.len(), flow.start_at), ("access", 2, StartAt::End));
     assert_eq!((flow.line.max_bytes, flow.line.too_long, flow.line.strip_cr), (64 << 10, TooLong::Split, false));

@@ -7,8 +7,7 @@ use std::sync::mpsc;
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region};
-use aws_smithy_http_client::Builder as HttpClientBuilder;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use kinetail::aws::direct_http_client;
 
 use super::PATIENCE;
 
@@ -53,10 +52,9 @@ impl Drop for Moto {
 
 /// A client of the KMS at `url`.
 pub(crate) fn kms_client(url: &str) -> Client {
-    let http_client = HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_sdk_kms::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(http_client)
+        .http_client(direct_http_client())
         .retry_config(aws_sdk_kms::config::retry::RetryConfig::disabled())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))

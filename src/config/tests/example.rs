@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{JOINED_LINES_DEFAULT, JOINING_TIMEOUT_DEFAULT};
+use crate::limits::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, JOINED_LINES_DEFAULT, JOINING_TIMEOUT_DEFAULT};
 
 const EXAMPLE: &str = include_str!("../../../agent.toml.example");
 
@@ -39,8 +39,22 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let mut spelt_out =
         Config::parse(&example_with_all_settings(), "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
-    assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
-    assert!(spelt_out.aws.ec2_metadata_endpoint.take().is_some());
+    let aws = std::mem::take(&mut spelt_out.aws);
+    assert_eq!((aws.connect_timeout, aws.attempt_timeout), (Some(CONNECT_TIMEOUT), Some(ATTEMPT_TIMEOUT)));
+    assert_eq!((aws.use_fips, aws.use_dualstack), (Some(false), Some(false)));
+    assert_eq!(aws.account_id_endpoint_mode, Some(AccountIdEndpointMode::Preferred));
+    // None of them has a default.
+    let Endpoints { kinesis, firehose, sts, cloudwatch, kms, ec2_metadata } = aws.endpoints;
+    assert!([kinesis, firehose, sts, cloudwatch, kms, ec2_metadata].iter().all(Option::is_some));
+    assert!(
+        aws.profile.is_some()
+            && aws.assume_role.is_some()
+            && aws.proxy.is_some()
+            && aws.no_proxy.is_some()
+            && aws.ca_file.is_some()
+    );
+    spelt_out.aws.region = aws.region;
+    assert_eq!(std::mem::take(&mut spelt_out.flows[0].aws).region.as_deref(), Some("eu-west-1"));
     assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
     let to_firehose = spelt_out.flows.pop().expect("the example shows a flow to Firehose");
     let (encryption, to_firehose) = (to_firehose.encryption.expect("the example shows a key"), to_firehose.delivery);
