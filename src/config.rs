@@ -87,6 +87,8 @@ pub struct Aws {
     pub region: Option<String>,
     /// `endpoints.kinesis`: an http or https URL instead of the region's endpoint.
     pub kinesis_endpoint: Option<String>,
+    /// `endpoints.firehose`: the same for Firehose.
+    pub firehose_endpoint: Option<String>,
     /// `endpoints.ec2_metadata`: an http or https URL instead of that of the instance metadata service.
     pub ec2_metadata_endpoint: Option<String>,
 }

@@ -7,8 +7,11 @@
 //! in the end a record that the service refuses stands alone, is kept apart, and holds up no other.
 
 mod condition;
+pub mod firehose;
 pub mod kinesis;
 pub mod outcome;
+mod sdk;
+mod target;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -31,6 +34,8 @@ use crate::metrics::FlowMetrics;
 use crate::settlement::{Outcome, Settled};
 use crate::span::Spans;
 use crate::stream::Shard;
+
+pub use self::target::Target;
 
 /// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
 pub trait Destination: Send + Sync + 'static {
@@ -234,7 +239,7 @@ impl<D: Destination> Sender<D> {
                     self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
                     delivered.extend(&entry.spans);
                 }
-                RecordResult::Failed { code, message } => {
+                RecordResult::Failed { code, message, .. } => {
                     self.record_failed(&code, &message);
                     last_failure = Some(Failure { verdict: outcome::of_record(&code), code, message });
                     failed.push(entry);

@@ -10,7 +10,8 @@ use regex::Regex;
 const KNOWN_BY: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config"]),
     ("aws_config", &["metadata::imds", "sender::kinesis"]),
-    ("aws_sdk_kinesis", &["sender::kinesis", "local"]),
+    ("aws_sdk_firehose", &["sender::firehose"]),
+    ("aws_sdk_kinesis", &["sender::kinesis", "sender::sdk", "local"]),
     ("aws_smithy_http_client", &["metadata::imds", "sender::kinesis", "local"]),
     ("axum", &["local"]),
     ("base64", &["command::preview"]),

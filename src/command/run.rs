@@ -24,14 +24,15 @@ use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
-use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT, one_line};
+use crate::config::{self, Config, Destination, Flow, STATE_DIR_DEFAULT, one_line};
 use crate::health::Health;
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
 use crate::processor::Surroundings;
-use crate::sender::kinesis::{Access, Service, Stream};
+use crate::sender::kinesis::{self, Access};
+use crate::sender::{Target, firehose};
 use crate::tailer::Mode;
 
 /// What the command line says.
@@ -191,12 +192,16 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
             return exit::OSERR;
         }
     };
-    let service = Arc::new(Service::new(access));
-    let stream_of = |flow: &Flow| Stream::new(flow.delivery.destination.stream().to_owned(), Arc::clone(&service));
+    let of_firehose = Access { endpoint: config.aws.firehose_endpoint.clone(), ..access.clone() };
+    let (kinesis, firehose) = (Arc::new(kinesis::Service::new(access)), Arc::new(firehose::Service::new(of_firehose)));
+    let target_of = |flow: &Flow| match flow.delivery.destination.clone() {
+        Destination::Kinesis(name) => Target::Kinesis(kinesis::Stream::new(name, Arc::clone(&kinesis))),
+        Destination::Firehose(name) => Target::Firehose(firehose::DeliveryStream::new(name, Arc::clone(&firehose))),
+    };
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;
-        ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, first_signal.get()),
+        ended = agent::run(config, setting, stopped, target_of) => exit_code(ended, mode, first_signal.get()),
         signal = signals.stop_then_abort(&stop, &first_signal) => {
             tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
             exit::SIGNAL + signal

@@ -6,12 +6,17 @@ use super::reader::{Placed, Table};
 /// Reads `[aws]`.
 pub(super) fn read(table: &mut Table<'_>) -> Aws {
     let region = region(table);
-    let (kinesis_endpoint, ec2_metadata_endpoint) = table.section("endpoints", |endpoints| {
+    let (kinesis_endpoint, firehose_endpoint, ec2_metadata_endpoint) = table.section("endpoints", |endpoints| {
         let kinesis_help = "write a URL, for example \"https://kinesis.us-east-1.amazonaws.com\" or \"http://127.0.0.1:4567\"";
+        let firehose_help = "write a URL, for example \"https://firehose.us-east-1.amazonaws.com\"";
         let ec2_metadata_help = "write a URL, for example \"http://[fd00:ec2::254]\"";
-        (url(endpoints, "kinesis", kinesis_help), url(endpoints, "ec2_metadata", ec2_metadata_help))
+        (
+            url(endpoints, "kinesis", kinesis_help),
+            url(endpoints, "firehose", firehose_help),
+            url(endpoints, "ec2_metadata", ec2_metadata_help),
+        )
     });
-    Aws { region, kinesis_endpoint, ec2_metadata_endpoint }
+    Aws { region, kinesis_endpoint, firehose_endpoint, ec2_metadata_endpoint }
 }
 
 fn region(table: &mut Table<'_>) -> Option<String> {

@@ -1,29 +1,31 @@
-//! One stream of Kinesis Data Streams: the only module of the way out that knows the AWS SDK.
+//! Streams of Kinesis Data Streams: how requests are made of entries and of questions, and what the answers say.
 //!
-//! It decides how a request is made and what kind of failure an error of the SDK is. The SDK's own retries are
-//! off, so that no attempt is invisible.
+//! What an error means is decided in [`outcome`](super::outcome), by way of `sender::sdk`. The SDK's own retries are off, so
+//! that no attempt is invisible.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{AppName, Credentials, Region};
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::put_records::{PutRecordsError, PutRecordsOutput};
+use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_sdk_kinesis::types::{self, PutRecordsRequestEntry, RecordDistributionStrategy, ShardFilter, ShardFilterType};
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
 
-use super::outcome::{self, Failure, RecordResult, Verdict};
+use super::outcome::{Failure, Operation, RecordResult, Sent, Verdict, shard_in};
+use super::sdk;
 use super::{Destination, Summary};
 use crate::collector::Entry;
-use crate::limits::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT, MESSAGE_CHARS_MAX};
+use crate::hash_key::HashRange;
+use crate::limits::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT, KIB, SHARD_PAGES_MAX, SHARDS_PER_PAGE};
 use crate::stream::Shard;
 
 /// Where the service is, and as whom to speak to it.
@@ -55,6 +57,12 @@ impl Service {
     pub fn new(access: Access) -> Self {
         Self { access, client: OnceCell::new() }
     }
+
+    /// Where the service is, for people.
+    fn place(&self) -> String {
+        let region = self.client.get().and_then(|client| client.config().region());
+        sdk::place("Kinesis", self.access.endpoint.as_deref(), region)
+    }
 }
 
 impl Stream {
@@ -62,52 +70,118 @@ impl Stream {
     pub fn new(name: String, service: Arc<Service>) -> Self {
         Self { name, service }
     }
+
+    async fn client(&self) -> Result<&Client, Failure> {
+        self.service.client.get_or_try_init(|| connect(&self.service.access)).await
+    }
+
+    fn failure<E: ProvideErrorMetadata + StdError + 'static>(&self, operation: Operation, error: &SdkError<E>) -> Failure {
+        sdk::failure(operation, error, Sent::Perhaps, &self.service.place())
+    }
 }
 
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
-        let client = self.service.client.get_or_try_init(|| connect(&self.service.access)).await?;
-        let mut records = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let record = PutRecordsRequestEntry::builder()
-                .partition_key(&entry.partition_key)
-                .set_explicit_hash_key(entry.is_hash_key_explicit.then(|| entry.hash_key.to_string()))
-                .data(Blob::from_maybe_shared(entry.data.clone()))
-                .build()
-                .map_err(|error| Failure {
-                    verdict: Verdict::Pause,
-                    code: "BuildError".to_owned(),
-                    message: error.to_string(),
-                })?;
-            records.push(record);
-        }
+        let client = self.client().await?;
+        let records = entries.iter().map(record).collect::<Result<_, _>>()?;
         match client.put_records().stream_name(&self.name).set_records(Some(records)).send().await {
             Ok(output) => Ok(results(output)),
-            Err(error) => Err(failure(&error, &self.service.endpoint(client))),
+            Err(error) => Err(self.failure(Operation::PutRecords, &error)),
         }
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
-        Err(Failure::unsupported("ListShards"))
+        let client = self.client().await?;
+        let mut shards = Vec::new();
+        let mut next_token = None;
+        for _ in 0..SHARD_PAGES_MAX {
+            let page = client.list_shards().max_results(SHARDS_PER_PAGE);
+            // The rest of the list is of the stream that the token was given for; to name it again is an error.
+            let page = match next_token {
+                Some(token) => page.next_token(token),
+                None => page.stream_name(&self.name).set_shard_filter(open_shards()),
+            };
+            let page = page
+                .send()
+                .await
+                .map_err(|error| of_question(Operation::ListShards, self.failure(Operation::ListShards, &error)))?;
+            shards.extend(page.shards.unwrap_or_default().iter().filter_map(open_shard));
+            next_token = page.next_token;
+            if next_token.is_none() {
+                break;
+            }
+        }
+        Ok(shards)
     }
 
     async fn summary(&self) -> Result<Summary, Failure> {
-        Err(Failure::unsupported("DescribeStreamSummary"))
+        let client = self.client().await?;
+        let output = client.describe_stream_summary().stream_name(&self.name).send().await.map_err(|error| {
+            of_question(Operation::DescribeStreamSummary, self.failure(Operation::DescribeStreamSummary, &error))
+        })?;
+        let summary = output.stream_description_summary();
+        let size_kib = summary.and_then(types::StreamDescriptionSummary::max_record_size_in_kib);
+        Ok(Summary {
+            is_auto: summary.and_then(types::StreamDescriptionSummary::record_distribution_strategy)
+                == Some(&RecordDistributionStrategy::Auto),
+            record_bytes_max: size_kib
+                .and_then(|size| usize::try_from(size).ok())
+                .filter(|size| *size > 0)
+                .map(|size| size * KIB),
+        })
     }
 }
 
-impl Service {
-    /// Where `client` looks for the service, for people.
-    fn endpoint(&self, client: &Client) -> String {
-        match (&self.access.endpoint, client.config().region()) {
-            (Some(url), _) => url.clone(),
-            (None, Some(region)) => format!("Kinesis in {region}"),
-            (None, None) => "Kinesis".to_owned(),
+fn record(entry: &Entry) -> Result<PutRecordsRequestEntry, Failure> {
+    let record = PutRecordsRequestEntry::builder()
+        .partition_key(&entry.partition_key)
+        .set_explicit_hash_key(entry.is_hash_key_explicit.then(|| entry.hash_key.to_string()))
+        .data(Blob::from_maybe_shared(entry.data.clone()));
+    record.build().map_err(|error| sdk::not_made(&error))
+}
+
+/// Of each record a sequence number or an error, in the order of the request.
+fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
+    let of_record = |record: types::PutRecordsResultEntry| match record.sequence_number {
+        Some(number) if !number.is_empty() => RecordResult::Delivered { shard_id: record.shard_id },
+        _ => {
+            let message = record.error_message.unwrap_or_default();
+            RecordResult::Failed {
+                code: record.error_code.unwrap_or_else(|| Failure::NO_RESULT.to_owned()),
+                shard_id: shard_in(&message).map(str::to_owned),
+                message,
+            }
         }
+    };
+    output.records.into_iter().map(of_record).collect()
+}
+
+/// Asks for the shards that are open now.
+fn open_shards() -> Option<ShardFilter> {
+    ShardFilter::builder().r#type(ShardFilterType::AtLatest).build().ok()
+}
+
+/// A shard, if it is open: emulators do not know the filter, and list those too that were split or merged.
+fn open_shard(shard: &types::Shard) -> Option<Shard> {
+    if shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some()) {
+        return None;
+    }
+    let range = shard.hash_key_range()?;
+    let range = HashRange::parse(range.starting_hash_key(), range.ending_hash_key())?;
+    Some(Shard { id: shard.shard_id().into(), range })
+}
+
+/// A question stores nothing, so that its failure is never an uncertain one; and not everything that speaks the protocol knows
+/// every question.
+fn of_question(operation: Operation, failure: Failure) -> Failure {
+    match failure.code.as_str() {
+        "UnknownOperationException" | "InvalidAction" | "Http404" | "Http501" => Failure::unsupported(operation.name()),
+        _ => Failure { verdict: failure.verdict.given(Sent::Nothing), ..failure },
     }
 }
 
-async fn connect(access: &Access) -> Result<Client, Failure> {
+/// What the clients of all services have in common.
+pub(super) async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     let http_client = HttpClientBuilder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
@@ -133,7 +207,11 @@ async fn connect(access: &Access) -> Result<Client, Failure> {
         let message = "no region is configured, and neither environment, profile nor instance metadata name one".to_owned();
         return Err(Failure { verdict: Verdict::Pause, code: "Region".to_owned(), message });
     }
-    let mut config = aws_sdk_kinesis::config::Builder::from(&config);
+    Ok(config)
+}
+
+async fn connect(access: &Access) -> Result<Client, Failure> {
+    let mut config = aws_sdk_kinesis::config::Builder::from(&load(access).await?);
     if let Some(url) = &access.endpoint {
         // Of this service only: credentials may come from another.
         config = config.endpoint_url(url);
@@ -141,71 +219,5 @@ async fn connect(access: &Access) -> Result<Client, Failure> {
     Ok(Client::from_conf(config.build()))
 }
 
-fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
-    let of_record = |record: aws_sdk_kinesis::types::PutRecordsResultEntry| match record.sequence_number {
-        Some(number) if !number.is_empty() => RecordResult::Delivered { shard_id: Some(record.shard_id.unwrap_or_default()) },
-        _ => RecordResult::Failed {
-            code: record.error_code.unwrap_or_else(|| "NoSequenceNumber".to_owned()),
-            message: record.error_message.unwrap_or_default(),
-        },
-    };
-    output.records.into_iter().map(of_record).collect()
-}
-
-fn failure(error: &SdkError<PutRecordsError>, endpoint: &str) -> Failure {
-    let (verdict, code) = match error {
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            let Some(code) = service.err().code() else { return not_of_the_service(status, endpoint) };
-            let message = shortened(service.err().message().unwrap_or("no message"));
-            return Failure { verdict: outcome::of_request(code, status), code: code.to_owned(), message };
-        }
-        SdkError::ResponseError(response) => return not_of_the_service(response.raw().status().as_u16(), endpoint),
-        SdkError::TimeoutError(_) => (Verdict::Uncertain, Failure::TIMEOUT),
-        _ if caused_by::<aws_credential_types::provider::error::CredentialsError>(error).is_some() => {
-            (Verdict::Pause, "Credentials")
-        }
-        SdkError::DispatchFailure(_) if is_connect_failure(error) => (Verdict::Retry, "Connection"),
-        SdkError::DispatchFailure(_) => (Verdict::Uncertain, "ConnectionLost"),
-        // Not even made into a request.
-        _ => (Verdict::Pause, "Client"),
-    };
-    Failure { verdict, code: code.to_owned(), message: format!("{endpoint}: {}", shortened(&causes(error))) }
-}
-
-/// An answer without an error of the service in it, or without anything that can be read.
-fn not_of_the_service(status: u16, endpoint: &str) -> Failure {
-    let code = format!("Http{status}");
-    let message = format!("{endpoint}: HTTP status {status}, and not an answer of Kinesis; is there a proxy in between?");
-    Failure { verdict: outcome::of_request(&code, status), code, message }
-}
-
-/// What comes from outside goes into log and health at a bounded length.
-fn shortened(message: &str) -> String {
-    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
-        Some((end, _)) => format!("{} …", &message[..end]),
-        None => message.to_owned(),
-    }
-}
-
-/// What went wrong and why, from the outside in; the SDK's own way of saying it is for its developers.
-fn causes(error: &(dyn StdError + 'static)) -> String {
-    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// The connection was never there, so that nothing can have been sent.
-fn is_connect_failure(error: &(dyn StdError + 'static)) -> bool {
-    caused_by::<hyper_util::client::legacy::Error>(error).is_some_and(hyper_util::client::legacy::Error::is_connect)
-        || caused_by::<std::io::Error>(error).is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
-}
-
-fn caused_by<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
+#[cfg(test)]
+mod tests;
