@@ -7,6 +7,7 @@ mod agent;
 mod imds;
 mod kinesis;
 mod lines;
+mod scripted;
 mod stage;
 mod writer;
 
@@ -14,6 +15,7 @@ pub(crate) use agent::{Agent, Ended, Figures, Place};
 pub(crate) use imds::Imds;
 pub(crate) use kinesis::{Kinesis, Record, ShardRecords};
 pub(crate) use lines::{Received, line, lines, texts, verify, verify_kept};
+pub(crate) use scripted::{Answer, Fate, Scripted, error};
 pub(crate) use stage::Stage;
 pub(crate) use writer::Writer;
 
