@@ -5,10 +5,12 @@
 
 mod agent;
 mod imds;
+pub(crate) mod installed;
 mod kinesis;
 mod lines;
 mod scripted;
 mod stage;
+pub(crate) mod wire;
 mod writer;
 
 pub(crate) use agent::{Agent, Ended, Figures, Place};
