@@ -7,7 +7,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::Answer::{ByRecord, Cut, LostAfterBody, LostAfterHead, Refused, Results, Stored};
-use common::{Agent, Answer, Fate, Place, Received, Scripted, error, line, lines};
+use common::{Agent, Answer, Fate, Place, Received, Scripted, error, line, lines, wire};
+use kinetail::sender::kinesis::Stream;
+use kinetail::sender::outcome::{Failure, Verdict};
+use kinetail::sender::{Destination as _, Summary};
+use serde_json::{Value, json};
 
 const TO_KINESIS: &str = "[flow.kinesis]\nstream = \"s\"\naggregate = \"none\"\nmax_delay = \"20 ms\"\n";
 const TO_FIREHOSE: &str = "[flow.firehose]\ndelivery_stream = \"s\"\nmax_delay = \"20 ms\"\n";
@@ -215,5 +219,77 @@ fn what_it_takes_a_person_to_change() {
         let mut sent = sent;
         sent.sort_unstable();
         assert_eq!(received, sent, "{code}");
+    }
+}
+
+/// What `ask` gives, asked of the stream "s" of `service`.
+fn asked<T>(service: &Scripted, ask: impl AsyncFnOnce(Stream) -> Result<T, Failure>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(ask(wire::stream(service.url(), "s")))
+}
+
+fn shard(id: &str, start: &str, end: &str, ending_sequence_number: Option<&str>) -> Value {
+    json!({
+        "ShardId": id,
+        "HashKeyRange": { "StartingHashKey": start, "EndingHashKey": end },
+        "SequenceNumberRange": { "StartingSequenceNumber": "1", "EndingSequenceNumber": ending_sequence_number },
+    })
+}
+
+/// The open shards are listed page by page, each of which is asked for as the API wants it.
+#[test]
+fn pages_of_shards() {
+    let service = Scripted::start(Vec::new());
+    service.answer(200, json!({ "Shards": [shard("a", "0", "9", Some("2")), shard("b", "0", "4", None)], "NextToken": "more" }));
+    service.answer(200, json!({ "Shards": [shard("c", "5", "9", None)] }));
+    let shards = asked(&service, async |stream| stream.shards().await).unwrap();
+    let shards: Vec<_> = shards.iter().map(|shard| (&*shard.id, shard.range.start, shard.range.end)).collect();
+    assert_eq!(shards, [("b", 0, 4), ("c", 5, 9)]);
+    let questions = [
+        json!({ "StreamName": "s", "MaxResults": 1_000, "ShardFilter": { "Type": "AT_LATEST" } }),
+        json!({ "NextToken": "more", "MaxResults": 1_000 }),
+    ];
+    assert_eq!(service.asked(), questions.map(|question| ("ListShards".to_owned(), question)));
+}
+
+/// What there is to know of a stream beside its shards, of services that say more and less.
+#[test]
+fn summaries_of_a_stream() {
+    let of = |more: Value| {
+        let mut summary = json!({
+            "StreamName": "s", "StreamARN": "arn", "StreamStatus": "ACTIVE", "RetentionPeriodHours": 24,
+            "StreamCreationTimestamp": 1.0, "EnhancedMonitoring": [], "OpenShardCount": 1,
+        });
+        summary.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "StreamDescriptionSummary": summary })
+    };
+    for (more, is_auto, record_bytes_max) in [
+        (json!({}), false, None),
+        (json!({ "MaxRecordSizeInKiB": 1024, "RecordDistributionStrategy": "USER_PARTITION_KEY" }), false, Some(1 << 20)),
+        (json!({ "MaxRecordSizeInKiB": 10_240, "RecordDistributionStrategy": "AUTO" }), true, Some(10 << 20)),
+        (json!({ "MaxRecordSizeInKiB": 0, "RecordDistributionStrategy": "NEW" }), false, None),
+    ] {
+        let service = Scripted::start(Vec::new());
+        service.answer(200, of(more.clone()));
+        let summary = asked(&service, async |stream| stream.summary().await).unwrap();
+        assert_eq!(summary, Summary { is_auto, record_bytes_max }, "{more}");
+    }
+}
+
+/// A question that is refused says which permission it needs; one that is not known is no trouble.
+#[test]
+fn questions_that_are_not_answered() {
+    let service = Scripted::start(Vec::new());
+    let unknown = asked(&service, async |stream| stream.shards().await).unwrap_err();
+    assert_eq!(unknown, Failure::unsupported("ListShards"));
+    for (status, code, verdict, text) in [
+        (400, "AccessDeniedException", Verdict::Pause, "kinesis:DescribeStreamSummary on the stream"),
+        (400, "LimitExceededException", Verdict::SlowDown, "LimitExceededException"),
+        (500, "InternalFailure", Verdict::Retry, "InternalFailure"),
+    ] {
+        service.answer(status, json!({ "__type": code, "message": "no" }));
+        let failure = asked(&service, async |stream| stream.summary().await).unwrap_err();
+        assert_eq!(failure.verdict, verdict, "{failure}");
+        assert!(failure.to_string().contains(text), "{failure}");
     }
 }

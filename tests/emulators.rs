@@ -10,7 +10,6 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -19,7 +18,6 @@ use kinetail::deaggregator::{Deaggregated, deaggregate};
 use kinetail::hash_key::HashRange;
 use kinetail::limits::MIB;
 use kinetail::sender::Destination as _;
-use kinetail::sender::kinesis::{Access, Service, Stream};
 use kinetail::sender::outcome::{self, Verdict, is_about_size};
 use kinetail::stream::ShardMap;
 use serde_json::{Value, json};
@@ -36,7 +34,7 @@ struct Emulator {
 
 /// Ends with it.
 enum Server {
-    Embedded { _kinesis: Kinesis },
+    Embedded { _kinesis: Box<Kinesis> },
     Process(Child),
 }
 
@@ -55,7 +53,7 @@ impl Emulator {
         let kinesis = Kinesis::start();
         Some(Self {
             addr: kinesis.url().trim_start_matches("http://").parse().unwrap(),
-            _server: Server::Embedded { _kinesis: kinesis },
+            _server: Server::Embedded { _kinesis: Box::new(kinesis) },
         })
     }
 
@@ -141,13 +139,6 @@ impl Emulator {
             }
         }
         received
-    }
-
-    /// A stream as the agent sees it.
-    fn stream(&self) -> Stream {
-        let credentials = aws_credential_types::Credentials::new("test", "test", None, None, "test");
-        let (region, endpoint) = (Some("us-east-1".to_owned()), Some(format!("http://{}", self.addr)));
-        Stream::new("s".to_owned(), Arc::new(Service::new(Access { region, endpoint, credentials: Some(credentials) })))
     }
 }
 
@@ -254,7 +245,7 @@ fn ships_while_shards_change(emulator: Option<Emulator>) {
     // What is open now, of all that there were.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (shards, summary) = runtime.block_on(async {
-        let stream = emulator.stream();
+        let stream = wire::stream(format!("http://{}", emulator.addr), "s");
         (stream.shards().await.unwrap(), stream.summary().await.unwrap())
     });
     let map = ShardMap::of(shards).expect("the open shards have all hash keys");

@@ -25,6 +25,10 @@ struct State {
     script: VecDeque<Answer>,
     /// What is answered when the script has ended.
     standing: Answer,
+    /// Answers to what else is asked: status and body.
+    questions: VecDeque<(u16, Value)>,
+    /// What else was asked: the operation and the body.
+    asked: Vec<(String, Value)>,
     /// Records of each request that was read as a whole.
     requests: Vec<usize>,
     stored: Vec<Received>,
@@ -97,6 +101,16 @@ impl Scripted {
         lock(&self.state).standing = answer;
     }
 
+    /// What is answered to the next that asks for anything else, in turn. Without it no other operation is known.
+    pub(crate) fn answer(&self, status: u16, body: Value) {
+        lock(&self.state).questions.push_back((status, body));
+    }
+
+    /// What else was asked: operations and bodies.
+    pub(crate) fn asked(&self) -> Vec<(String, Value)> {
+        lock(&self.state).asked.clone()
+    }
+
     /// How many records each request had that was read as a whole.
     pub(crate) fn requests(&self) -> Vec<usize> {
         lock(&self.state).requests.clone()
@@ -132,7 +146,7 @@ fn serve(connection: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
         }
         let answer = match target.rsplit_once('.') {
             Some((_, "PutRecords" | "PutRecordBatch")) => lock(state).next(),
-            _ => Answer::Refused(400, error("UnknownOperationException", "")),
+            _ => Answer::Well,
         };
         if matches!(answer, Answer::LostAfterHead) {
             return Ok(());
@@ -170,8 +184,11 @@ impl State {
         let refused = |status: u16, body: &str| Some((status, body.to_owned(), 0));
         let body: Value = serde_json::from_slice(body).unwrap();
         let Some(records) = body["Records"].as_array() else {
-            let Answer::Refused(status, body) = answer else { panic!("no records in {body}") };
-            return refused(*status, body);
+            let operation = target.rsplit('.').next().unwrap_or_default();
+            self.asked.push((operation.to_owned(), body));
+            let unknown = || (400, json!({ "__type": "UnknownOperationException" }));
+            let (status, body) = self.questions.pop_front().unwrap_or_else(unknown);
+            return refused(status, &body.to_string());
         };
         self.requests.push(records.len());
         let fates = match answer {

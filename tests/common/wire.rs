@@ -2,10 +2,19 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
+use kinetail::sender::kinesis::{Access, Service, Stream};
 use serde_json::Value;
 
 use super::PATIENCE;
+
+/// The stream `name` at `url` as the agent sees it.
+pub(crate) fn stream(url: String, name: &str) -> Stream {
+    let credentials = aws_credential_types::Credentials::new("test", "test", None, None, "test");
+    let access = Access { region: Some("us-east-1".to_owned()), endpoint: Some(url), credentials: Some(credentials) };
+    Stream::new(name.to_owned(), Arc::new(Service::new(access)))
+}
 
 /// Asks the `service` at `addr` for `operation`, such as `Kinesis_20131202.ListShards`. Status and answer.
 pub(crate) fn ask(addr: SocketAddr, service: &str, operation: &str, body: &Value) -> (u16, Value) {
