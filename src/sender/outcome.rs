@@ -211,6 +211,11 @@ pub fn of_request(service: Service, code: &str, status: u16) -> Verdict {
     look_up(Scope::Request, Some(service), code, status)
 }
 
+/// Answers to a whole request that are none of the service, by their status.
+pub fn of_status(status: u16) -> Verdict {
+    look_up(Scope::Request, None, "", status)
+}
+
 /// What there was instead of an answer, by one of the names in [`Failure`], of a request of which so much was sent.
 pub fn of_client(code: &str, sent: Sent) -> Verdict {
     look_up(Scope::Client, None, code, 0).given(sent)

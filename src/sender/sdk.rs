@@ -23,10 +23,10 @@ pub(super) fn failure<E: ProvideErrorMetadata + StdError + 'static>(
                     let message = shortened(service.err().message().unwrap_or("no message"));
                     Failure::answered(operation, code, status, &message)
                 }
-                None => not_of_the_service(operation, status, place),
+                None => not_of_the_service(status, place),
             }
         }
-        SdkError::ResponseError(response) => not_of_the_service(operation, response.raw().status().as_u16(), place),
+        SdkError::ResponseError(response) => not_of_the_service(response.raw().status().as_u16(), place),
         _ => not_answered(error, sent, place),
     };
     Failure { verdict: failure.verdict.given(sent), ..failure }
@@ -48,10 +48,10 @@ pub(super) fn place(service: &str, endpoint: Option<&str>, region: Option<&Regio
 }
 
 /// An answer without an error of the service in it, or without anything that can be read.
-fn not_of_the_service(operation: Operation, status: u16, place: &str) -> Failure {
+fn not_of_the_service(status: u16, place: &str) -> Failure {
     let code = format!("Http{status}");
     let message = format!("{place}: HTTP status {status}, and not an answer of the service; is there a proxy in between?");
-    Failure { verdict: outcome::of_request(operation.service(), &code, status), code, message }
+    Failure { verdict: outcome::of_status(status), code, message }
 }
 
 fn not_answered<E: StdError + 'static>(error: &SdkError<E>, sent: Sent, place: &str) -> Failure {

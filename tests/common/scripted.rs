@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use super::Received;
 
@@ -76,7 +77,7 @@ pub(crate) fn error(code: &str, message: &str) -> String {
 impl Scripted {
     /// A service that answers the next requests for records by `script`, and well afterwards.
     pub(crate) fn start(script: Vec<Answer>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = listen().unwrap();
         let addr = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { script: script.into(), ..State::default() }));
         let shared = Arc::clone(&state);
@@ -120,6 +121,18 @@ impl Scripted {
     pub(crate) fn take(&self) -> Vec<Received> {
         std::mem::take(&mut lock(&self.state).stored)
     }
+}
+
+/// Takes in little of what is not read, so that what is not read was not sent as a whole.
+fn listen() -> io::Result<TcpListener> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(64 * 1024)?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let listener = socket.listen(64)?.into_std()?;
+    listener.set_nonblocking(false)?;
+    Ok(listener)
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

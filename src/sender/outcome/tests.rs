@@ -89,8 +89,8 @@ fn without_an_answer_what_was_sent_decides() {
             assert_eq!(of_client(code, sent), verdict, "{code} {sent:?}");
         }
     }
-    assert_eq!(of_request(Service::Kinesis, "Http502", 502).given(Sent::Partly), Verdict::Retry);
-    assert_eq!(of_request(Service::Kinesis, "Http413", 413).given(Sent::Partly), Verdict::Split);
+    assert_eq!(of_status(502).given(Sent::Partly), Verdict::Retry);
+    assert_eq!(of_status(413).given(Sent::Partly), Verdict::Split);
 }
 
 /// No row stands behind one that is about all that it is about, so that each decides something.
