@@ -28,6 +28,10 @@ pub const REQUEST_MARGIN_BYTES: usize = 64 * KIB;
 /// Unicode characters of a partition key; at least 1.
 pub const PARTITION_KEY_CHARS_MAX: usize = 256;
 
+/// Shards in one answer of `ListShards`, as many as it gives when it is not asked.
+pub const SHARDS_PER_PAGE: i32 = 1_000;
+/// Answers that are asked for at most: five times the shards that an account may have where it may have most, 20,000.
+pub const SHARD_PAGES_MAX: usize = 100;
 /// Bytes a second that a shard takes, data and partition keys together: Developer Guide, "Quotas and limits".
 pub const SHARD_BYTES_IN_MAX: usize = MIB;
 /// Records a second that a shard takes.

@@ -10,10 +10,11 @@ use regex::Regex;
 const KNOWN_BY: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config"]),
     ("aws_config", &["aws", "metadata::imds"]),
-    ("aws_sdk_kinesis", &["sender::kinesis", "local"]),
+    ("aws_sdk_firehose", &["sender::firehose"]),
+    ("aws_sdk_kinesis", &["sender::kinesis", "sender::sdk", "local"]),
+    ("aws_sdk_kms", &["encryption::kms"]),
     ("aws_smithy_runtime_api", &["aws"]),
     ("aws_smithy_types", &["aws"]),
-    ("aws_sdk_kms", &["encryption::kms"]),
     ("axum", &["local"]),
     ("base64", &["command::preview"]),
     ("clap", &["main"]),

@@ -11,7 +11,7 @@ use kinetail::config::{Flow, PartitionKey};
 use kinetail::hash_key::{HashRange, hash_of};
 use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
-use kinetail::sender::outcome::{self, Failure, RecordResult, Verdict};
+use kinetail::sender::outcome::{self, Failure, RecordResult, Service, Verdict};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
@@ -279,7 +279,7 @@ impl Stream {
                 }
                 Some(code) => {
                     state.life_tally.uncertain_record_count += u64::from(code == RECORD_FAILED);
-                    RecordResult::Failed { code: code.to_owned(), message: "as drawn".to_owned() }
+                    RecordResult::Failed { code: code.to_owned(), message: "as drawn".to_owned(), shard_id: None }
                 }
             });
         }
@@ -383,7 +383,11 @@ impl State {
 }
 
 fn service(code: &str, status: u16) -> Failure {
-    Failure { verdict: outcome::of_request(code, status), code: code.to_owned(), message: "as drawn".to_owned() }
+    Failure {
+        verdict: outcome::of_request(Service::Kinesis, code, status),
+        code: code.to_owned(),
+        message: "as drawn".to_owned(),
+    }
 }
 
 fn transport(verdict: Verdict, code: &str) -> Failure {
