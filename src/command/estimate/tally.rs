@@ -244,8 +244,8 @@ mod tests {
             "[flow.kinesis]\naggregate = 'none'\nstream = 's'\n".to_owned(),
             "[flow.firehose]\ndelivery_stream = 'd'\n".to_owned(),
         );
-        // 123 bytes whatever the key and the context, the ARN, the encrypted data key, and the context.
-        let sealed = 137 + 44 + 184 + 13;
+        // 145 bytes whatever the key and the context are, the ARN, the encrypted data key, the context.
+        let sealed = 145 + 45 + 184 + 13;
         for (settings, byte_count) in [
             (stream.clone(), 102),
             (delivery_stream.clone(), 100),

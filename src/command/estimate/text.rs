@@ -310,7 +310,7 @@ fn write_basis_of_direct_puts(text: &mut String) {
          \x20           GiB; not counted: lower prices beyond 500 TB a month, conversion, partitioning, VPCs, the destination\n\
          \x20 quota     of each delivery stream, for all that is put directly, also by other hosts, until it is raised:\n\
          \x20           {} a second in {};\n\
-         \x20           {} elsewhere",
+         \x20           {} a second elsewhere",
         FIREHOSE_CHARGED_BYTES >> 10,
         quota(FIREHOSE_QUOTA_LARGE),
         listed(&FIREHOSE_LARGE_REGIONS),
