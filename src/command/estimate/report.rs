@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::needs::{Needs, OfDirectPuts, OfStream};
 use super::tally::Measure;
 use super::watch::Seen;
-use crate::config::{Aggregate, Compression, Delivery, Destination, Order, PartitionKey, Prices};
+use crate::config::{Aggregate, Delivery, Destination, Order, PartitionKey, Prices};
 use crate::limits::ESTIMATE_PEAK_SECONDS;
 
 /// Partition keys that are named.
@@ -115,11 +115,7 @@ impl OfFlow {
                 Aggregate::Lines => "lines",
                 Aggregate::None => "none",
             },
-            compress: match delivery.compress {
-                Compression::None => "none",
-                Compression::Gzip => "gzip",
-                Compression::Zstd => "zstd",
-            },
+            compress: delivery.compress.as_str(),
             encryption_bytes: Measure::of(&seen.flow).data_byte_count(0),
             partition_key: match (&delivery.destination, &delivery.partition_key) {
                 (Destination::Firehose(_), _) => None,
