@@ -305,8 +305,8 @@ mod tests {
         assert_eq!((joined.requests_per_second_mean, joined.charged_bytes_per_second_mean), (100.0, 1_024_000.0));
         assert_eq!((joined.requests_per_second_peak, joined.records_per_second_peak), (100.0, 100.0));
         let (large, other) = (&joined.quota_of_large_regions, &joined.quota_of_other_regions);
-        assert_eq!((large.share, large.limited_by), (1_024_000.0 / (5 << 20) as f64, "bytes"));
-        assert_eq!((other.share, other.limited_by), (1_024_000.0 / (1 << 20) as f64, "bytes"));
+        assert_eq!((large.share, large.limited_by), (1_024_000.0 / f64::from(5 << 20), "bytes"));
+        assert_eq!((other.share, other.limited_by), (1_024_000.0 / f64::from(1 << 20), "bytes"));
         // A MiB a second is 2,566.41 GiB a month.
         let gib = 2_566.406_25 * 1_024_000.0 / 1_048_576.0;
         assert!((joined.price_per_month - gib * 0.029).abs() < 0.001, "{}", joined.price_per_month);

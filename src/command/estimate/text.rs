@@ -18,6 +18,8 @@ const KEY_CHARS_MAX: usize = 60;
 const UNREAD_SECONDS: f64 = 2.0;
 /// More than this share of what is charged, for nothing but that records are rounded up, is told.
 const ROUNDED_SHARE_MAX: f64 = 0.1;
+/// But for less than this a month, in whichever currency, it is not worth a word.
+const ROUNDED_PRICE_MIN: f64 = 1.0;
 
 /// The whole report; headings are `bold` where the terminal can do that.
 pub(super) fn text_of(report: &Report, bold: bool) -> String {
@@ -146,7 +148,7 @@ fn write_needs(text: &mut String, flow: &OfFlow, peak_seconds: usize) {
 fn write_row(text: &mut String, name: &str, values: &[String]) {
     let _ = write!(text, "  {name:<32}");
     for value in values {
-        let _ = write!(text, "{value:>20}");
+        let _ = write!(text, "{value:>21}");
     }
     text.push('\n');
 }
@@ -231,7 +233,7 @@ fn warnings_of_direct_puts(joined: &OfDirectPuts) -> Vec<String> {
         ));
     }
     let rounded = 1.0 - joined.bytes_per_second_mean / joined.charged_bytes_per_second_mean.max(1.0);
-    if rounded > ROUNDED_SHARE_MAX {
+    if rounded > ROUNDED_SHARE_MAX && rounded * joined.price_per_month >= ROUNDED_PRICE_MIN {
         warnings.push(format!(
             "{} of what is charged is nothing but rounding up: with a longer max_delay or larger record_bytes there are fewer \
              and larger records",

@@ -121,18 +121,18 @@ access to stream logs
   bytes of files  293.0 KiB a second, at most 512.0 KiB in one second
   record size     mean 242 B, p50 240 B, p99 512 B, max 1.2 KiB
 
-  with aggregate =                  \"kpl\" (configured)             \"lines\"              \"none\"
-  records a second                                5.20                5.20               1,234
-  bytes a second                             301.2 KiB           301.2 KiB           301.2 KiB
-  PUT payload units a second                      10.4                9.30               1,234
-  peak of 10 s: records a second                  9.00                9.00                9.00
-  peak of 10 s: bytes a second               512.0 KiB           512.0 KiB           512.0 KiB
-  shards for that peak                    1 (by bytes)        1 (by bytes)      2 (by records)
-  busiest shard: of all bytes                  100.0 %             100.0 %              51.2 %
-  busiest shard: of all records                100.0 %             100.0 %              50.0 %
-  a month, provisioned                           11.33               11.33               67.30
-  a month, on-demand                             93.64               93.64            1,290.50
-  cheaper                                  provisioned         provisioned           on-demand
+  with aggregate =                   \"kpl\" (configured)              \"lines\"               \"none\"
+  records a second                                 5.20                 5.20                1,234
+  bytes a second                              301.2 KiB            301.2 KiB            301.2 KiB
+  PUT payload units a second                       10.4                 9.30                1,234
+  peak of 10 s: records a second                   9.00                 9.00                 9.00
+  peak of 10 s: bytes a second                512.0 KiB            512.0 KiB            512.0 KiB
+  shards for that peak                     1 (by bytes)         1 (by bytes)       2 (by records)
+  busiest shard: of all bytes                   100.0 %              100.0 %               51.2 %
+  busiest shard: of all records                 100.0 %              100.0 %               50.0 %
+  a month, provisioned                            11.33                11.33                67.30
+  a month, on-demand                              93.64                93.64             1,290.50
+  cheaper                                   provisioned          provisioned            on-demand
 
   partition_key = \"${user}\": share of the bytes
     41.2 %  alice
@@ -171,17 +171,17 @@ access to delivery stream logs
   bytes of files  293.0 KiB a second, at most 512.0 KiB in one second
   record size     mean 242 B, p50 240 B, p99 512 B, max 1.2 KiB
 
-  lines are sent                                joined          one by one
-  records a second                                1.00               1,234
-  bytes a second                             293.0 KiB           293.0 KiB
-  PutRecordBatch calls a second                   1.00                3.20
-  charged bytes a second                     295.5 KiB             6.0 MiB
-  peak of 10 s: records a second                  2.00               2,157
-  peak of 10 s: bytes a second               512.0 KiB           512.0 KiB
-  peak of 10 s: calls a second                    1.50                4.80
-  of the quota of large regions      10.0 % (by bytes)   10.0 % (by bytes)
-  of the quota of other regions      50.0 % (by bytes)   50.0 % (by bytes)
-  a month                                        21.47              448.44
+  lines are sent                                 joined           one by one
+  records a second                                 1.00                1,234
+  bytes a second                              293.0 KiB            293.0 KiB
+  PutRecordBatch calls a second                    1.00                 3.20
+  charged bytes a second                      295.5 KiB              6.0 MiB
+  peak of 10 s: records a second                   2.00                2,157
+  peak of 10 s: bytes a second                512.0 KiB            512.0 KiB
+  peak of 10 s: calls a second                     1.50                 4.80
+  of the quota of large regions       10.0 % (by bytes)    10.0 % (by bytes)
+  of the quota of other regions       50.0 % (by bytes)    50.0 % (by bytes)
+  a month                                         21.47               448.44
 
 what this rests on
   firehose  730 h at the mean rate; each record is charged as a multiple of 5 KiB, a GB of the price list being a
@@ -249,12 +249,15 @@ fn what_is_out_of_the_ordinary_is_told() {
     };
     check(share(0.9, 4.5), "the whole quota of a delivery stream, but for us-east-1, us-west-2 and eu-west-1: have it raised");
     check(share(1.1, 5.5), "the whole quota of a delivery stream, everywhere: have it raised");
-    let rounded = to_firehose(OfDirectPuts { charged_bytes_per_second_mean: 400_000.0, ..puts() });
+    let rounded =
+        |price_per_month| to_firehose(OfDirectPuts { charged_bytes_per_second_mean: 400_000.0, price_per_month, ..puts() });
+    let text = text_of(&report(vec![rounded(3.9)]), false);
+    assert!(!text.contains("warning"), "{text}");
     check(
-        rounded,
+        rounded(4.0),
         "  warning: 25.0 % of what is charged is nothing but rounding up: with a longer max_delay or larger record_bytes",
     );
-    check(OfFlow { aggregate: "none", ..flow() }, "\"kpl\"             \"lines\" \"none\" (configured)\n");
+    check(OfFlow { aggregate: "none", ..flow() }, "\"kpl\"              \"lines\"  \"none\" (configured)\n");
     let text = text_of(&report(vec![flow()]), false);
     assert!(!text.contains("warning"), "{text}");
     let both = text_of(&report(vec![flow(), flow()]), false);
