@@ -64,7 +64,7 @@ pub const JOINED_RECORD_BYTES_DEFAULT: usize = AGGREGATE_BYTES_TARGET;
 pub const JOINED_RECORD_BYTES_MIN: usize = KIB;
 /// What one line costs in an aggregate or a record beside its own bytes, at the worst: magic, digest and
 /// field headers (60), two partition keys of 256 characters of 4 bytes (2,048), an explicit hash key (41),
-/// a tag of one span (80), a terminator (16).
+/// a tag of one span (80), a terminator (16), and what a record of the largest size grows by that cannot be compressed (823).
 pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 /// The longest line that surely fits a record.
 pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX - ENVELOPE_BYTES_MAX;
@@ -207,6 +207,9 @@ pub const MAX_DELAY_MIN: Duration = Duration::from_millis(10);
 pub const MAX_DELAY_MAX: Duration = Duration::from_secs(15 * 60);
 /// Requests of one flow in flight at once: at 5 MiB each more than a host's network gives.
 pub const REQUESTS_IN_FLIGHT: usize = 4;
+/// How long the first lines wait to learn of the stream. What is told of it comes in milliseconds; and of a stream over which the
+/// service spreads records as it likes, not one aggregate should be made.
+pub const FACTS_WAIT: Duration = Duration::from_secs(5);
 /// First wait before a retry; doubles up to `BACKOFF_MAX`, each spread over its upper half.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a retry, also while a flow is paused.
@@ -286,7 +289,8 @@ const _: () = assert!(AGGREGATE_BYTES_TARGET < RECORD_BYTES_MAX);
 const _: () = assert!(MASKED_BYTES_MAX > RECORD_BYTES_MAX && MASK_BYTES_MAX < MASKED_BYTES_MAX);
 const _: () = assert!(MASKED_ARENA_BYTES_MAX > ARENA_BYTES_KEPT + 2 * MASKED_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
-const _: () = assert!(ENVELOPE_BYTES_MAX >= 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80 + TERMINATOR_BYTES_MAX);
+const ENVELOPE_BYTES_AT_WORST: usize = 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80 + TERMINATOR_BYTES_MAX + 823;
+const _: () = assert!(ENVELOPE_BYTES_MAX >= ENVELOPE_BYTES_AT_WORST);
 const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
 const _: () = assert!(READ_BYTES <= ROUND_BYTES);
 const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES && MARK_BYTES <= READ_BYTES);

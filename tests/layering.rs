@@ -18,7 +18,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("csv_core", &["processor::format::csv"]),
     ("encoding_rs", &["tailer::encoding"]),
     ("ferrokinesis", &["local"]),
-    ("flate2", &["tailer::gzip"]),
+    ("flate2", &["compressor", "tailer::gzip"]),
     ("glob", &["discovery"]),
     ("http_body_util", &["admin"]),
     ("hyper", &["admin", "config::aws"]),
@@ -33,6 +33,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("std::process", &["main"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["command", "local"]),
+    ("zstd", &["compressor"]),
 ];
 
 /// Modules that take bytes, the time and random numbers as arguments, and wait for nothing.
@@ -44,9 +45,14 @@ const PURE: &[&str] = &[
     "command::estimate::sums",
     "command::estimate::tally",
     "command::estimate::text",
+    "compressor",
     "deaggregator",
     "hash_key",
+    "joiner",
     "limits",
+    "packer::layout",
+    "packer::rules",
+    "packer::tokens",
     "processor",
     "sender::outcome",
     "settlement",
