@@ -223,6 +223,3 @@ impl Filling {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
