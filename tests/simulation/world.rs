@@ -376,7 +376,14 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
     let partition_key = keys[rng.usize(..keys.len())];
     let filter = ["", "[flow.filter]\ndrop = ['7']\n"][rng.usize(..2)];
     let record = ["", "", "terminator = \"\\n\"\n", "terminator = \"\\n\"\nadd = { n = 7, ok = true }\n"][rng.usize(..4)];
-    let aggregate = ["kpl", "kpl", "none"][rng.usize(..3)];
+    let aggregate = ["kpl", "kpl", "none", "lines"][rng.usize(..4)];
+    let compress = if aggregate == "kpl" { "none" } else { ["none", "gzip", "zstd"][rng.usize(..3)] };
+    let max_record_bytes = ["1 KiB", "", "1 MiB"][rng.usize(..3)];
+    let max_record_bytes = match max_record_bytes {
+        written if aggregate == "lines" && !written.is_empty() => format!("max_record_bytes = \"{written}\"\n"),
+        _ => String::new(),
+    };
+    let order = ["throughput", "throughput", "file"][rng.usize(..3)];
     let max_delay = ["10 ms", "1 s", "10 s"][rng.usize(..3)];
     let request_bytes = ["5 MiB", "1200 KiB"][rng.usize(..2)];
     format!(
@@ -384,7 +391,8 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
          [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\nskip_header_lines = {skip_header_lines}\n{parse}{filter}\
          [flow.record]\n{record}\
          [flow.kinesis]\nstream = \"s{index}\"\naggregate = \"{aggregate}\"\npartition_key = \"{partition_key}\"\n\
-         max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n"
+         max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n\
+         compress = \"{compress}\"\norder = \"{order}\"\n{max_record_bytes}"
     )
 }
 
