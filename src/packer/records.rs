@@ -39,6 +39,8 @@ pub(super) struct Records {
     tokens: DeliveryTokens,
     /// By hash key.
     filling: BTreeMap<u128, Filling>,
+    /// Bytes of all of them, at the most.
+    byte_count_max: usize,
     /// The hash key with which the last user record without a key of its own went.
     last_without_key: u128,
     /// Where a record may go, those with keys may join it.
@@ -48,6 +50,8 @@ pub(super) struct Records {
 struct Filling {
     content: Content,
     token: String,
+    /// Bytes of it, at the most.
+    byte_count_max: usize,
 }
 
 enum Content {
@@ -70,6 +74,7 @@ impl Records {
             places: Places::new(facts.shards.clone(), load, golden),
             tokens,
             filling: BTreeMap::new(),
+            byte_count_max: 0,
             last_without_key: golden,
             is_keyed: *partition_key != PartitionKey::Random,
         }
@@ -96,8 +101,11 @@ impl Records {
                 (None, Some(key)) => self.places.shared_with_key(key),
                 (None, None) => self.hash_key_without_key(),
             };
-            let begin = || Filling::new(&self.layout, hash_key, self.tokens.draw());
-            if self.filling.entry(hash_key).or_insert_with(begin).try_push(record, &self.layout) {
+            let begin = || Filling::new(self.layout.form, hash_key, self.tokens.draw());
+            let filling = self.filling.entry(hash_key).or_insert_with(begin);
+            let before = filling.byte_count_max;
+            if filling.try_push(record, &self.layout) {
+                self.byte_count_max += filling.byte_count_max - before;
                 return;
             }
             self.take(hash_key, out);
@@ -106,16 +114,20 @@ impl Records {
 
     /// Bytes of the records that are filling, at the most.
     pub(super) fn byte_count_max(&self) -> usize {
-        self.filling.values().map(Filling::byte_count_max).sum()
+        self.byte_count_max
     }
 
     /// Puts those that are filling in `out`, as they are.
     pub(super) fn take_all(&mut self, out: &mut Vec<Entry>) {
         out.extend(std::mem::take(&mut self.filling).into_iter().map(|(hash_key, filling)| filling.finish(hash_key)));
+        self.byte_count_max = 0;
     }
 
     fn take(&mut self, hash_key: u128, out: &mut Vec<Entry>) {
-        out.extend(self.filling.remove(&hash_key).map(|filling| filling.finish(hash_key)));
+        if let Some(filling) = self.filling.remove(&hash_key) {
+            self.byte_count_max -= filling.byte_count_max;
+            out.push(filling.finish(hash_key));
+        }
     }
 
     /// Where a user record without a key of its own, which may go anywhere, goes: where the last one went, until that is full or
@@ -141,7 +153,7 @@ impl Records {
         self.take(shared.unwrap_or(self.last_without_key), out);
         out.push(if self.layout.is_like_aggregate(record.data) {
             let hash_key = shared.unwrap_or_else(|| self.places.anywhere(record.data.len()));
-            let mut filling = Filling { content: Content::Kpl(Aggregate::new(hash_key)), token: self.tokens.draw() };
+            let mut filling = Filling::new(Form::Kpl, hash_key, self.tokens.draw());
             filling.try_push(record, &self.layout);
             filling.finish(hash_key)
         } else {
@@ -178,12 +190,12 @@ impl Records {
 }
 
 impl Filling {
-    fn new(layout: &Layout, hash_key: u128, token: String) -> Self {
-        let content = match layout.form {
+    fn new(form: Form, hash_key: u128, token: String) -> Self {
+        let content = match form {
             Form::Kpl | Form::Single => Content::Kpl(Aggregate::new(hash_key)),
             Form::Lines => Content::Lines(Joined::default()),
         };
-        Self { content, token }
+        Self { content, token, byte_count_max: 0 }
     }
 
     fn try_push(&mut self, record: &UserRecord<'_>, layout: &Layout) -> bool {
@@ -191,16 +203,15 @@ impl Filling {
             Content::Kpl(aggregate) => {
                 let partition_key = record.partition_key.unwrap_or(&self.token);
                 let bytes_max = layout.full_bytes.saturating_sub(self.token.len());
-                aggregate.try_push(partition_key, record.data, record.span, bytes_max)
+                let is_taken = aggregate.try_push(partition_key, record.data, record.span, bytes_max);
+                self.byte_count_max = aggregate.byte_count_max();
+                is_taken
             }
-            Content::Lines(joined) => joined.try_push(record.data, layout.behind, record.span, layout.full_bytes),
-        }
-    }
-
-    fn byte_count_max(&self) -> usize {
-        match &self.content {
-            Content::Kpl(aggregate) => aggregate.byte_count_max(),
-            Content::Lines(joined) => joined.byte_count(),
+            Content::Lines(joined) => {
+                let is_taken = joined.try_push(record.data, layout.behind, record.span, layout.full_bytes);
+                self.byte_count_max = joined.byte_count();
+                is_taken
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, reason = "offsets in files that are in memory")]
+
 mod any;
 mod stories;
 
