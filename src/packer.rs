@@ -268,8 +268,8 @@ impl Packer {
 
     async fn collect_complete(&mut self) {
         let mut complete = std::mem::take(&mut self.complete);
-        for entry in complete.drain(..) {
-            let entry = self.seal(entry);
+        for mut entry in complete.drain(..) {
+            self.seal(&mut entry);
             if let Err(entry) = self.collector.try_push(entry) {
                 self.send_request().await;
                 // An empty request takes any entry.
@@ -280,10 +280,9 @@ impl Packer {
     }
 
     /// What is sent instead of the data of a record that is complete. From here on they stay as they are.
-    fn seal(&mut self, entry: Entry) -> Entry {
-        match &mut self.compressor {
-            Some(compressor) => Entry { data: Bytes::copy_from_slice(compressor.compress(&entry.data)), ..entry },
-            None => entry,
+    fn seal(&mut self, entry: &mut Entry) {
+        if let Some(compressor) = &mut self.compressor {
+            entry.data = Bytes::copy_from_slice(compressor.compress(&entry.data));
         }
     }
 

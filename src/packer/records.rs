@@ -145,13 +145,18 @@ impl Records {
 
     /// One that is a record by itself. What goes the same way and came before goes before.
     fn push_single(&mut self, record: &UserRecord<'_>, out: &mut Vec<Entry>) {
+        let is_wrapped = self.layout.is_like_aggregate(record.data);
+        if self.layout.form == Form::Single && !is_wrapped {
+            // Nothing is filling.
+            return out.push(self.single(record, None));
+        }
         let shared = match (record.hash_key, record.partition_key) {
             (Some(of_file), _) => Some(of_file),
             (None, Some(key)) => Some(self.places.shared_with_key(key)),
             (None, None) => None,
         };
         self.take(shared.unwrap_or(self.last_without_key), out);
-        out.push(if self.layout.is_like_aggregate(record.data) {
+        out.push(if is_wrapped {
             let hash_key = shared.unwrap_or_else(|| self.places.anywhere(record.data.len()));
             let mut filling = Filling::new(Form::Kpl, hash_key, self.tokens.draw());
             filling.try_push(record, &self.layout);
