@@ -139,6 +139,7 @@ impl Pace {
     }
 
     /// Of the shard's limits, what this agent uses at most.
+    #[cfg(test)]
     pub(super) fn share(&self) -> f64 {
         self.share
     }

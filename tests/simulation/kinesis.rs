@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kinetail::collector::Entry;
-use kinetail::config::{Flow, PartitionKey};
+use kinetail::config::Flow;
 use kinetail::hash_key::{HashRange, hash_of};
 use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
@@ -15,6 +15,8 @@ use kinetail::sender::outcome::{self, Failure, RecordResult, Service, Verdict};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
+
+use crate::ledger::is_token;
 
 /// CR and LF.
 const TERMINATOR_BYTES_MAX: usize = 2;
@@ -219,7 +221,7 @@ impl Stream {
             assert!(entry.byte_count() <= MIB, "{} bytes in a record", entry.byte_count());
             let key_chars = entry.partition_key.chars().count();
             assert!((1..=256).contains(&key_chars), "{key_chars} characters in a partition key");
-            if self.has_token(entry) {
+            if is_token(&entry.partition_key) {
                 let token = &entry.partition_key;
                 let known = state.tokens.entry(token.clone()).or_insert_with(|| entry.data.clone());
                 assert!(*known == entry.data, "the record {token} is sent again with other bytes");
@@ -227,11 +229,6 @@ impl Stream {
                 assert!(state.in_flight.insert(token.clone()), "the record {token} is sent twice at once");
             }
         }
-    }
-
-    /// Whether its partition key is a delivery token, which no other record has.
-    fn has_token(&self, entry: &Entry) -> bool {
-        entry.is_hash_key_explicit || self.flow.delivery.partition_key == PartitionKey::Random
     }
 
     fn store(&self, entries: &[Entry], stored: &[bool]) -> Vec<Option<usize>> {
@@ -272,7 +269,7 @@ impl Stream {
                 None => {
                     state.stored[index.unwrap()].acknowledged_at = Some(now);
                     state.life_tally.acknowledged_record_count += 1;
-                    if self.has_token(entry) {
+                    if is_token(&entry.partition_key) {
                         state.acknowledged.insert(entry.partition_key.clone());
                     }
                     RecordResult::Delivered { shard_id: None }
