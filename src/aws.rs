@@ -184,6 +184,14 @@ impl Access {
         endpoint.as_deref()
     }
 
+    /// There were no credentials: those of the next configuration are looked for anew.
+    fn look_again(&self, generation: u64) {
+        let mut renewal = lock(&self.renewal);
+        if renewal.generation == generation {
+            renewal.generation += 1;
+        }
+    }
+
     /// Forgets the credentials of `generation`, so that the next configuration has new ones, from wherever they come, files
     /// read anew. Not more often than once in [`RENEWAL_INTERVAL`]. Returns whether those of `generation` are of the past.
     fn renew(&self, generation: u64) -> bool {
@@ -244,6 +252,11 @@ impl<C: Clone> Client<C> {
     /// been: they have expired before their time, or others have taken their place. Where the next attempt is the first with
     /// new ones, the failure is one that passes; else it takes a person.
     pub fn renew(&self, made: &Made<C>, failure: Failure) -> Failure {
+        if failure.code == Failure::CREDENTIALS {
+            // A profile says only once what is wrong with it.
+            self.access.look_again(made.generation);
+            return failure;
+        }
         if failure.verdict != Verdict::Renew {
             return failure;
         }

@@ -334,7 +334,6 @@ fn firehose_of_moto_delivers_every_line() {
 
 /// The same with records that are compressed by themselves: an object of them is one file of gzip.
 #[test]
-#[ignore = "until records are compressed"]
 fn firehose_of_moto_delivers_every_compressed_line() {
     ships_to_firehose("firehose_of_moto_delivers_every_compressed_line", "compress = \"gzip\"\n", |object| {
         let mut lines = Vec::new();
@@ -372,11 +371,8 @@ stories! {
     ferrokinesis_gets_every_line: ships(ferrokinesis);
     kinesalite_gets_every_line: ships(kinesalite);
     moto_gets_every_line: ships(moto);
-    #[ignore = "until lines are joined"]
     ferrokinesis_gets_joined_lines: ships_joined_lines(ferrokinesis);
-    #[ignore = "until lines are joined"]
     kinesalite_gets_joined_lines: ships_joined_lines(kinesalite);
-    #[ignore = "until lines are joined"]
     moto_gets_joined_lines: ships_joined_lines(moto);
     ferrokinesis_splits_and_merges_shards: ships_while_shards_change(ferrokinesis);
     kinesalite_splits_and_merges_shards: ships_while_shards_change(kinesalite);
