@@ -9,6 +9,7 @@
 mod condition;
 pub mod kinesis;
 mod lanes;
+mod learned;
 pub mod outcome;
 mod pace;
 mod shortening;
@@ -96,6 +97,8 @@ pub struct Sender<D> {
     load: Load,
     load_set_at: Instant,
     doubt: Doubt,
+    /// The service spreads records as it likes.
+    is_auto: bool,
     /// Most bytes of the entries of one request; less than `room_max` after one that was not answered in time.
     room: usize,
     room_max: usize,
@@ -149,13 +152,14 @@ impl<D: Destination> Sender<D> {
         let Parts { destination, mut facts, load, doubt, order, request_bytes, held_byte_count_max, .. } = parts;
         let Parts { events, metrics, health, random, .. } = parts;
         let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
-        let map = Arc::clone(&facts.borrow_and_update().shards);
+        let StreamFacts { shards: map, is_auto, .. } = facts.borrow_and_update().clone();
         Self {
             destination,
             facts,
             load,
             load_set_at: now,
             doubt,
+            is_auto,
             room: room_max,
             room_max,
             events,
@@ -227,7 +231,8 @@ impl<D: Destination> Sender<D> {
     }
 
     fn remap(&mut self) {
-        let map = Arc::clone(&self.facts.borrow_and_update().shards);
+        let StreamFacts { shards: map, is_auto, .. } = self.facts.borrow_and_update().clone();
+        self.is_auto = is_auto;
         if !Arc::ptr_eq(&map, self.lanes.map()) {
             self.lanes.remap(map, Instant::now().into_std());
         }
@@ -299,7 +304,7 @@ impl<D: Destination> Sender<D> {
             match result {
                 RecordResult::Delivered { shard_id } => {
                     of_shard.delivered += Amount::of(&entry);
-                    self.check_shard(index, shard_id.as_deref());
+                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
                     self.metrics.delivered_records.inc();
                     self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
                     self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
@@ -347,12 +352,13 @@ impl<D: Destination> Sender<D> {
     }
 
     /// The service says where a record went; is that where the map says it goes?
-    fn check_shard(&self, index: usize, shard_id: Option<&str>) {
-        let map = self.lanes.map();
-        if let (Some(expected), Some(actual)) = (map.id_of(index), shard_id)
-            && **expected != *actual
+    fn check_shard(&self, hash_key: u128, index: usize, shard_id: Option<&str>, sent_at: Instant) {
+        let expected = self.lanes.map().id_of(index);
+        if let Some(actual) = shard_id
+            && expected.is_none_or(|expected| **expected != *actual)
+            && !self.is_auto
         {
-            self.doubt.raise();
+            self.doubt.raise(hash_key, actual, sent_at);
         }
     }
 

@@ -15,6 +15,7 @@ use super::backoff;
 use super::pace::{Amount, Pace};
 use crate::collector::{Collector, Entry};
 use crate::config::Order;
+use crate::hash_key::HashRange;
 use crate::stream::{ShardMap, Wait};
 
 /// The lanes of one flow.
@@ -147,21 +148,20 @@ impl Lanes {
         }
     }
 
-    /// Goes on with another map: shards that were there before keep their pace, and what waits goes to its shard's lane.
+    /// Goes on with another map: shards that were there before keep their pace, others begin with that of the shards whose hash
+    /// keys they have, and what waits goes to its shard's lane.
     pub(super) fn remap(&mut self, map: Arc<ShardMap>, now: Instant) {
-        let mut known: HashMap<Arc<str>, Lane> = HashMap::new();
-        let mut waiting = Vec::new();
-        for (index, mut lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
-            waiting.extend(std::mem::take(&mut lane.queues).into_values().flatten());
-            if let Some(id) = self.map.id_of(index) {
-                known.insert(Arc::clone(id), Lane { byte_count: 0, record_count: 0, ..lane });
-            }
-        }
-        let of_range = |index| map.id_of(index).and_then(|id| known.remove(id));
-        self.lanes = (0..map.range_count())
-            .map(of_range)
-            .map(|lane| lane.unwrap_or_else(|| Lane::new(Pace::new(now, ceiling(&map)))))
-            .collect();
+        let before = std::mem::take(&mut self.lanes);
+        let same: HashMap<&str, &Lane> =
+            before.iter().enumerate().filter_map(|(index, lane)| Some((&**self.map.id_of(index)?, lane))).collect();
+        let lane_of = |index| match map.id_of(index).and_then(|id| same.get(&**id)) {
+            Some(lane) => lane.without_entries(),
+            None => Lane::new(pace_of_successor(&before, &self.map, map.ranges()[index], ceiling(&map), now)),
+        };
+        let lanes = (0..map.range_count()).map(lane_of).collect();
+        drop(same);
+        let waiting: Vec<Entry> = before.into_iter().flat_map(|lane| lane.queues.into_values().flatten()).collect();
+        self.lanes = lanes;
         (self.map, self.next, self.byte_count) = (map, 0, 0);
         for entry in waiting {
             self.push(entry);
@@ -188,7 +188,29 @@ fn ceiling(map: &ShardMap) -> f64 {
     if map.is_known() { 1.0 } else { f64::INFINITY }
 }
 
+/// The pace at a shard, or range, that has taken the place of others.
+fn pace_of_successor(before: &[Lane], map: &ShardMap, range: HashRange, ceiling: f64, now: Instant) -> Pace {
+    let (first, last) = (map.index_of(range.start), map.index_of(range.end));
+    let Some(parents) = before.get(first..=last) else { return Pace::new(now, ceiling) };
+    let share = if map.is_known() {
+        // The others who send to them come along.
+        parents.iter().map(|lane| lane.pace.share()).fold(f64::INFINITY, f64::min)
+    } else {
+        let part = |of: &HashRange| {
+            let (start, end) = (of.start.max(range.start), of.end.min(range.end));
+            (end - start) as f64 / (of.end - of.start) as f64
+        };
+        parents.iter().zip(&map.ranges()[first..]).map(|(lane, of)| lane.pace.share() * part(of)).sum()
+    };
+    Pace::of_share(now, ceiling, share, parents.iter().all(|lane| lane.pace.is_starting()))
+}
+
 impl Lane {
+    /// The same, with nothing that waits.
+    fn without_entries(&self) -> Self {
+        Self { failure_count: self.failure_count, held_until: self.held_until, ..Self::new(self.pace.clone()) }
+    }
+
     fn new(pace: Pace) -> Self {
         let queues = BTreeMap::new();
         Self { pace, queues, last: 0, byte_count: 0, record_count: 0, failure_count: 0, held_until: None }

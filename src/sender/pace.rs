@@ -29,7 +29,7 @@ pub(super) struct Amount {
 }
 
 /// The pace at one shard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// The part of the shard's limits that this agent uses at most: [`SHARE_MIN`] to `ceiling`.
     share: f64,
@@ -117,6 +117,18 @@ impl Pace {
             round_began: now,
             round_share_min: share * ROUND_PART_MIN,
         }
+    }
+
+    /// A pace that goes on where another has ended, of which this share was learned; nothing is known of the credit there.
+    pub(super) fn of_share(now: Instant, ceiling: f64, share: f64, is_starting: bool) -> Self {
+        let new = Self::new(now, ceiling);
+        let share = share.clamp(SHARE_MIN, new.ceiling);
+        Self { share, is_starting, byte_seconds: 0.0, record_seconds: 0.0, ..new }
+    }
+
+    /// Nothing was throttled yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.is_starting
     }
 
     /// The part of a shard's limits that this agent uses at most.

@@ -184,9 +184,8 @@ impl Packer {
             Keys::Drawn => self.random.u128(..),
             Keys::Anywhere => match self.load.place(&shards, byte_count) {
                 Some(index) => {
-                    // A range that stands for several shards has to reach all of them.
-                    let range = shards.ranges()[index];
-                    self.random.u128(range.start..=range.end)
+                    self.hash_key = self.hash_key.wrapping_add(GOLDEN_STEP);
+                    shards.hash_key_in(index, self.hash_key)
                 }
                 None => {
                     self.hash_key = self.hash_key.wrapping_add(GOLDEN_STEP);

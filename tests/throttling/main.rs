@@ -152,7 +152,7 @@ async fn round_trips_cost_no_throughput() {
         for round_trip_ms in [0, 20, 100] {
             let round_trip = Duration::from_millis(round_trip_ms);
             let mut story = Story::begin(Setting { shard_count: 64, limiting: Limiting::Never, round_trip, ..setting() });
-            story.start(Offer { bytes_a_second: 400.0 * MIB, ..offer(record_bytes) });
+            story.start(Offer { bytes_a_second: 400.0 * MIB, memory_bytes: 16 << 20, ..offer(record_bytes) });
             story.pass(5).await;
             let figures = story.figures(10).await;
             figures.tell(&format!("64 shards, round trip {round_trip_ms} ms, {record_bytes} B"));
