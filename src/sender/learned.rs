@@ -1,19 +1,23 @@
-//! The shards as answers name them: for where nobody may list them, and to tell whether the service goes by hash keys at all.
+//! The shards as a list and the answers after it name them: where a list is late, or nobody may ask for one, answers are enough;
+//! and they tell whether the service goes by hash keys at all.
 //!
-//! Pure. When it is looked at, and what follows, the survey decides.
+//! Pure. When it is looked at, and what follows, the survey decides. That a shard which has taken the place of another has the
+//! greater name is how the service counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::hash_key::HashRange;
 use crate::stream::{Shard, ShardMap};
 
-/// What answers have said.
+/// What a list and answers have said.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
     /// Of each shard the hash keys between the first and the last that it was seen with, by the first; they do not meet.
     seen: BTreeMap<u128, Seen>,
+    /// Nothing was learned since shards were listed.
+    is_as_listed: bool,
     is_spread: bool,
 }
 
@@ -21,12 +25,16 @@ pub(super) struct Learned {
 struct Seen {
     last: u128,
     shard_id: Arc<str>,
-    /// When it was first seen with one of these hash keys.
+    /// When it was first seen.
     since: Instant,
 }
 
 /// Shards beyond so many are not kept: more than any stream has.
 const SHARDS_MAX: usize = 20_000;
+/// For so long after a change of the shards all kinds of answers may come.
+const UNREST: Duration = Duration::from_secs(10);
+/// A list that lacks shards which have answered is out of date, if they have begun to no longer ago.
+const LATE_MAX: Duration = Duration::from_secs(60);
 
 impl Learned {
     /// The answer to a request that was sent at `sent_at` says that this shard has stored a record with this hash key.
@@ -42,19 +50,56 @@ impl Learned {
             range = HashRange { start: hash_key.min(*first), end: hash_key.max(seen.last) };
             since = seen.since;
         }
-        let meets = |first: u128, seen: &Seen| first <= range.end && range.start <= seen.last;
-        let others = || self.seen.iter().filter(|(first, seen)| meets(**first, seen) && *seen.shard_id != *shard_id);
-        // A shard that has taken the place of another has the greater number, and so the greater name.
-        if let Some(newest) = others().filter(|(_, seen)| *seen.shard_id > *shard_id).map(|(_, seen)| seen.since).min() {
-            // Closed shards store nothing. Only where hash keys mean nothing may an older one do so afterwards.
-            self.is_spread = newest < sent_at;
+        let newer = self.meeting(range).filter(|seen| *seen.shard_id > *shard_id);
+        if let Some(newest) = newer.map(|seen| seen.since).min() {
+            // Closed shards store nothing. Only where hash keys mean nothing does an older one do so for long.
+            self.is_spread = newest + UNREST < sent_at;
             return;
         }
         let shard_id = known.map_or_else(|| shard_id.into(), |(_, seen)| Arc::clone(&seen.shard_id));
-        self.seen.retain(|first, seen| !meets(*first, seen) && *seen.shard_id != *shard_id);
+        self.seen.retain(|first, seen| (*first > range.end || seen.last < range.start) && seen.shard_id != shard_id);
         if self.seen.len() < SHARDS_MAX {
             self.seen.insert(range.start, Seen { last: range.end, shard_id, since });
         }
+        self.is_as_listed = false;
+    }
+
+    /// These are all shards, says the service. Returns whether that can be: not when answers have named newer ones.
+    pub(super) fn list(&mut self, map: &ShardMap, now: Instant) -> bool {
+        let shards = || map.ranges().iter().enumerate().filter_map(|(index, range)| Some((*range, map.id_of(index)?)));
+        let is_late = |(range, id): (HashRange, &Arc<str>)| {
+            self.meeting(range)
+                .any(|seen| seen.shard_id > *id && now < seen.since + LATE_MAX && map.range_of(&seen.shard_id).is_none())
+        };
+        if shards().any(is_late) {
+            return false;
+        }
+        let since: BTreeMap<&Arc<str>, Instant> = self.seen.values().map(|seen| (&seen.shard_id, seen.since)).collect();
+        let seen = |(range, id): (HashRange, &Arc<str>)| {
+            let since = since.get(id).copied().unwrap_or(now);
+            (range.start, Seen { last: range.end, shard_id: Arc::clone(id), since })
+        };
+        self.seen = shards().map(seen).collect();
+        self.is_as_listed = true;
+        true
+    }
+
+    /// Hash keys mean something after all.
+    pub(super) fn is_not_spread(&mut self) {
+        if self.is_spread {
+            *self = Self::default();
+        }
+    }
+
+    /// Answers agree with the list.
+    pub(super) fn is_as_listed(&self) -> bool {
+        self.is_as_listed
+    }
+
+    /// Those that were seen with hash keys of `range`.
+    fn meeting(&self, range: HashRange) -> impl Iterator<Item = &Seen> {
+        let before = self.seen.range(..range.start).next_back().filter(|(_, seen)| seen.last >= range.start);
+        before.into_iter().chain(self.seen.range(range.start..=range.end)).map(|(_, seen)| seen)
     }
 
     /// The service spreads records over the shards without regard to their hash keys.
@@ -137,13 +182,37 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_right_unless_answers_know_better() {
+        let (mut learned, begun) = (Learned::default(), Instant::now());
+        let at = |second| begun + Duration::from_secs(second);
+        let half = u128::MAX / 2;
+        let shard = |id: &str, start, end| Shard { id: id.into(), range: HashRange { start, end } };
+        let before = ShardMap::of(vec![shard("s-1", 0, u128::MAX)]).unwrap();
+        let after = ShardMap::of(vec![shard("s-2", 0, half), shard("s-3", half + 1, u128::MAX)]).unwrap();
+        assert!(learned.list(&before, at(0)) && learned.is_as_listed());
+        learned.learn(half + 7, "s-1", at(100), at(100));
+        assert!(learned.is_as_listed());
+        learned.learn(7, "s-2", at(101), at(101));
+        assert!(!learned.is_as_listed());
+        assert!(!learned.list(&before, at(102)));
+        assert!(learned.list(&after, at(103)) && learned.is_as_listed());
+        // The other half may still be told of by an answer that is late, but not for long.
+        learned.learn(half + 7, "s-1", at(104), at(105));
+        assert!(learned.is_as_listed() && !learned.is_spread());
+        learned.learn(half + 7, "s-1", at(120), at(120));
+        assert!(learned.is_spread());
+        learned.is_not_spread();
+        assert!(!learned.is_spread() && learned.list(&after, at(121)));
+    }
+
+    #[test]
     fn answers_that_contradict_each_other_for_long_mean_that_hash_keys_mean_nothing() {
         let (mut learned, begun) = (Learned::default(), Instant::now());
         let mut random = fastrand::Rng::with_seed(1);
         let mut answer_count = 0;
         while !learned.is_spread() {
             answer_count += 1;
-            let sent_at = begun + Duration::from_millis(50 * answer_count);
+            let sent_at = begun + Duration::from_millis(500 * answer_count);
             let shard_id = format!("s-{}", random.u8(0..4));
             learned.learn(random.u128(..), &shard_id, sent_at, sent_at + Duration::from_millis(20));
             assert!(answer_count < 100, "{learned:?}");

@@ -28,8 +28,6 @@ pub struct Survey<D> {
     summary: Question,
     /// The last list of shards that was whole.
     known: Option<Arc<ShardMap>>,
-    /// The shards as far as answers have named them.
-    learned: Option<Arc<ShardMap>>,
     /// An answer has contradicted it since.
     is_doubted: bool,
     /// How often the shards were listed because of a doubt and were the same as before.
@@ -98,7 +96,6 @@ impl<D: Destination> Survey<D> {
                 "the stream is taken to have the usual distribution and size of records; readers lose aggregates where it is AUTO",
             ),
             known: None,
-            learned: None,
             is_doubted: false,
             doubt_count: 0,
             learn_at: None,
@@ -164,24 +161,20 @@ impl<D: Destination> Survey<D> {
     fn learn(&mut self) {
         self.learn_at = None;
         let mut facts = self.facts.borrow().clone();
-        let (is_spread, map) = {
-            let learned = self.doubt.learned();
-            (learned.is_spread(), learned.map())
-        };
-        if is_spread && !facts.is_auto {
+        if self.doubt.learned().is_spread() && !facts.is_auto {
             let flow = &self.metrics.name;
             tracing::warn!(flow, "shards store records without regard to their hash keys: the stream is taken to be AUTO");
             facts.is_auto = true;
             // It may have been changed a moment ago, and all agents notice.
             self.summary.ask_soon(Instant::now(), SURVEY_RETRY_MAX.mul_f64(0.5 + self.random.f64()));
         }
-        self.learned = map.map(Arc::new);
         self.take_map(&mut facts);
         self.publish(facts);
     }
 
     fn shards_answered(&mut self, answer: Result<Vec<Shard>, Failure>, facts: &mut StreamFacts) {
-        let answer = answer.and_then(|shards| ShardMap::of(shards).ok_or_else(in_the_middle));
+        let is_right = |map: &ShardMap| self.doubt.learned().list(map, Instant::now().into_std());
+        let answer = answer.and_then(|shards| ShardMap::of(shards).filter(is_right).ok_or_else(in_the_middle));
         match answer {
             Ok(map) => {
                 self.shards.answered(self.random.f64());
@@ -215,7 +208,7 @@ impl<D: Destination> Survey<D> {
                 facts.is_auto = is_auto;
                 if !is_auto {
                     // It may have been until now.
-                    *self.doubt.learned() = Learned::default();
+                    self.doubt.learned().is_not_spread();
                 }
                 facts.record_bytes_max = record_bytes_max.unwrap_or(facts.record_bytes_max);
             }
@@ -224,20 +217,21 @@ impl<D: Destination> Survey<D> {
         self.take_map(facts);
     }
 
-    /// Where the service spreads records as it likes, shards mean nothing to who sends them.
+    /// Where the service spreads records as it likes, shards mean nothing to who sends them. Else answers are newer than lists.
     fn take_map(&self, facts: &mut StreamFacts) {
         let is_one = facts.shards.range_count() == 1 && !facts.shards.is_known();
-        match &self.known {
+        let (is_as_listed, learned) = {
+            let learned = self.doubt.learned();
+            (learned.is_as_listed(), learned.map())
+        };
+        match (&self.known, learned) {
             _ if facts.is_auto && is_one => {}
             _ if facts.is_auto => facts.shards = Arc::new(ShardMap::equal_ranges(1)),
-            Some(map) => facts.shards = Arc::clone(map),
-            None if let Some(learned) = &self.learned => {
-                if facts.shards != *learned {
-                    facts.shards = Arc::clone(learned);
-                }
-            }
-            None if is_one => facts.shards = Arc::new(ShardMap::equal_ranges(HASH_RANGES)),
-            None => {}
+            (Some(map), _) if is_as_listed => facts.shards = Arc::clone(map),
+            (_, Some(learned)) if *facts.shards == learned => {}
+            (_, Some(learned)) => facts.shards = Arc::new(learned),
+            (_, None) if is_one => facts.shards = Arc::new(ShardMap::equal_ranges(HASH_RANGES)),
+            (_, None) => {}
         }
     }
 
@@ -255,7 +249,7 @@ fn in_the_middle() -> Failure {
     Failure {
         verdict: super::outcome::Verdict::Retry,
         code: "Resharding".to_owned(),
-        message: "the open shards do not have all hash keys".to_owned(),
+        message: "the open shards do not have all hash keys, or are not those that answer".to_owned(),
     }
 }
 
