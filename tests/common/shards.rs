@@ -124,6 +124,11 @@ impl Shards {
         self.all[index].others = (part, until);
     }
 
+    /// Other producers take nothing any more.
+    pub(crate) fn release(&mut self) {
+        self.all.iter_mut().for_each(|shard| shard.others = (0.0, Duration::ZERO));
+    }
+
     /// Whether a shard has room for a record of so many bytes now; then it is there.
     pub(crate) fn admits(&mut self, index: usize, byte_count: usize, now: Duration) -> bool {
         let limiting = self.limiting;

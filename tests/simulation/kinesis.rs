@@ -16,85 +16,34 @@ use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
 
+use crate::shards::{Limiting, Shards};
+use crate::weather::{Listing, RequestFault, Weather};
+
 /// CR and LF.
 const TERMINATOR_BYTES_MAX: usize = 2;
-
-/// How likely each trouble is at each request, or each record.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Weather {
-    latency_ms_max: u64,
-    requests: Vec<(RequestFault, f64)>,
-    record_throttled: f64,
-    record_failed: f64,
-    /// Records that the service refuses, each with the whole of its request, while the weather lasts.
-    record_refused: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum RequestFault {
-    Throttled,
-    ServerError,
-    Unavailable,
-    ResetBeforeBody,
-    ResetAfterBody,
-    Timeout,
-    TooFewResults,
-    TooManyResults,
-    EmptyAnswer,
-    /// Nobody answers for minutes.
-    Blackout,
-    /// Access is denied for a while.
-    Denied,
-}
-
-const REQUEST_FAULTS: [RequestFault; 11] = [
-    RequestFault::Throttled,
-    RequestFault::ServerError,
-    RequestFault::Unavailable,
-    RequestFault::ResetBeforeBody,
-    RequestFault::ResetAfterBody,
-    RequestFault::Timeout,
-    RequestFault::TooFewResults,
-    RequestFault::TooManyResults,
-    RequestFault::EmptyAnswer,
-    RequestFault::Blackout,
-    RequestFault::Denied,
-];
-
-impl Weather {
-    /// From calm to a storm.
-    pub(crate) fn drawn(rng: &mut fastrand::Rng) -> Self {
-        let latency_ms_max = [1, 20, 200, 2_000][rng.usize(..4)];
-        let severity = [0.0, 0.02, 0.1, 0.4][rng.usize(..4)];
-        let mut chance = |scale: f64| if rng.bool() { 0.0 } else { rng.f64() * severity * scale };
-        let requests = REQUEST_FAULTS.map(|fault| match fault {
-            RequestFault::Blackout | RequestFault::Denied => (fault, chance(0.3)),
-            _ => (fault, chance(0.5)),
-        });
-        Self {
-            latency_ms_max,
-            requests: requests.to_vec(),
-            record_throttled: chance(1.0),
-            record_failed: chance(1.0),
-            record_refused: chance(0.05),
-        }
-    }
-}
 
 /// One stream.
 pub(crate) struct Stream {
     flow: Flow,
-    shards: Vec<HashRange>,
+    /// Most bytes of a request in this region.
+    request_bytes_max: usize,
     state: Mutex<State>,
 }
 
 struct State {
     rng: fastrand::Rng,
     weather: Weather,
+    shards: Shards,
+    /// Bytes of a record, if the service says it.
+    record_bytes_max: Option<usize>,
+    /// Since when records go to any shard.
+    auto_since: Option<Duration>,
     /// The time of the simulation when this life of the agent began, and the runtime's.
     life: Option<(Duration, Instant)>,
     metrics: Option<(Arc<Metrics>, usize)>,
     blackout_until: Duration,
+    /// In a blackout nobody answers, else connections are refused.
+    is_hanging: bool,
     denied_until: Duration,
     /// By delivery token: the bytes, which never change.
     tokens: HashMap<String, Bytes>,
@@ -109,6 +58,9 @@ struct State {
 /// One record as it was stored.
 pub(crate) struct Stored {
     pub(crate) shard: HashRange,
+    shard_id: String,
+    /// For how long records had gone to any shard, if they did.
+    pub(crate) auto_for: Option<Duration>,
     pub(crate) entry: Entry,
     /// When the agent was told so; never, if the answer was another or did not arrive.
     pub(crate) acknowledged_at: Option<Duration>,
@@ -141,20 +93,25 @@ enum Answer {
 
 const RECORD_THROTTLED: &str = "ProvisionedThroughputExceededException";
 const RECORD_FAILED: &str = "InternalFailure";
+/// Streams change to the distribution AUTO and back. Not yet: there the packer has to leave the KPL's format.
+const STREAMS_BECOME_AUTO: bool = false;
 
 impl Stream {
     pub(crate) fn new(flow: &Flow, mut rng: fastrand::Rng) -> Self {
-        let shard_count = rng.u128(1..=6);
-        let width = u128::MAX / shard_count;
-        let start = |shard: u128| shard * width;
-        let end = |shard: u128| if shard + 1 == shard_count { u128::MAX } else { start(shard + 1) - 1 };
-        let shards = (0..shard_count).map(|shard| HashRange { start: start(shard), end: end(shard) }).collect();
+        let limiting = [Limiting::Never, Limiting::Bucket, Limiting::Window][rng.usize(..3)];
+        let shards = Shards::new(rng.u32(1..=6), limiting);
+        let request_bytes_max = [5 * MIB, 10 * MIB][rng.usize(..2)];
+        let record_bytes_max = [None, Some(MIB), Some(MIB), Some(2 * MIB), Some(10 * MIB)][rng.usize(..5)];
         let state = State {
             weather: Weather::drawn(&mut rng),
             rng,
+            shards,
+            record_bytes_max,
+            auto_since: None,
             life: None,
             metrics: None,
             blackout_until: Duration::ZERO,
+            is_hanging: false,
             denied_until: Duration::ZERO,
             tokens: HashMap::new(),
             in_flight: HashSet::new(),
@@ -163,7 +120,7 @@ impl Stream {
             life_tally: LifeTally::default(),
             faults: BTreeMap::new(),
         };
-        Self { flow: flow.clone(), shards, state: Mutex::new(state) }
+        Self { flow: flow.clone(), request_bytes_max, state: Mutex::new(state) }
     }
 
     /// An agent comes to life at `now`. Its bytes in flight, as `metrics` has them, must never pass `budget_bytes`.
@@ -185,6 +142,7 @@ impl Stream {
     pub(crate) fn set_weather(&self, weather: Weather) -> Weather {
         let mut state = self.state();
         (state.blackout_until, state.denied_until) = (Duration::ZERO, Duration::ZERO);
+        state.shards.release();
         std::mem::replace(&mut state.weather, weather)
     }
 
@@ -212,7 +170,7 @@ impl Stream {
         self.check_budget();
         assert!((1..=500).contains(&entries.len()), "{} records in a request", entries.len());
         let byte_count: usize = entries.iter().map(Entry::byte_count).sum();
-        assert!(byte_count <= (5 * MIB).min(self.flow.delivery.request_bytes), "{byte_count} bytes in a request");
+        assert!(byte_count <= self.flow.delivery.request_bytes, "{byte_count} bytes in a request");
         let mut state = self.state();
         state.life_tally.request_count += 1;
         for entry in entries {
@@ -234,16 +192,37 @@ impl Stream {
         entry.is_hash_key_explicit || self.flow.delivery.partition_key == PartitionKey::Random
     }
 
-    fn store(&self, entries: &[Entry], stored: &[bool]) -> Vec<Option<usize>> {
+    /// Stores what the plan says, as far as the shards have room now; what they have not becomes its answer.
+    fn store(&self, entries: &[Entry], plan: &mut Plan) -> Vec<Option<usize>> {
         let mut state = self.state();
+        let (now, auto_since) = (state.now(), state.auto_since);
         let mut indexes = Vec::with_capacity(entries.len());
-        for (entry, is_stored) in entries.iter().zip(stored) {
-            if *is_stored {
-                assert!(entry.is_hash_key_explicit || entry.hash_key == hash_of(&entry.partition_key));
-                let shard = *self.shards.iter().find(|shard| shard.contains(entry.hash_key)).unwrap();
-                state.stored.push(Stored { shard, entry: entry.clone(), acknowledged_at: None });
+        for (position, (entry, is_stored)) in entries.iter().zip(&plan.stored).enumerate() {
+            assert!(entry.is_hash_key_explicit || entry.hash_key == hash_of(&entry.partition_key));
+            let open = state.shards.open_now();
+            let owner = match auto_since {
+                Some(_) => open[state.rng.usize(..open.len())],
+                None => state.shards.owner(entry.hash_key),
+            };
+            let error = match &mut plan.answer {
+                Answer::ByRecord(errors) => Some(&mut errors[position]),
+                Answer::WrongCount(_) | Answer::Failed(_) => None,
+            };
+            if *is_stored && !state.shards.admits(owner, entry.byte_count(), now) {
+                state.note("shard full");
+                if let Some(error) = error {
+                    *error = Some(RECORD_THROTTLED);
+                }
+                indexes.push(None);
+            } else if *is_stored {
+                let shard = state.shards.get(owner);
+                let (shard, shard_id) = (shard.range, shard.id.clone());
+                let auto_for = auto_since.map(|since| now - since);
+                state.stored.push(Stored { shard, shard_id, auto_for, entry: entry.clone(), acknowledged_at: None });
+                indexes.push(Some(state.stored.len() - 1));
+            } else {
+                indexes.push(None);
             }
-            indexes.push(is_stored.then(|| state.stored.len() - 1));
         }
         indexes
     }
@@ -270,16 +249,24 @@ impl Stream {
         for ((entry, error), index) in entries.iter().zip(errors).zip(indexes) {
             results.push(match error {
                 None => {
-                    state.stored[index.unwrap()].acknowledged_at = Some(now);
+                    let stored = &mut state.stored[index.unwrap()];
+                    stored.acknowledged_at = Some(now);
+                    let shard_id = Some(stored.shard_id.clone());
                     state.life_tally.acknowledged_record_count += 1;
                     if self.has_token(entry) {
                         state.acknowledged.insert(entry.partition_key.clone());
                     }
-                    RecordResult::Delivered { shard_id: None }
+                    RecordResult::Delivered { shard_id }
                 }
                 Some(code) => {
                     state.life_tally.uncertain_record_count += u64::from(code == RECORD_FAILED);
-                    RecordResult::Failed { code: code.to_owned(), message: "as drawn".to_owned() }
+                    let message = if code == RECORD_THROTTLED {
+                        let shard_id = &state.shards.get(state.shards.owner(entry.hash_key)).id;
+                        format!("Rate exceeded for shard {shard_id} in stream s under account 111111111111.")
+                    } else {
+                        "Internal service failure.".to_owned()
+                    };
+                    RecordResult::Failed { code: code.to_owned(), message }
                 }
             });
         }
@@ -293,18 +280,27 @@ impl State {
         base + start.elapsed()
     }
 
-    fn plan(&mut self, entries: &[Entry]) -> Plan {
+    fn plan(&mut self, entries: &[Entry], request_bytes_max: usize) -> Plan {
         let count = entries.len();
+        self.drift();
         let mut latency = || Duration::from_millis(self.rng.u64(..=self.weather.latency_ms_max));
         let (before, after) = (latency(), latency());
         let not_stored = vec![false; count];
         let failed = |failure| Plan { before, after, stored: not_stored.clone(), answer: Answer::Failed(failure) };
         let now = self.now();
+        if now < self.blackout_until && self.is_hanging {
+            return Plan { after: ATTEMPT_TIMEOUT, ..failed(transport(Verdict::Uncertain, Failure::TIMEOUT)) };
+        }
         if now < self.blackout_until {
             return failed(transport(Verdict::Retry, "Connection"));
         }
         if now < self.denied_until {
-            return failed(service("AccessDeniedException", 400));
+            let code = if self.denied_until.subsec_millis() % 2 == 0 { "AccessDeniedException" } else { "ExpiredTokenException" };
+            return failed(service(code, 400));
+        }
+        if entries.iter().map(Entry::byte_count).sum::<usize>() > request_bytes_max {
+            self.note("request too large");
+            return failed(service("InvalidArgumentException", 400));
         }
         if entries.iter().any(|entry| self.is_refused(entry)) {
             self.note("record refused");
@@ -323,20 +319,21 @@ impl State {
             RequestFault::ResetAfterBody => {
                 Plan { stored: vec![true; count], ..failed(transport(Verdict::Uncertain, "ConnectionLost")) }
             }
-            RequestFault::Timeout => Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, "Timeout")) },
+            RequestFault::Timeout => Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, Failure::TIMEOUT)) },
             RequestFault::TooFewResults => Plan { before, after, stored, answer: Answer::WrongCount(self.rng.usize(..count)) },
             RequestFault::TooManyResults => Plan { before, after, stored, answer: Answer::WrongCount(count + 1) },
             RequestFault::EmptyAnswer => Plan { before, after, stored, answer: Answer::WrongCount(0) },
             RequestFault::Blackout => {
                 self.blackout_until = now + Duration::from_secs(self.rng.u64(5..600));
-                if self.rng.bool() {
-                    failed(transport(Verdict::Retry, "Connection"))
+                self.is_hanging = self.rng.bool();
+                if self.is_hanging {
+                    Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, Failure::TIMEOUT)) }
                 } else {
-                    Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, "Timeout")) }
+                    failed(transport(Verdict::Retry, "Connection"))
                 }
             }
             RequestFault::Denied => {
-                self.denied_until = now + Duration::from_secs(self.rng.u64(5..300));
+                self.denied_until = now + Duration::from_millis(self.rng.u64(5_000..300_000));
                 failed(service("AccessDeniedException", 400))
             }
         }
@@ -368,6 +365,35 @@ impl State {
         Plan { before, after, stored, answer: Answer::ByRecord(errors) }
     }
 
+    /// What happens to the stream meanwhile.
+    fn drift(&mut self) {
+        let now = self.now();
+        if self.rng.f64() < self.weather.reshard {
+            // One change is often followed by another.
+            for _ in 0..[1, 1, 2, 5][self.rng.usize(..4)] {
+                let open = self.shards.open_now();
+                let index = open[self.rng.usize(..open.len())];
+                if open.len() < 2 || open.len() < 40 && self.rng.bool() {
+                    self.note("split");
+                    self.shards.split(index, now);
+                } else {
+                    self.note("merge");
+                    self.shards.merge(index, now);
+                }
+            }
+        }
+        if self.rng.f64() < self.weather.others {
+            self.note("other producers");
+            let open = self.shards.open_now();
+            let (index, part) = (open[self.rng.usize(..open.len())], self.rng.f64() * 0.95);
+            self.shards.take_part(index, part, now + Duration::from_millis(self.rng.u64(..60_000)));
+        }
+        if STREAMS_BECOME_AUTO && self.rng.f64() < self.weather.reshard / 10.0 {
+            self.note("auto");
+            self.auto_since = if self.auto_since.is_some() { None } else { Some(now) };
+        }
+    }
+
     /// All of a request, nothing of it, or some.
     fn drawn_stored(&mut self, count: usize) -> Vec<bool> {
         match self.rng.u8(..3) {
@@ -397,18 +423,82 @@ impl Destination for Connection {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
         let Self(stream) = self;
         stream.receive(entries);
-        let plan = stream.state().plan(entries);
+        let mut plan = stream.state().plan(entries, stream.request_bytes_max);
         sleep(plan.before).await;
-        let indexes = stream.store(entries, &plan.stored);
+        let indexes = stream.store(entries, &mut plan);
         sleep(plan.after).await;
         stream.answer(entries, plan.answer, &indexes)
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
-        Err(Failure::unsupported("ListShards"))
+        let Self(stream) = self;
+        let plan = stream.state().plan_answer();
+        sleep(plan.after).await;
+        plan.answer?;
+        stream.state().listed()
     }
 
     async fn summary(&self) -> Result<Summary, Failure> {
-        Err(Failure::unsupported("DescribeStreamSummary"))
+        let Self(stream) = self;
+        let plan = stream.state().plan_answer();
+        sleep(plan.after).await;
+        plan.answer?;
+        let state = stream.state();
+        if state.weather.listing == Listing::Refused {
+            return Err(Failure::unsupported("DescribeStreamSummary"));
+        }
+        Ok(Summary { is_auto: state.auto_since.is_some(), record_bytes_max: state.record_bytes_max })
+    }
+}
+
+/// When a question about the stream is answered, and whether.
+struct PlanOfAnswer {
+    after: Duration,
+    answer: Result<(), Failure>,
+}
+
+impl State {
+    fn plan_answer(&mut self) -> PlanOfAnswer {
+        let now = self.now();
+        let after = Duration::from_millis(self.rng.u64(..=self.weather.latency_ms_max));
+        let failed = |after, failure| PlanOfAnswer { after, answer: Err(failure) };
+        if now < self.blackout_until && self.is_hanging {
+            return failed(ATTEMPT_TIMEOUT, transport(Verdict::Uncertain, Failure::TIMEOUT));
+        }
+        if now < self.blackout_until {
+            return failed(after, transport(Verdict::Retry, "Connection"));
+        }
+        if now < self.denied_until {
+            return failed(after, service("AccessDeniedException", 400));
+        }
+        if self.rng.f64() >= self.weather.unanswered {
+            return PlanOfAnswer { after, answer: Ok(()) };
+        }
+        self.note("question not answered");
+        match self.rng.u8(..3) {
+            0 => failed(after, service("LimitExceededException", 400)),
+            1 => failed(after, service("InternalFailure", 500)),
+            _ => failed(ATTEMPT_TIMEOUT, transport(Verdict::Uncertain, Failure::TIMEOUT)),
+        }
+    }
+
+    fn listed(&mut self) -> Result<Vec<Shard>, Failure> {
+        let now = self.now();
+        match self.weather.listing {
+            Listing::Fresh => Ok(self.shards.list(now)),
+            Listing::Stale(age) => {
+                self.note("stale list");
+                Ok(self.shards.list(now.saturating_sub(age)))
+            }
+            Listing::Incomplete => {
+                let mut shards = self.shards.list(now);
+                if self.rng.bool() {
+                    self.note("incomplete list");
+                    shards.remove(self.rng.usize(..shards.len()));
+                }
+                Ok(shards)
+            }
+            Listing::Refused => Err(service("AccessDeniedException", 400)),
+        }
     }
 }

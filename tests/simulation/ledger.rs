@@ -57,6 +57,9 @@ pub(crate) struct Life<'a> {
 
 type Counts = BTreeMap<UserRecord, i64>;
 
+/// So long after a stream has become AUTO no aggregates of the KPL are made for it any more, or still on their way.
+const AUTO_KNOWN_AFTER: Duration = Duration::from_secs(60 * 60);
+
 /// Where in which file a line begins.
 #[derive(Clone, Copy)]
 struct Place {
@@ -243,7 +246,9 @@ fn settled_by_inode(flow: &Flow, life: &Life<'_>) -> HashMap<(u64, u64), (FileKe
 /// The user records of a stored record, as a reader of its shard gets them.
 fn received(flow: &Flow, stored: &Stored) -> Vec<UserRecord> {
     let entry = &stored.entry;
-    let records = match deaggregate(&entry.data, Some(stored.shard)) {
+    // Readers that use the KCL drop aggregates that shards store without regard to hash keys.
+    let range = if stored.auto_for.is_some_and(|auto_for| auto_for < AUTO_KNOWN_AFTER) { None } else { Some(stored.shard) };
+    let records = match deaggregate(&entry.data, range) {
         Deaggregated::Raw => vec![UserRecord { key: key(flow, &entry.partition_key), data: entry.data.to_vec() }],
         Deaggregated::Records(records) => {
             let record = |record: &kinetail::deaggregator::UserRecord<'_>| UserRecord {
