@@ -1,6 +1,9 @@
 //! A Kinesis stream in memory, which fails in every way that the service and the network do, by its own
 //! random numbers, and knows what it has stored and what it has said about it.
 
+mod plan;
+mod questions;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,15 +12,16 @@ use bytes::Bytes;
 use kinetail::collector::Entry;
 use kinetail::config::{Flow, PartitionKey};
 use kinetail::hash_key::{HashRange, hash_of};
-use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BYTES};
+use kinetail::limits::{MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
 use kinetail::sender::outcome::{self, Failure, RecordResult, Verdict};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
 
+use self::plan::{Answer, Plan};
 use crate::shards::{Limiting, Shards};
-use crate::weather::{Listing, RequestFault, Weather};
+use crate::weather::{Listing, Weather};
 
 /// CR and LF.
 const TERMINATOR_BYTES_MAX: usize = 2;
@@ -36,6 +40,8 @@ struct State {
     shards: Shards,
     /// Bytes of a record, if the service says it.
     record_bytes_max: Option<usize>,
+    /// In this life of the agent the shards are what they were, and whoever asks is told so.
+    is_map_sure: bool,
     /// Since when records go to any shard.
     auto_since: Option<Duration>,
     /// The time of the simulation when this life of the agent began, and the runtime's.
@@ -59,6 +65,8 @@ struct State {
 pub(crate) struct Stored {
     pub(crate) shard: HashRange,
     shard_id: String,
+    /// The agent has had every chance to know the shard.
+    pub(crate) is_map_sure: bool,
     /// For how long records had gone to any shard, if they did.
     pub(crate) auto_for: Option<Duration>,
     pub(crate) entry: Entry,
@@ -73,22 +81,6 @@ pub(crate) struct LifeTally {
     /// Records of which the agent could not know whether they were stored.
     pub(crate) uncertain_record_count: u64,
     pub(crate) acknowledged_record_count: u64,
-}
-
-/// What happens to a request; decided when it arrives.
-struct Plan {
-    before: Duration,
-    after: Duration,
-    stored: Vec<bool>,
-    answer: Answer,
-}
-
-enum Answer {
-    /// For each record nothing, or the code of its error.
-    ByRecord(Vec<Option<&'static str>>),
-    /// So many good results, which is not the number of records.
-    WrongCount(usize),
-    Failed(Failure),
 }
 
 const RECORD_THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -107,6 +99,7 @@ impl Stream {
             rng,
             shards,
             record_bytes_max,
+            is_map_sure: false,
             auto_since: None,
             life: None,
             metrics: None,
@@ -129,6 +122,7 @@ impl Stream {
         state.life = Some((now, Instant::now()));
         state.metrics = Some((metrics, budget_bytes));
         state.in_flight.clear();
+        state.is_map_sure = state.weather.listing == Listing::Fresh && state.auto_since.is_none();
         state.life_tally = LifeTally::default();
     }
 
@@ -143,6 +137,7 @@ impl Stream {
         let mut state = self.state();
         (state.blackout_until, state.denied_until) = (Duration::ZERO, Duration::ZERO);
         state.shards.release();
+        state.is_map_sure &= weather.listing == Listing::Fresh;
         std::mem::replace(&mut state.weather, weather)
     }
 
@@ -217,8 +212,8 @@ impl Stream {
             } else if *is_stored {
                 let shard = state.shards.get(owner);
                 let (shard, shard_id) = (shard.range, shard.id.clone());
-                let auto_for = auto_since.map(|since| now - since);
-                state.stored.push(Stored { shard, shard_id, auto_for, entry: entry.clone(), acknowledged_at: None });
+                let (auto_for, is_map_sure) = (auto_since.map(|since| now - since), state.is_map_sure);
+                state.stored.push(Stored { shard, shard_id, is_map_sure, auto_for, entry: entry.clone(), acknowledged_at: None });
                 indexes.push(Some(state.stored.len() - 1));
             } else {
                 indexes.push(None);
@@ -280,129 +275,6 @@ impl State {
         base + start.elapsed()
     }
 
-    fn plan(&mut self, entries: &[Entry], request_bytes_max: usize) -> Plan {
-        let count = entries.len();
-        self.drift();
-        let mut latency = || Duration::from_millis(self.rng.u64(..=self.weather.latency_ms_max));
-        let (before, after) = (latency(), latency());
-        let not_stored = vec![false; count];
-        let failed = |failure| Plan { before, after, stored: not_stored.clone(), answer: Answer::Failed(failure) };
-        let now = self.now();
-        if now < self.blackout_until && self.is_hanging {
-            return Plan { after: ATTEMPT_TIMEOUT, ..failed(transport(Verdict::Uncertain, Failure::TIMEOUT)) };
-        }
-        if now < self.blackout_until {
-            return failed(transport(Verdict::Retry, "Connection"));
-        }
-        if now < self.denied_until {
-            let code = if self.denied_until.subsec_millis() % 2 == 0 { "AccessDeniedException" } else { "ExpiredTokenException" };
-            return failed(service(code, 400));
-        }
-        if entries.iter().map(Entry::byte_count).sum::<usize>() > request_bytes_max {
-            self.note("request too large");
-            return failed(service("InvalidArgumentException", 400));
-        }
-        if entries.iter().any(|entry| self.is_refused(entry)) {
-            self.note("record refused");
-            return failed(service("ValidationException", 400));
-        }
-        let drawn = self.weather.requests.iter().find(|(_, chance)| self.rng.f64() < *chance).map(|(fault, _)| *fault);
-        let Some(fault) = drawn else { return self.plan_by_record(before, after, count) };
-        self.note(&format!("{fault:?}"));
-        let stored = self.drawn_stored(count);
-        let lost = |failure| Plan { before, after, stored: stored.clone(), answer: Answer::Failed(failure) };
-        match fault {
-            RequestFault::Throttled => failed(service("ThrottlingException", 400)),
-            RequestFault::ServerError => lost(service("InternalFailure", 500)),
-            RequestFault::Unavailable => lost(service("ServiceUnavailable", 503)),
-            RequestFault::ResetBeforeBody => failed(transport(Verdict::Retry, "Connection")),
-            RequestFault::ResetAfterBody => {
-                Plan { stored: vec![true; count], ..failed(transport(Verdict::Uncertain, "ConnectionLost")) }
-            }
-            RequestFault::Timeout => Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, Failure::TIMEOUT)) },
-            RequestFault::TooFewResults => Plan { before, after, stored, answer: Answer::WrongCount(self.rng.usize(..count)) },
-            RequestFault::TooManyResults => Plan { before, after, stored, answer: Answer::WrongCount(count + 1) },
-            RequestFault::EmptyAnswer => Plan { before, after, stored, answer: Answer::WrongCount(0) },
-            RequestFault::Blackout => {
-                self.blackout_until = now + Duration::from_secs(self.rng.u64(5..600));
-                self.is_hanging = self.rng.bool();
-                if self.is_hanging {
-                    Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, Failure::TIMEOUT)) }
-                } else {
-                    failed(transport(Verdict::Retry, "Connection"))
-                }
-            }
-            RequestFault::Denied => {
-                self.denied_until = now + Duration::from_millis(self.rng.u64(5_000..300_000));
-                failed(service("AccessDeniedException", 400))
-            }
-        }
-    }
-
-    /// Always the same of the same record.
-    fn is_refused(&self, entry: &Entry) -> bool {
-        let drawn = hash_of(&entry.partition_key) ^ entry.spans.iter().next().map_or(0, |span| hash_of(span.start.to_string()));
-        (drawn as f64) < self.weather.record_refused * (u128::MAX as f64)
-    }
-
-    fn plan_by_record(&mut self, before: Duration, after: Duration, count: usize) -> Plan {
-        let mut stored = Vec::with_capacity(count);
-        let mut errors = Vec::with_capacity(count);
-        for _ in 0..count {
-            if self.rng.f64() < self.weather.record_throttled {
-                self.note("record throttled");
-                stored.push(false);
-                errors.push(Some(RECORD_THROTTLED));
-            } else if self.rng.f64() < self.weather.record_failed {
-                self.note("record failed");
-                stored.push(self.rng.bool());
-                errors.push(Some(RECORD_FAILED));
-            } else {
-                stored.push(true);
-                errors.push(None);
-            }
-        }
-        Plan { before, after, stored, answer: Answer::ByRecord(errors) }
-    }
-
-    /// What happens to the stream meanwhile.
-    fn drift(&mut self) {
-        let now = self.now();
-        if self.rng.f64() < self.weather.reshard {
-            // One change is often followed by another.
-            for _ in 0..[1, 1, 2, 5][self.rng.usize(..4)] {
-                let open = self.shards.open_now();
-                let index = open[self.rng.usize(..open.len())];
-                if open.len() < 2 || open.len() < 40 && self.rng.bool() {
-                    self.note("split");
-                    self.shards.split(index, now);
-                } else {
-                    self.note("merge");
-                    self.shards.merge(index, now);
-                }
-            }
-        }
-        if self.rng.f64() < self.weather.others {
-            self.note("other producers");
-            let open = self.shards.open_now();
-            let (index, part) = (open[self.rng.usize(..open.len())], self.rng.f64() * 0.95);
-            self.shards.take_part(index, part, now + Duration::from_millis(self.rng.u64(..60_000)));
-        }
-        if STREAMS_BECOME_AUTO && self.rng.f64() < self.weather.reshard / 10.0 {
-            self.note("auto");
-            self.auto_since = if self.auto_since.is_some() { None } else { Some(now) };
-        }
-    }
-
-    /// All of a request, nothing of it, or some.
-    fn drawn_stored(&mut self, count: usize) -> Vec<bool> {
-        match self.rng.u8(..3) {
-            0 => vec![true; count],
-            1 => vec![false; count],
-            _ => (0..count).map(|_| self.rng.bool()).collect(),
-        }
-    }
-
     fn note(&mut self, fault: &str) {
         *self.faults.entry(fault.to_owned()).or_default() += 1;
     }
@@ -443,62 +315,6 @@ impl Destination for Connection {
         let plan = stream.state().plan_answer();
         sleep(plan.after).await;
         plan.answer?;
-        let state = stream.state();
-        if state.weather.listing == Listing::Refused {
-            return Err(Failure::unsupported("DescribeStreamSummary"));
-        }
-        Ok(Summary { is_auto: state.auto_since.is_some(), record_bytes_max: state.record_bytes_max })
-    }
-}
-
-/// When a question about the stream is answered, and whether.
-struct PlanOfAnswer {
-    after: Duration,
-    answer: Result<(), Failure>,
-}
-
-impl State {
-    fn plan_answer(&mut self) -> PlanOfAnswer {
-        let now = self.now();
-        let after = Duration::from_millis(self.rng.u64(..=self.weather.latency_ms_max));
-        let failed = |after, failure| PlanOfAnswer { after, answer: Err(failure) };
-        if now < self.blackout_until && self.is_hanging {
-            return failed(ATTEMPT_TIMEOUT, transport(Verdict::Uncertain, Failure::TIMEOUT));
-        }
-        if now < self.blackout_until {
-            return failed(after, transport(Verdict::Retry, "Connection"));
-        }
-        if now < self.denied_until {
-            return failed(after, service("AccessDeniedException", 400));
-        }
-        if self.rng.f64() >= self.weather.unanswered {
-            return PlanOfAnswer { after, answer: Ok(()) };
-        }
-        self.note("question not answered");
-        match self.rng.u8(..3) {
-            0 => failed(after, service("LimitExceededException", 400)),
-            1 => failed(after, service("InternalFailure", 500)),
-            _ => failed(ATTEMPT_TIMEOUT, transport(Verdict::Uncertain, Failure::TIMEOUT)),
-        }
-    }
-
-    fn listed(&mut self) -> Result<Vec<Shard>, Failure> {
-        let now = self.now();
-        match self.weather.listing {
-            Listing::Fresh => Ok(self.shards.list(now)),
-            Listing::Stale(age) => {
-                self.note("stale list");
-                Ok(self.shards.list(now.saturating_sub(age)))
-            }
-            Listing::Incomplete => {
-                let mut shards = self.shards.list(now);
-                if self.rng.bool() {
-                    self.note("incomplete list");
-                    shards.remove(self.rng.usize(..shards.len()));
-                }
-                Ok(shards)
-            }
-            Listing::Refused => Err(service("AccessDeniedException", 400)),
-        }
+        stream.state().summarized()
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kinetail::config::{Config, Flow, PartitionKey};
 use kinetail::deaggregator::{Deaggregated, deaggregate};
+use kinetail::hash_key::hash_of;
 use kinetail::limits::COMMIT_INTERVAL;
 use kinetail::metrics::FlowMetrics;
 use kinetail::offsets::Row;
@@ -59,6 +60,9 @@ type Counts = BTreeMap<UserRecord, i64>;
 
 /// So long after a stream has become AUTO no aggregates of the KPL are made for it any more, or still on their way.
 const AUTO_KNOWN_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Aggregates go to the shard in which each of their records would be by itself. Not yet: the packer has to know the shards.
+const KEYS_KEEP_TO_SHARDS: bool = false;
 
 /// Where in which file a line begins.
 #[derive(Clone, Copy)]
@@ -251,6 +255,12 @@ fn received(flow: &Flow, stored: &Stored) -> Vec<UserRecord> {
     let records = match deaggregate(&entry.data, range) {
         Deaggregated::Raw => vec![UserRecord { key: key(flow, &entry.partition_key), data: entry.data.to_vec() }],
         Deaggregated::Records(records) => {
+            if KEYS_KEEP_TO_SHARDS && stored.is_map_sure {
+                for record in records.iter().filter(|record| record.partition_key != entry.partition_key) {
+                    let hash_key = hash_of(&*record.partition_key);
+                    assert!(stored.shard.contains(hash_key), "{} is not in the shard of its key", record.partition_key);
+                }
+            }
             let record = |record: &kinetail::deaggregator::UserRecord<'_>| UserRecord {
                 key: key(flow, &record.partition_key),
                 data: record.data.to_vec(),
