@@ -15,8 +15,10 @@ pub(crate) enum Limiting {
     Never,
     /// Credit for a second, which comes back evenly.
     Bucket,
-    /// Each second anew.
+    /// Each second of the clock anew.
     Window,
+    /// Each second anew, from the first record on, as emulators do.
+    Turns,
 }
 
 /// All shards that a stream ever had, the oldest first.
@@ -143,11 +145,14 @@ impl Shard {
         let seconds = (now - self.counted_at).as_secs_f64();
         let of_limit = |credit: f64| match limiting {
             Limiting::Window if now.as_secs() > self.counted_at.as_secs() => part,
-            Limiting::Window | Limiting::Never => credit,
+            Limiting::Turns if seconds >= 1.0 => part,
+            Limiting::Window | Limiting::Turns | Limiting::Never => credit,
             Limiting::Bucket => (credit + seconds * part).min(part),
         };
         (self.byte_seconds, self.record_seconds) = (of_limit(self.byte_seconds), of_limit(self.record_seconds));
-        self.counted_at = now;
+        if limiting != Limiting::Turns || seconds >= 1.0 {
+            self.counted_at = now;
+        }
         let byte_seconds = byte_count as f64 / SHARD_BYTES_IN_MAX as f64;
         let record_seconds = 1.0 / SHARD_RECORDS_IN_MAX as f64;
         // A record may be as large as the limit, so what others take cannot keep it out for ever.

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod agents;
+#[path = "../common/mod.rs"]
+mod common;
+mod process;
 mod service;
 #[path = "../common/shards.rs"]
 mod shards;
@@ -39,13 +42,15 @@ async fn settled_minute(story: &mut Story) -> Figures {
 
 #[tokio::test(start_paused = true)]
 async fn four_times_what_the_shards_admit_gives_what_they_admit() {
-    for limiting in [Limiting::Bucket, Limiting::Window] {
+    for limiting in [Limiting::Bucket, Limiting::Window, Limiting::Turns] {
         for record_bytes in [LARGE, 5_000, SMALL] {
             let mut story = Story::begin(Setting { limiting, ..setting() });
             story.start(offer(record_bytes));
             let figures = settled_minute(&mut story).await;
             figures.tell(&format!("4x on 4 shards, {record_bytes} B, {limiting:?}"));
-            assert!(figures.use_of_capacity() >= 0.95, "{figures}");
+            // Between two turns of an emulator nothing is counted until the next record comes.
+            let wanted = if limiting == Limiting::Turns { 0.88 } else { 0.95 };
+            assert!(figures.use_of_capacity() >= wanted, "{figures}");
             assert!(figures.throttled_part() < 0.05, "{figures}");
             story.finish().await;
         }

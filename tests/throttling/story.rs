@@ -114,10 +114,15 @@ impl Figures {
         self.tally.request_count as f64 / self.seconds
     }
 
-    /// A row of the table. Past the test harness, which keeps what a passing test prints to itself.
+    /// A row of the table.
     pub(crate) fn tell(&self, what: &str) {
-        let _ = writeln!(std::io::stderr(), "{what:64} {self}");
+        told(&format!("{what:64} {self}"));
     }
+}
+
+/// Past the test harness, which keeps what a passing test prints to itself.
+pub(crate) fn told(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 impl fmt::Display for Figures {
