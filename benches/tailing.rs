@@ -8,23 +8,20 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be measured ends it")]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures for people")]
 
+mod blackhole;
 #[path = "../tests/common/mod.rs"]
 mod common;
 mod machine;
+mod usage;
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use axum::extract::{DefaultBodyLimit, State};
-use bytes::Bytes;
-use tokio::runtime::Runtime;
-
+use blackhole::Blackhole;
 use common::{Agent, PATIENCE, Place, wait_until};
+use usage::{Usage, memory_mib};
 
 /// How much is measured.
 struct Scale {
@@ -207,7 +204,7 @@ impl Host {
             byte_count += lines.len();
             append(&place.log(&name_of(file)), &lines);
         }
-        let kinesis = Blackhole::start();
+        let kinesis = Blackhole::start(1, Duration::ZERO);
         let (state, url) = (place.state(), &kinesis.url);
         place.configure_verbatim(&format!(
             "[agent]\nstate_dir = {state:?}\nadmin = \"127.0.0.1:0\"\n[aws]\nregion = \"us-east-1\"\nendpoints.kinesis = {url:?}\n{}",
@@ -221,10 +218,10 @@ impl Host {
     }
 
     fn time_until_arrival(&self, path: &Path, line: &str) -> Duration {
-        self.kinesis.forget_arrivals();
+        while self.kinesis.arrivals.try_recv().is_ok() {}
         let written_at = Instant::now();
         append(path, line);
-        self.kinesis.next_arrival().duration_since(written_at)
+        self.kinesis.arrivals.recv_timeout(PATIENCE).unwrap().duration_since(written_at)
     }
 
     /// Seconds and processor seconds until `file_count` files are opened, the same until `byte_count` bytes are read and
@@ -262,89 +259,4 @@ fn append(path: &Path, text: &str) {
 #[expect(clippy::disallowed_methods, reason = "time that passes is what is measured")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
-}
-
-/// A Kinesis of one shard that takes every record at once, and keeps none.
-struct Blackhole {
-    url: String,
-    arrivals: Receiver<Instant>,
-    _server: Runtime,
-}
-
-impl Blackhole {
-    fn start() -> Self {
-        let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = server.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (arrive, arrivals) = sync_channel(1024);
-        let router = axum::Router::new().fallback(put_records).layer(DefaultBodyLimit::disable()).with_state(arrive);
-        server.spawn(async move { axum::serve(listener, router).await });
-        Self { url, arrivals, _server: server }
-    }
-
-    fn forget_arrivals(&self) {
-        while self.arrivals.try_recv().is_ok() {}
-    }
-
-    fn next_arrival(&self) -> Instant {
-        self.arrivals.recv_timeout(PATIENCE).unwrap()
-    }
-}
-
-async fn put_records(State(arrive): State<SyncSender<Instant>>, body: Bytes) -> String {
-    // When nobody waits for them there may be no room left.
-    let _ = arrive.try_send(Instant::now());
-    let record_count = memchr::memmem::find_iter(&body, b"\"Data\":").count();
-    let results = vec![r#"{"SequenceNumber":"1","ShardId":"shardId-000000000000"}"#; record_count].join(",");
-    format!(r#"{{"FailedRecordCount":0,"Records":[{results}]}}"#)
-}
-
-/// What the threads of an agent have used so far. It is sampled each second, so that little is missed of a thread that
-/// ends: `/proc/PID/stat` has them all, and counts in 10 ms, which is all that an idle agent uses in minutes.
-#[derive(Default)]
-struct Usage(HashMap<String, ThreadUsage>);
-
-#[derive(Clone, Copy, Default)]
-struct ThreadUsage {
-    cpu: Duration,
-    /// How often it waited for something.
-    wakeup_count: u64,
-}
-
-impl Usage {
-    fn of(agent: &Agent) -> Self {
-        let mut usage = Self::default();
-        usage.sample(agent);
-        usage
-    }
-
-    fn sample(&mut self, agent: &Agent) {
-        for thread in fs::read_dir(format!("/proc/{}/task", agent.id())).unwrap() {
-            let thread = thread.unwrap();
-            let read = |name: &str| fs::read_to_string(thread.path().join(name));
-            // A thread may have ended meanwhile.
-            let (Ok(schedule), Ok(status)) = (read("schedstat"), read("status")) else { continue };
-            let usage = ThreadUsage {
-                cpu: Duration::from_nanos(schedule.split(' ').next().unwrap().parse().unwrap()),
-                wakeup_count: field(&status, "voluntary_ctxt_switches:").parse().unwrap(),
-            };
-            self.0.insert(thread.file_name().into_string().unwrap(), usage);
-        }
-    }
-
-    fn total(&self) -> ThreadUsage {
-        self.0.values().fold(ThreadUsage::default(), |total, thread| ThreadUsage {
-            cpu: total.cpu + thread.cpu,
-            wakeup_count: total.wakeup_count + thread.wakeup_count,
-        })
-    }
-}
-
-fn memory_mib(agent: &Agent, name: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
-    field(&status, name).strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0
-}
-
-fn field<'a>(text: &'a str, name: &str) -> &'a str {
-    text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim()
 }

@@ -17,6 +17,7 @@ use reader::{Findings, Table};
 mod agent;
 mod aws;
 mod delivery;
+mod encryption;
 mod filter;
 mod firehose;
 mod flow;
@@ -34,7 +35,9 @@ mod top;
 mod types;
 mod units;
 
+pub use aws::{AccountIdEndpointMode, AssumeRole, Aws, Endpoints, Proxy, ProxyUrl, SESSION_NAME_CHARS_MAX, is_of_session_name};
 pub use delivery::{Aggregate, Compression, Delivery, Destination, Order, PartitionKey};
+pub use encryption::Encryption;
 pub use filter::{Condition, Filter, Sample, Test};
 pub use mask::{Mask, MaskPattern, MaskPreset};
 pub(crate) use mistakes::nearest;
@@ -80,17 +83,6 @@ pub struct Agent {
     pub max_open_files: usize,
 }
 
-/// `[aws]`: where and as whom.
-#[derive(Clone, Debug, Default)]
-pub struct Aws {
-    /// Region; without it the SDK's chain decides (environment, profile, instance metadata).
-    pub region: Option<String>,
-    /// `endpoints.kinesis`: an http or https URL instead of the region's endpoint.
-    pub kinesis_endpoint: Option<String>,
-    /// `endpoints.ec2_metadata`: an http or https URL instead of that of the instance metadata service.
-    pub ec2_metadata_endpoint: Option<String>,
-}
-
 /// `[[flow]]`: some files to one stream.
 #[derive(Clone, Debug)]
 pub struct Flow {
@@ -122,6 +114,10 @@ pub struct Flow {
     pub record: Record,
     /// `[flow.kinesis]` or `[flow.firehose]`
     pub delivery: Delivery,
+    /// `[flow.encryption]`; without it records are not encrypted.
+    pub encryption: Option<Encryption>,
+    /// `[flow.aws]`: what is different from `[aws]`.
+    pub aws: Aws,
 }
 
 impl Flow {
@@ -283,7 +279,7 @@ impl Config {
         all.extend(torn);
         match config {
             Some(config) if all.is_empty() => Ok(config),
-            _ => Err(Mistakes::new(file, source, all)),
+            _ => Err(Mistakes::new(file, &aws::without_passwords(source), all)),
         }
     }
 }

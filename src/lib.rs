@@ -44,8 +44,10 @@ pub mod processor;
 
 pub mod aggregator;
 pub mod collector;
+pub mod encryption;
 pub mod packer;
 
+pub mod aws;
 pub mod sender;
 
 pub mod checkpointer;

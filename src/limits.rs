@@ -231,11 +231,23 @@ pub const DOUBT_INTERVAL_MAX: Duration = Duration::from_secs(5 * 60);
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a retry, also while a flow is paused.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
-/// TCP and TLS set-up.
+/// Name, TCP, proxy and TLS together, when the configuration says nothing.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Least `connect_timeout`: round trips through a proxy add up.
+pub const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Greatest `connect_timeout`.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// From the first byte sent to the last received; a request of 5 MiB, 6.7 MiB in base64, in that time is 227 KiB/s.
-/// Over slower lines requests become smaller.
+/// Over slower lines requests become smaller. It holds when the configuration says nothing.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Least `attempt_timeout`: a record of the largest size needs its time.
+pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// Greatest `attempt_timeout`.
+pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
+/// Credentials that the service refuses are loaded anew at most so often.
+pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes of the answer of a proxy to CONNECT, headers included.
+pub const PROXY_ANSWER_BYTES_MAX: usize = 16 * KIB;
 /// The service drops idle connections earlier than the SDK's default of 90 s, which shows as resets
 /// (aws-sdk-rust issues 1106 and 440).
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -245,6 +257,35 @@ pub const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(20);
 pub const MESSAGE_CHARS_MAX: usize = 500;
 /// A flow that cannot deliver says so again this often.
 pub const PAUSE_REMINDER: Duration = Duration::from_secs(300);
+
+// --- Encryption ---
+
+/// Bytes of one frame of an encrypted record: a record of the largest size is of few frames, and each of them costs little.
+pub const FRAME_BYTES: usize = 512 * KIB;
+/// Bytes of an encryption context as it is written. It is part of every record; KMS takes up to 8,192 characters.
+pub const CONTEXT_BYTES_MAX: usize = 2 * KIB;
+/// Bytes of the ARN of a key of KMS; that of a key is some 80 bytes long.
+pub const KEY_ARN_BYTES_MAX: usize = 256;
+/// Bytes of an encrypted data key. KMS makes 184 of one of 32 bytes; its API reference allows for 6,144.
+pub const ENCRYPTED_KEY_BYTES_MAX: usize = KIB;
+/// What encryption adds to a record at the worst, whatever the key and the context.
+pub const SEALED_OVERHEAD_BYTES_MAX: usize = 4 * KIB;
+/// `max_age` of a data key when the configuration says nothing: some 8,600 calls of KMS a month for a flow.
+pub const DATA_KEY_AGE_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// Least `max_age`: a call takes some tens of milliseconds.
+pub const DATA_KEY_AGE_MIN: Duration = Duration::from_secs(1);
+/// Greatest `max_age`.
+pub const DATA_KEY_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// `max_messages` of a data key when the configuration says nothing.
+pub const DATA_KEY_MESSAGES_DEFAULT: usize = 1_000_000;
+/// Greatest `max_messages`: the specification of the caching materials manager has 2^32.
+pub const DATA_KEY_MESSAGES_MAX: usize = u32::MAX as usize;
+/// `max_bytes` of a data key when the configuration says nothing.
+pub const DATA_KEY_BYTES_DEFAULT: usize = 1024 * MIB;
+/// Least `max_bytes`: some records of the largest size.
+pub const DATA_KEY_BYTES_MIN: usize = 16 * MIB;
+/// Greatest `max_bytes`; the specification would allow for 2^63 - 1.
+pub const DATA_KEY_BYTES_MAX: usize = MIB * MIB;
 
 // --- Settling ---
 
@@ -314,4 +355,6 @@ const _: () = assert!(OPEN_FILES_MIN <= OPEN_FILES_DEFAULT && OPEN_FILES_DEFAULT
 const _: () = assert!(JOINED_LINES_MIN <= JOINED_LINES_DEFAULT && JOINED_LINES_DEFAULT <= JOINED_LINES_MAX);
 const _: () = assert!(JOINED_LINES_MAX < PIECE_LINES_MAX);
 const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);
+const _: () = assert!(FRAME_BYTES > 0 && FRAME_BYTES <= u32::MAX as usize);
+const _: () = assert!(DATA_KEY_BYTES_MIN >= REQUEST_BYTES_MAX);
 const _: () = assert!(METADATA_RETRY_MIN.as_secs() < METADATA_WAIT.as_secs());

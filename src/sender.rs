@@ -150,9 +150,10 @@ impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
     pub fn new(parts: Parts<D>) -> Self {
         let Parts { destination, mut facts, load, doubt, order, request_bytes, held_byte_count_max, .. } = parts;
-        let Parts { events, metrics, health, random, .. } = parts;
+        let Parts { events, metrics, health, mut random, .. } = parts;
         let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
         let StreamFacts { shards: map, is_auto, .. } = facts.borrow_and_update().clone();
+        let lanes = Lanes::new(map, order, random.fork(), now.into_std());
         Self {
             destination,
             facts,
@@ -170,7 +171,7 @@ impl<D: Destination> Sender<D> {
             in_flight_record_count: 0,
             in_flight_byte_count: 0,
             held_byte_count_max,
-            lanes: Lanes::new(map, order, now.into_std()),
+            lanes,
             halves: VecDeque::new(),
             refused: VecDeque::new(),
             refused_retry_at: now,
@@ -242,7 +243,8 @@ impl<D: Destination> Sender<D> {
         let now = Instant::now();
         if now.duration_since(self.load_set_at) >= LOAD_INTERVAL {
             self.load_set_at = now;
-            self.load.set(self.lanes.map(), self.lanes.waits());
+            let waits = self.lanes.waits(now.into_std());
+            self.load.set(self.lanes.map(), waits);
         }
     }
 
@@ -324,8 +326,7 @@ impl<D: Destination> Sender<D> {
             }
         }
         let some_delivered = !delivered.is_empty();
-        let (now, random) = (Instant::now().into_std(), self.random.f64());
-        self.lanes.answered(&by_shard, sent.sent_at.into_std(), now, random);
+        self.lanes.answered(&by_shard, sent.sent_at.into_std(), Instant::now().into_std());
         if some_delivered {
             self.report(delivered, Outcome::Delivered).await;
             self.delivering(sent.byte_count, sent.is_of_refused);

@@ -1,5 +1,5 @@
-//! Readers that this project did not write understand what is in the stream: boto3 with aws-kinesis-agg, and
-//! the AWS command line.
+//! Readers that this project did not write understand what is in the stream: boto3 with aws-kinesis-agg and with the AWS
+//! Encryption SDK, and the AWS command line.
 //!
 //! They are installed from the Python package index into an environment below the target folder, once. Where there is no Python or
 //! no network these stories are skipped, which is said; not so in CI.
@@ -10,12 +10,21 @@ mod common;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use kinetail::config::Encryption;
+use kinetail::encryption::keys::DataKeys;
+use kinetail::encryption::kms::Kms;
+use kinetail::encryption::message::Context;
+use kinetail::health::Health;
+use kinetail::metrics::Metrics;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
-use common::{Kinesis, Place, Received, lines, skipped, verify};
+use common::{Kinesis, Moto, Place, Received, kms_client, lines, skipped, verify};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 
@@ -137,4 +146,107 @@ fn the_aws_command_line_reads_lines_that_are_not_aggregated() {
         shard_id: "shardId-000000000000".to_owned(),
     });
     verify(&sent, &received.collect::<Vec<_>>());
+}
+
+/// A KMS with a key that has an alias, and what asks it.
+struct KeyStage {
+    bin: PathBuf,
+    moto: Moto,
+    runtime: Runtime,
+    key_arn: String,
+    alias_arn: String,
+}
+
+impl KeyStage {
+    fn new(bin: PathBuf) -> Self {
+        let moto = Moto::start(&bin.join("python"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = kms_client(moto.url());
+        let key_arn = runtime.block_on(async {
+            let key_arn = client.create_key().send().await.unwrap().key_metadata.unwrap().arn.unwrap();
+            client.create_alias().alias_name("alias/logs").target_key_id(&key_arn).send().await.unwrap();
+            key_arn
+        });
+        let alias_arn = format!("{}:alias/logs", key_arn.split_once(":key/").unwrap().0);
+        Self { bin, moto, runtime, key_arn, alias_arn }
+    }
+
+    /// Seals `lines`, seven with each data key.
+    fn seal(&self, lines: &[String], context: &Context) -> Vec<Vec<u8>> {
+        let rules = Encryption {
+            kms_key: self.alias_arn.clone(),
+            context: context.clone(),
+            max_age: Duration::from_secs(60),
+            max_messages: 7,
+            max_bytes: 16 << 20,
+        };
+        let client = kms_client(self.moto.url());
+        let source = Arc::new(Kms::new(rules.kms_key.clone(), context.clone(), move || std::future::ready(Ok(client.clone()))));
+        let (metrics, health) = (Metrics::default().flow("f"), Health::default().flow("f"));
+        self.runtime.block_on(async {
+            let mut keys = DataKeys::new(&rules, source, metrics, health, fastrand::Rng::with_seed(1));
+            let mut messages = Vec::new();
+            for line in lines {
+                let mut message = Vec::new();
+                keys.seal(line.as_bytes(), &mut message).await;
+                messages.push(message);
+            }
+            messages
+        })
+    }
+
+    /// What the example of a reader makes of what `source` names: what it prints, or what it complains of.
+    fn decrypt(&self, kinesis: &Kinesis, source: &[&str], pairs: &[&str]) -> Result<String, String> {
+        let mut command = reader(self.bin.join("python"));
+        command.env("AWS_ENDPOINT_URL_KINESIS", kinesis.url()).env("AWS_ENDPOINT_URL_KMS", self.moto.url());
+        command.arg(Path::new(FOLDER).join("decrypt.py")).args(source).arg(&self.key_arn).args(pairs);
+        let output = command.output().unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout).unwrap()),
+            false if output.stdout.is_empty() => Err(String::from_utf8(output.stderr).unwrap()),
+            false => panic!("it prints what it refuses"),
+        }
+    }
+}
+
+fn context(pairs: &[(&str, &str)]) -> Context {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The AWS Encryption SDK decrypts what was sealed with data keys of KMS, the longest record too; and nothing that was altered,
+/// or is of elsewhere.
+#[test]
+fn the_aws_encryption_sdk_reads_encrypted_records() {
+    let Some(bin) = environment_for("the_aws_encryption_sdk_reads_encrypted_records") else { return };
+    let stage = KeyStage::new(bin);
+    let kinesis = Kinesis::with_stream("s", 1);
+    let mut sent = lines("a", 40);
+    sent.push("ünïcödé and \u{1f980}".to_owned());
+    sent.push(String::new());
+    // As long as a record may be, in two frames.
+    sent.push("x".repeat((1 << 20) - 4096));
+    let pairs = context(&[("stream", "s"), ("app", "x"), ("ünïcödé", "\u{1f980}")]);
+    let messages = stage.seal(&sent, &pairs);
+    for message in &messages {
+        kinesis.put("s", "k", message);
+    }
+    let received = stage.decrypt(&kinesis, &["s"], &["app=x", "ünïcödé=\u{1f980}"]).unwrap();
+    assert!(received.lines().eq(&sent), "other lines than were sent");
+    // One behind the other, as Firehose writes them.
+    let object = tempfile::NamedTempFile::new().unwrap();
+    fs::write(object.path(), messages.concat()).unwrap();
+    let source = ["--file", object.path().to_str().unwrap()];
+    assert!(stage.decrypt(&kinesis, &source, &["app=x"]).unwrap().lines().eq(&sent), "other lines than were sent");
+    let refused = stage.decrypt(&kinesis, &["s"], &["app=y"]).unwrap_err();
+    assert!(refused.contains("the encryption context has not app=y"), "{refused}");
+
+    let [mut message] = <[Vec<u8>; 1]>::try_from(stage.seal(&["line".to_owned()], &Context::new())).unwrap();
+    kinesis.create_stream("without-context", 1);
+    kinesis.put("without-context", "k", &message);
+    assert_eq!(stage.decrypt(&kinesis, &["without-context"], &[]).unwrap(), "line\n");
+    *message.last_mut().unwrap() ^= 1;
+    kinesis.create_stream("altered", 1);
+    kinesis.put("altered", "k", &message);
+    let refused = stage.decrypt(&kinesis, &["altered"], &[]).unwrap_err();
+    assert!(refused.contains("InvalidTag"), "{refused}");
 }

@@ -91,7 +91,7 @@ fn client(endpoint: &str) -> Client {
         .region(Region::from_static(REGION))
         .endpoint_url(endpoint)
         .credentials_provider(credentials())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(kinetail::aws::direct_http_client())
         .build();
     Client::from_conf(config)
 }

@@ -7,6 +7,7 @@ pub(crate) struct Case {
     /// The format, or what else tells the cases apart.
     pub(crate) name: &'static str,
     /// Tables of the flow.
+    #[allow(dead_code, reason = "not every benchmark goes by it")]
     pub(crate) settings: &'static str,
     /// Appends one line.
     pub(crate) write: fn(&mut Rng, &mut String),

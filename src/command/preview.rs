@@ -176,7 +176,7 @@ async fn ask_ec2<O: Write, N: Write>(config: &Config, screen: &mut Screen<O, N>)
     if wanted.is_nothing() {
         return Ok(Arc::default());
     }
-    let metadata = Metadata::ask(wanted, config.aws.ec2_metadata_endpoint.as_deref());
+    let metadata = Metadata::ask(wanted, config.aws.endpoints.ec2_metadata.as_deref());
     // What is not known then is shown as it is sent when it is not known.
     let _ = timeout(EC2_WAIT, metadata.ready()).await;
     let ec2 = metadata.current();

@@ -24,6 +24,7 @@ use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
+use crate::aws::Accesses;
 use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT, one_line};
 use crate::health::Health;
 use crate::limits::RESERVED_DESCRIPTORS;
@@ -31,7 +32,7 @@ use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
 use crate::processor::Surroundings;
-use crate::sender::kinesis::{Access, Service, Stream};
+use crate::sender::kinesis::Stream;
 use crate::tailer::Mode;
 
 /// What the command line says.
@@ -62,10 +63,9 @@ pub fn main(options: &Options) -> u8 {
         }
         log_to(io::stderr, LOGGED);
         respect_descriptor_limit(&mut config.agent, config.flows.len());
-        let access =
-            Access { region: config.aws.region.clone(), endpoint: config.aws.kinesis_endpoint.clone(), credentials: None };
+        let accesses = Accesses::new(config.aws.clone());
         let state_dir = config.agent.state_dir.clone().unwrap_or_else(|| STATE_DIR_DEFAULT.into());
-        ship(options, &config, &state_dir, access, Arc::default()).await
+        ship(options, &config, &state_dir, accesses, Arc::default()).await
     });
     // After an abort a commit may still be on its way to the disk; it is not waited for.
     runtime.shutdown_background();
@@ -146,7 +146,7 @@ pub(super) fn load(path: &Path) -> Result<Config, u8> {
     })
 }
 
-async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Access, metrics: Arc<Metrics>) -> u8 {
+async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Accesses, metrics: Arc<Metrics>) -> u8 {
     let opened = Offsets::open(state_dir).and_then(|store| Ok((store.load()?, store.started_flows()?, store)));
     let (rows, started_flows, store) = match opened {
         Ok(opened) => opened,
@@ -180,7 +180,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
         seed: u64::from_be_bytes(random_bytes()),
         reading: Reading::OwnThreads,
         surroundings: Arc::new(surroundings),
-        metadata: Metadata::ask(Wanted::of(&config.flows), config.aws.ec2_metadata_endpoint.as_deref()),
+        metadata: Metadata::ask(Wanted::of(&config.flows), config.aws.endpoints.ec2_metadata.as_deref()),
     };
     let (stop, stopped) = watch::channel(false);
     let first_signal = Cell::new(TERM);
@@ -191,8 +191,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, access: Acce
             return exit::OSERR;
         }
     };
-    let service = Arc::new(Service::new(access));
-    let stream_of = |flow: &Flow| Stream::new(flow.delivery.destination.stream().to_owned(), Arc::clone(&service));
+    let stream_of = |flow: &Flow| Stream::new(flow.delivery.destination.stream().to_owned(), accesses.of(&flow.aws));
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;

@@ -17,7 +17,7 @@ pub struct Delivery {
     /// How lines become records.
     pub aggregate: Aggregate,
     /// Size at which a record of several lines is sent, before it is compressed or encrypted; a line that is longer is a record by
-    /// itself. Of [`Aggregate::Lines`] only.
+    /// itself. No less than [`JOINED_RECORD_BYTES_MIN`](crate::limits::JOINED_RECORD_BYTES_MIN).
     pub record_bytes: usize,
     /// What is done with the data of a record.
     pub compress: Compression,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::reader::{Placed, Table};
 use super::record::Given;
 use super::{
-    Aggregate, Compressed, Delivery, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, filter, firehose, kinesis,
-    multiline, parse, record,
+    Aggregate, Compressed, Delivery, Encoding, Flow, LineRules, OnMismatch, StartAt, TooLong, aws, encryption, filter, firehose,
+    kinesis, multiline, parse, record,
 };
 use crate::discovery::{Globs, PatternMistake};
-use crate::limits::{HEADER_LINES_MAX, LINE_BYTES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN};
+use crate::limits::{HEADER_LINES_MAX, LINE_BYTES_MAX, RESCAN_DEFAULT, RESCAN_MAX, RESCAN_MIN, SEALED_OVERHEAD_BYTES_MAX};
 use crate::processor::field_names;
 
 /// Longest name of a flow: it is part of every offset's key and of every metric.
@@ -58,10 +58,13 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
     let is_wrapped = parse.as_ref().is_some_and(|parse| parse.on_mismatch == OnMismatch::Wrap);
     let filter = table.section("filter", |table| filter::read(table, source, names));
     let delivery = delivery(table, source, names);
-    let record_is_joined = delivery.as_ref().is_some_and(|delivery| delivery.aggregate == Aggregate::Lines);
-    let given = Given { names, is_parsed, is_wrapped, is_joined: record_is_joined };
+    let aggregate = delivery.as_ref().map(|delivery| delivery.aggregate);
+    let encryption = table.optional_section("encryption", |table| encryption::read(table, aggregate)).flatten();
+    let given = Given { names, is_parsed, is_wrapped, is_joined: aggregate == Some(Aggregate::Lines) };
     let record = table.section("record", |table| record::read(table, source, &given));
-    let line = table.section("line", |table| line(table, is_parsed, header_lines_min, delivery.as_ref()));
+    let lengths = line_lengths(delivery.as_ref(), encryption.is_some());
+    let line = table.section("line", |table| line(table, is_parsed, header_lines_min, lengths));
+    let aws = table.section("aws", aws::read);
 
     let flow = name.clone().zip(delivery).map(|(name, delivery)| Flow {
         name: name.value,
@@ -78,6 +81,8 @@ pub(super) fn read(table: &mut Table<'_>, source: &str) -> Written {
         filter,
         record,
         delivery,
+        encryption,
+        aws,
     });
     Written { flow, name }
 }
@@ -123,12 +128,18 @@ fn patterns(table: &mut Table<'_>, key: &'static str, source: &str) -> Vec<Strin
     written.iter().map(|pattern| pattern.value.to_owned()).collect()
 }
 
-fn line(table: &mut Table<'_>, is_parsed: bool, header_lines_min: usize, delivery: Option<&Delivery>) -> LineRules {
+/// The longest line, in UTF-8, when nothing is said, and the longest that can be configured.
+fn line_lengths(delivery: Option<&Delivery>, is_encrypted: bool) -> (usize, usize) {
+    let overhead = if is_encrypted { SEALED_OVERHEAD_BYTES_MAX } else { 0 };
+    // Where the destination is not sound, nobody knows how long a record may be.
+    let Some(delivery) = delivery else { return (LINE_BYTES_MAX, usize::MAX) };
+    (delivery.line_bytes_default() - overhead, delivery.line_bytes_max() - overhead)
+}
+
+fn line(table: &mut Table<'_>, is_parsed: bool, header_lines_min: usize, (usual, longest): (usize, usize)) -> LineRules {
     let too_long = [("truncate", TooLong::Truncate), ("split", TooLong::Split), ("drop", TooLong::Drop)];
     let encoding = table.choice("encoding", &ENCODINGS).unwrap_or(Encoding::Utf8);
-    // Where the destination is not sound, nobody knows how long a record may be.
-    let usual = encoding.line_bytes_max(delivery.map_or(LINE_BYTES_MAX, Delivery::line_bytes_default));
-    let longest = encoding.line_bytes_max(delivery.map_or(usize::MAX, Delivery::line_bytes_max));
+    let (usual, longest) = (encoding.line_bytes_max(usual), encoding.line_bytes_max(longest));
     let bounds = encoding.character_bytes_max()..=longest;
     let why = match encoding {
         Encoding::Utf8 => "",

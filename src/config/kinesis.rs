@@ -18,10 +18,9 @@ pub(super) fn read(table: &mut Table<'_>, source: &str, names: Option<&[String]>
     let aggregate = table.choice("aggregate", &aggregates).unwrap_or(Aggregate::Kpl);
     let record_bytes = table.size("max_record_bytes", JOINED_RECORD_BYTES_MIN..=RECORD_BYTES_LARGEST);
     if let Some(written) = &record_bytes
-        && aggregate != Aggregate::Lines
+        && aggregate == Aggregate::None
     {
-        let help = "write aggregate = \"lines\" too, or take it out";
-        table.mistake(&written.place, "`max_record_bytes` is of records of joined lines", help);
+        table.mistake(&written.place, "`max_record_bytes` is of records of several lines", "take it out, or change `aggregate`");
     }
     let compress = delivery::compress(table);
     if let Some(written) = &compress

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+mod delivery;
+mod encryption;
 mod example;
 mod mask;
 mod multiline;
@@ -58,7 +60,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(config.agent.memory_max, 64 << 20);
     assert_eq!(config.agent.admin, Some(ADMIN_DEFAULT));
     assert_eq!(config.agent.drain_timeout, Duration::from_secs(30));
-    assert_eq!((config.aws.region, config.aws.kinesis_endpoint), (None, None));
+    assert_eq!(config.aws, Aws::default());
     let flow = &config.flows[0];
     assert_eq!((flow.files.as_slice(), flow.exclude.len()), (["/a".to_owned()].as_slice(), 0));
     assert_eq!((flow.start_at, flow.line.max_bytes), (StartAt::Beginning, 1020 << 10));
@@ -87,8 +89,8 @@ fn what_is_written_is_used() {
     assert_eq!((config.agent.memory_max, config.agent.admin), (1 << 30, None));
     assert_eq!(config.agent.drain_timeout, Duration::from_secs(300));
     assert_eq!(config.aws.region.as_deref(), Some("us-east-1"));
-    assert_eq!(config.aws.kinesis_endpoint.as_deref(), Some("http://[::1]:4567"));
-    assert_eq!(config.aws.ec2_metadata_endpoint.as_deref(), Some("http://[::1]:1338"));
+    assert_eq!(config.aws.endpoints.kinesis.as_deref(), Some("http://[::1]:4567"));
+    assert_eq!(config.aws.endpoints.ec2_metadata.as_deref(), Some("http://[::1]:1338"));
     let flow = &config.flows[0];
     assert_eq!((flow.name.as_str(), flow.exclude.len(), flow.start_at), ("access", 2, StartAt::End));
     assert_eq!((flow.line.max_bytes, flow.line.too_long, flow.line.strip_cr), (64 << 10, TooLong::Split, false));
@@ -246,7 +248,7 @@ fn flows_and_their_lines() {
             "start_at = 'begin'\n[flow.line]",
             "11:12 `start_at` cannot be \"begin\" (did you mean \"beginning\"? valid are \"beginning\", \"end\")",
         ),
-        ("max_bytes = \"64 KiB\"", "max_bytes = '1 MiB'", "12:13 `max_bytes` is out of range: 1 MiB (from 1 B to 1020 KiB)"),
+        ("max_bytes = \"64 KiB\"", "max_bytes = '10 MiB'", "12:13 `max_bytes` is out of range: 10 MiB (from 1 B to 10236 KiB)"),
         (
             "max_bytes = \"64 KiB\"",
             "strip_cr = 'yes'",
@@ -310,14 +312,14 @@ fn the_longest_line_depends_on_the_encoding() {
     check_edits(&[
         (
             "max_bytes = \"64 KiB\"",
-            "max_bytes = '700 KiB'\nencoding = 'utf-16le'",
-            "12:13 `max_bytes` is out of range: 700 KiB (from 4 B to 680 KiB with this `encoding`: \
+            "max_bytes = '7 MiB'\nencoding = 'utf-16le'",
+            "12:13 `max_bytes` is out of range: 7 MiB (from 4 B to 6824 KiB with this `encoding`: \
              bytes of the file, which may become more as UTF-8 and must then fit a record)",
         ),
         (
             "max_bytes = \"64 KiB\"",
             "max_bytes = '1 B'\nencoding = 'shift_jis'",
-            "12:13 `max_bytes` is out of range: 1 B (from 2 B to 340 KiB with this `encoding`: \
+            "12:13 `max_bytes` is out of range: 1 B (from 2 B to 3412 KiB with this `encoding`: \
              bytes of the file, which may become more as UTF-8 and must then fit a record)",
         ),
     ]);
@@ -374,7 +376,7 @@ fn parsing_and_packing() {
         (
             "stream =",
             "aggregate = 'KPL'\nstream =",
-            "19:13 `aggregate` cannot be \"KPL\" (did you mean \"kpl\"? valid are \"kpl\", \"none\")",
+            "19:13 `aggregate` cannot be \"KPL\" (did you mean \"kpl\"? valid are \"kpl\", \"lines\", \"none\")",
         ),
     ]);
 }

@@ -94,7 +94,7 @@ impl Server {
             .region(Region::from_static(REGION))
             .endpoint_url(&self.endpoint)
             .credentials_provider(credentials())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .http_client(crate::aws::direct_http_client())
             .build();
         Client::from_conf(config)
     }

@@ -7,10 +7,9 @@ use std::error::Error as StdError;
 use aws_config::imds::client::Client;
 use aws_config::imds::client::error::{ImdsError, TokenError};
 use aws_config::provider_config::ProviderConfig;
-use aws_smithy_http_client::Builder as HttpClientBuilder;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::{Answer, Source};
+use crate::aws::direct_http_client;
 
 /// The service.
 pub(super) struct Imds(Client);
@@ -19,8 +18,7 @@ impl Imds {
     /// The service at `endpoint`, or where the SDK's settings say; the error says why that is no address.
     pub(super) fn new(endpoint: Option<&str>) -> Result<Self, String> {
         // The client that is shared with Kinesis may have a proxy; this address is the host's own.
-        let http_client = HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let mut client = Client::builder().configure(&ProviderConfig::default().with_http_client(http_client));
+        let mut client = Client::builder().configure(&ProviderConfig::default().with_http_client(direct_http_client()));
         if let Some(endpoint) = endpoint {
             client = client.endpoint(endpoint).map_err(|error| format!("{endpoint}: {error}"))?;
         }

@@ -11,6 +11,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fastrand::Rng;
+
 use super::backoff;
 use super::pace::{Amount, Pace};
 use crate::collector::{Collector, Entry};
@@ -23,6 +25,7 @@ pub(super) struct Lanes {
     map: Arc<ShardMap>,
     /// One for each range of `map`.
     lanes: Vec<Lane>,
+    random: Rng,
     order: Order,
     /// Hash keys of entries that are on their way, where files are kept in order.
     busy: HashSet<u128>,
@@ -59,9 +62,9 @@ struct Full;
 
 impl Lanes {
     /// Lanes without anything in them.
-    pub(super) fn new(map: Arc<ShardMap>, order: Order, now: Instant) -> Self {
-        let lanes = map.ranges().iter().map(|_| Lane::new(Pace::new(now, ceiling(&map)))).collect();
-        Self { map, lanes, order, busy: HashSet::new(), next: 0, byte_count: 0 }
+    pub(super) fn new(map: Arc<ShardMap>, order: Order, mut random: Rng, now: Instant) -> Self {
+        let lanes = map.ranges().iter().map(|_| Lane::new(Pace::new(now, ceiling(&map), random.u64(..)))).collect();
+        Self { map, lanes, random, order, busy: HashSet::new(), next: 0, byte_count: 0 }
     }
 
     /// The map of the lanes.
@@ -126,14 +129,14 @@ impl Lanes {
     }
 
     /// Learns what became of a request that was sent at `sent_at`.
-    pub(super) fn answered(&mut self, answers: &BTreeMap<usize, ShardAnswer>, sent_at: Instant, now: Instant, random: f64) {
+    pub(super) fn answered(&mut self, answers: &BTreeMap<usize, ShardAnswer>, sent_at: Instant, now: Instant) {
         for (index, answer) in answers {
             // A map may have had more ranges when the request was sent.
             let Some(lane) = self.lanes.get_mut(*index) else { continue };
-            lane.pace.answered(now, sent_at, answer.throttled);
+            lane.pace.answered(now, sent_at, answer.delivered, answer.throttled);
             if answer.has_failed {
                 lane.failure_count = lane.failure_count.saturating_add(1);
-                lane.held_until = Some(now + backoff(lane.failure_count, random));
+                lane.held_until = Some(now + backoff(lane.failure_count, self.random.f64()));
             } else if answer.delivered.record_count > 0 {
                 lane.failure_count = 0;
             }
@@ -156,7 +159,10 @@ impl Lanes {
             before.iter().enumerate().filter_map(|(index, lane)| Some((&**self.map.id_of(index)?, lane))).collect();
         let lane_of = |index| match map.id_of(index).and_then(|id| same.get(&**id)) {
             Some(lane) => lane.without_entries(),
-            None => Lane::new(pace_of_successor(&before, &self.map, map.ranges()[index], ceiling(&map), now)),
+            None => {
+                let new = Pace::new(now, ceiling(&map), self.random.u64(..));
+                Lane::new(pace_of_successor(new, &before, &self.map, map.ranges()[index]))
+            }
         };
         let lanes = (0..map.range_count()).map(lane_of).collect();
         drop(same);
@@ -169,11 +175,11 @@ impl Lanes {
     }
 
     /// How long what waits takes, by range; an empty list when nothing waits.
-    pub(super) fn waits(&self) -> Vec<Wait> {
+    pub(super) fn waits(&mut self, now: Instant) -> Vec<Wait> {
         if self.byte_count == 0 {
             return Vec::new();
         }
-        self.lanes.iter().map(Lane::wait).collect()
+        self.lanes.iter_mut().map(|lane| lane.wait(now)).collect()
     }
 
     /// The lane of an entry, and its queue there.
@@ -189,9 +195,9 @@ fn ceiling(map: &ShardMap) -> f64 {
 }
 
 /// The pace at a shard, or range, that has taken the place of others.
-fn pace_of_successor(before: &[Lane], map: &ShardMap, range: HashRange, ceiling: f64, now: Instant) -> Pace {
+fn pace_of_successor(new: Pace, before: &[Lane], map: &ShardMap, range: HashRange) -> Pace {
     let (first, last) = (map.index_of(range.start), map.index_of(range.end));
-    let Some(parents) = before.get(first..=last) else { return Pace::new(now, ceiling) };
+    let Some(parents) = before.get(first..=last) else { return new };
     let share = if map.is_known() {
         // The others who send to them come along.
         parents.iter().map(|lane| lane.pace.share()).fold(f64::INFINITY, f64::min)
@@ -202,7 +208,7 @@ fn pace_of_successor(before: &[Lane], map: &ShardMap, range: HashRange, ceiling:
         };
         parents.iter().zip(&map.ranges()[first..]).map(|(lane, of)| lane.pace.share() * part(of)).sum()
     };
-    Pace::of_share(now, ceiling, share, parents.iter().all(|lane| lane.pace.is_starting()))
+    new.of_share(share, parents.iter().all(|lane| lane.pace.is_starting()))
 }
 
 impl Lane {
@@ -260,9 +266,9 @@ impl Lane {
         self.pace.ready_at(now).max(self.held_until.unwrap_or(now))
     }
 
-    fn wait(&self) -> Wait {
+    fn wait(&mut self, now: Instant) -> Wait {
         let waiting = Amount { byte_count: self.byte_count, record_count: self.record_count };
-        Wait { seconds: self.pace.seconds_for(waiting).max(0.0), seconds_per_byte: self.pace.seconds_per_byte() }
+        Wait { seconds: self.pace.seconds_for(now, waiting).max(0.0), seconds_per_byte: self.pace.seconds_per_byte() }
     }
 }
 

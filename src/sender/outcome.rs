@@ -41,7 +41,7 @@ pub enum Verdict {
 pub struct Failure {
     /// What happens next.
     pub verdict: Verdict,
-    /// The service's name of the error, or one of ours: `Timeout`, `Connection`, `Credentials`, `Region`, ...
+    /// The service's name of the error, or one of ours: [`Failure::TIMEOUT`] and those below it.
     pub code: String,
     /// The service's or the client's sentence.
     pub message: String,
@@ -60,6 +60,28 @@ impl fmt::Display for Failure {
 impl Failure {
     /// `code` of an attempt that took longer than [`crate::limits::ATTEMPT_TIMEOUT`].
     pub const TIMEOUT: &str = "Timeout";
+    /// `code` where the name of the host cannot be resolved.
+    pub const DNS: &str = "Dns";
+    /// `code` where there is no connection: refused, unreachable.
+    pub const CONNECTION: &str = "Connection";
+    /// `code` of a connection that took longer than `connect_timeout`.
+    pub const CONNECT_TIMEOUT: &str = "ConnectTimeout";
+    /// `code` of a connection that was lost with a request on it.
+    pub const CONNECTION_LOST: &str = "ConnectionLost";
+    /// `code` where the other side cannot show that it is who it should be.
+    pub const CERTIFICATE: &str = "Certificate";
+    /// `code` of other failures of TLS.
+    pub const TLS: &str = "Tls";
+    /// `code` of a proxy that cannot be reached, or refuses.
+    pub const PROXY: &str = "Proxy";
+    /// `code` of a proxy that wants another name and password.
+    pub const PROXY_AUTH: &str = "ProxyAuth";
+    /// `code` where `ca_file` cannot be used.
+    pub const CA_FILE: &str = "CaFile";
+    /// `code` where there are no credentials.
+    pub const CREDENTIALS: &str = "Credentials";
+    /// `code` where there is no region.
+    pub const REGION: &str = "Region";
 
     /// The service will not answer this, however often it is asked.
     pub fn is_refusal(&self) -> bool {
@@ -127,8 +149,13 @@ fn hint(code: &str) -> Option<&'static str> {
             "check the credentials, and the clock of this host"
         }
         "ExpiredTokenException" | "ExpiredToken" => "renew the credentials",
-        "Credentials" => "set them by environment, profile, or the role of the instance or container",
-        "Region" => "set `region` in [aws], or AWS_REGION",
+        Failure::DNS => "check the name, `region` and the resolver of this host",
+        Failure::CERTIFICATE => "if a proxy or a private authority has signed it, set `ca_file` in [aws]",
+        Failure::PROXY => "check `proxy` in [aws], or HTTPS_PROXY",
+        Failure::PROXY_AUTH => "write name and password in `proxy`: http://name:password@host:port",
+        Failure::CA_FILE => "check `ca_file` in [aws]: a PEM file of certificates",
+        Failure::CREDENTIALS => "set them by environment, profile, or the role of the instance or container",
+        Failure::REGION => "set `region` in [aws], or AWS_REGION",
         _ => return None,
     })
 }

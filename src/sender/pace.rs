@@ -1,24 +1,25 @@
 //! How fast one agent may send to one shard.
 //!
-//! A shard takes so many bytes and records a second from all producers together, and nothing but throttled records says
-//! how much of that the others use. A pace keeps the share of the shard that this agent may use, and makes it larger or
-//! smaller by what the answers say. The time and the answers come from the sender; what is sent to which shard, and what
-//! becomes of throttled records, is decided there.
+//! A shard takes so many bytes and records a second from all producers together, and nothing but throttled records says how
+//! much of that the others use. A pace keeps the share of the shard that this agent may use, raises it by what is delivered
+//! and lowers it by what is throttled. What is sent to which shard, and when throttled records are sent again, is decided by
+//! the sender, which also brings the time.
 //!
-//! All is counted in seconds of the shard: what the shard takes in one second, by bytes or by records, whichever is more,
-//! is one second. So a share is seconds of the shard a second, and 0.25 is a quarter of it.
+//! All is counted in seconds of the shard: what it takes in one second, by bytes or by records, whichever is more, is one
+//! second. So a share is seconds of the shard a second, and 0.25 is a quarter of it.
 //!
-//! **Down:** each throttled record takes [`DECREASE`] of its own seconds from the share, so that the share goes to what is
-//! really delivered within a second or so, in many small steps where records are many and in few where they are not.
-//! **Up:** in balance, when the share is `x`, a part of [`throttled_part`]`(x)` of the records is throttled. The greater the
-//! share, the smaller the part that it bears: of two agents at one shard, which see the same part, the greater gives way,
-//! until they are equal. With few answers (21 aggregates a second fill a shard) that part is the price of fairness: the rarer
-//! the throttles, the longer it takes. After a while without any the share grows faster, as CUBIC does (RFC 9438).
-//! The share grows only while it is what holds up the sender.
+//! **Down:** a throttled record takes [`DECREASE`] of its own seconds from the share, so that within seconds the share goes
+//! to what is really delivered, in many small steps where records are small and in few where they are not.
+//! **Up:** what is delivered adds a part of its own seconds, so that a share is in balance where [`balanced_part`] of its
+//! records is throttled. The greater the share, the smaller that part: of two agents at one shard, which see the same part,
+//! the greater gives way until they are equal. That is the price of fairness. 21 aggregates a second fill a shard, and who is
+//! told of fewer throttles than one in 25 of them learns too slowly how many others there are.
+//! **Later:** after seconds without a throttle the share grows with their square, as CUBIC does (RFC 9438): the others may
+//! have left. All growth is only for what holds up the sender; the share of one who has little to send drifts to the ceiling.
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{REQUEST_BYTES_MAX, SHARD_BYTES_IN_MAX, SHARD_RECORDS_IN_MAX};
+use crate::limits::{SHARD_BYTES_IN_MAX, SHARD_RECORDS_IN_MAX};
 
 /// What was sent, or what became of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,57 +32,72 @@ pub(super) struct Amount {
 /// The pace at one shard.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
-    /// The part of the shard's limits that this agent uses at most: [`SHARE_MIN`] to `ceiling`.
+    /// Of the shard's limits, what this agent uses at most: [`SHARE_MIN`] to `ceiling`.
     share: f64,
     ceiling: f64,
-    /// Nothing was throttled yet, and nobody knows where the ceiling is: the share doubles every second.
+    /// Nothing was throttled yet, and the ceiling is not reached: the share doubles every second.
     is_starting: bool,
-    /// Credit, in seconds of the shard, or debt: a record may take more than there is.
-    byte_seconds: f64,
-    record_seconds: f64,
-    /// Nothing may be sent until there is credit for a while: see [`QUANTUM`].
+    /// Credit in seconds of the shard, or debt: a record may take more than there is.
+    byte_credit: f64,
+    record_credit: f64,
+    /// There was no credit left; nothing is sent until there is for `quantum` seconds of the share.
     is_exhausted: bool,
+    quantum: f64,
+    /// The state of a generator of random numbers.
+    random: u64,
     /// Until when credit and growth are counted.
     counted_until: Instant,
-    /// Seconds of waiting for credit since a record was throttled, those of small shares in part: see [`FULL_EVIDENCE_SHARE`].
+    /// When the share last held up the sender.
+    held_up_until: Instant,
+    /// Seconds for which it did since a record was throttled; those of small shares count in part.
     clean_seconds: f64,
-    /// An answer to a request that was sent before belongs to the same round of throttling.
+    /// Requests that were sent before are of the same round of throttling: nobody knew better when they were sent.
     round_began: Instant,
-    /// The share falls no lower in this round.
-    round_share_min: f64,
+    /// The share when it began.
+    round_share: f64,
 }
 
-/// By how much of its own seconds a throttled record lowers the share: with 1 it follows what is delivered within a second.
-const DECREASE: f64 = 1.0;
-/// In one round trip the share falls to no less than this part of it: what is throttled was sent before the share fell.
-const ROUND_PART_MIN: f64 = 0.5;
+/// By how much of its seconds a throttled record lowers the share. More follows changes faster, and makes shares of few large
+/// records more uneven: one aggregate in 21 is as much as a fifth of the share of one in four agents.
+const DECREASE: f64 = 0.6;
+/// In one round the share falls to no less than this part of it. Lower, and one of twenty agents that has bad luck is a minute
+/// behind the others.
+const ROUND_PART_MIN: f64 = 0.7;
+/// The part of its records that is throttled when the share is the whole shard ...
+const BALANCED_PART_MIN: f64 = 0.007;
+/// ... and how much more when it is very small. With [`BALANCED_SHARE`] it is chosen so that of four agents each bears four in
+/// a hundred: less, and they take minutes to become equal.
+const BALANCED_PART_MORE: f64 = 0.14;
+/// At this share it is half of that more; above, it falls with the square.
+const BALANCED_SHARE: f64 = 0.14;
+/// One answer raises the share by no more than this part of it: a large record says little about a small share.
+const STEP_PART_MAX: f64 = 0.25;
+/// The greatest growth: the share doubles in a second.
+const GROWTH_MAX: f64 = std::f64::consts::LN_2;
+/// After so many seconds without a throttle the share grows faster. One of four agents has one every five seconds.
+const CLEAN_SECONDS: f64 = 9.0;
+/// By how many shares a second, one second later; it goes with the square. A quarter becomes the whole six seconds later.
+const ACCELERATION: f64 = 0.007;
+/// A smaller share is told of too few records in a second: its seconds without a throttle count in proportion.
+const EVIDENT_SHARE: f64 = 0.25;
 /// Least share: an aggregate in five seconds.
 const SHARE_MIN: f64 = 0.01;
 /// Greatest share where no ceiling is known: more than any stream has shards.
 const SHARE_MAX: f64 = 100_000.0;
-/// The part of the records of a very small share that is throttled in balance.
-const THROTTLED_PART_MAX: f64 = 0.15;
-/// At this share it is half of it.
-const THROTTLED_PART_HALF: f64 = 0.158;
-/// Seconds without a throttled record until the share grows faster.
-const CLEAN_SECONDS: f64 = 10.0;
-/// Additional growth, in shares a second, one second after that; it goes with the square of the seconds.
-const ACCELERATION: f64 = 0.0035;
-/// A smaller share sends too little in a second to learn as much from it: its seconds count in proportion.
-const FULL_EVIDENCE_SHARE: f64 = 0.25;
-/// The greatest growth doubles the share in a second.
-const GROWTH_MAX: f64 = std::f64::consts::LN_2;
-/// Seconds in which the share of an idle agent goes most of the way back to the ceiling.
+/// Seconds in which the share of an agent with little to send goes two thirds of the way to the ceiling; without a ceiling it
+/// starts anew after so many.
 const IDLE_SECONDS: f64 = 30.0;
-/// Seconds of the share that are kept as credit, at most.
-const CREDIT_SECONDS_MAX: f64 = 1.0;
-/// Seconds of the share that must be there after credit is exhausted: several records go in one request.
+/// Seconds of the share that are kept as credit. More let a shard that counts by seconds of the clock throttle whoever has
+/// rested.
+const CREDIT_SECONDS_MAX: f64 = 0.5;
+/// The longest debt, in seconds of the share: a large record does not hold up a small share for longer.
+const DEBT_SECONDS_MAX: f64 = 10.0;
+/// Seconds of the share that must be there after credit was exhausted, so that requests carry several records: half to one
+/// and a half of it for a small share, by chance. Without chance agents keep step, and the same one always comes too late.
 const QUANTUM: f64 = 0.1;
-/// Debt, in seconds of the shard, is that of the largest record there can be.
-const DEBT_MAX: f64 = (REQUEST_BYTES_MAX / SHARD_BYTES_IN_MAX) as f64;
-/// Credit counts as enough when so little is missing: sums of fractions are not exact.
+/// So much may be missing of it: sums of fractions are not exact.
 const ENOUGH: f64 = 1e-9;
-/// Least and greatest time until it is asked again whether something may be sent: the share may have grown meanwhile.
+/// Least and greatest time until the sender asks again.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -94,36 +110,44 @@ impl Amount {
         self.record_count as f64 / SHARD_RECORDS_IN_MAX as f64
     }
 
-    /// By the limit that it comes closer to.
     fn seconds(self) -> f64 {
         self.byte_seconds().max(self.record_seconds())
     }
 }
 
 impl Pace {
-    /// A pace with all credit. `ceiling` is the greatest share there is: 1 for one shard; infinite where it is not known
-    /// how many shards there are, or for a delivery stream.
-    pub(super) fn new(now: Instant, ceiling: f64) -> Self {
-        let share = 1.0;
+    /// A pace with all credit. `ceiling` is the greatest share: 1 for one shard, infinite where a pace stands for an unknown
+    /// number of shards or for a delivery stream. `random` makes agents differ.
+    pub(super) fn new(now: Instant, ceiling: f64, random: u64) -> Self {
+        let ceiling = ceiling.clamp(SHARE_MIN, SHARE_MAX);
+        let share = ceiling.min(1.0);
         Self {
             share,
-            ceiling: ceiling.clamp(SHARE_MIN, SHARE_MAX),
-            is_starting: ceiling > 1.0,
-            byte_seconds: share * CREDIT_SECONDS_MAX,
-            record_seconds: share * CREDIT_SECONDS_MAX,
+            ceiling,
+            is_starting: share < ceiling,
+            byte_credit: share * CREDIT_SECONDS_MAX,
+            record_credit: share * CREDIT_SECONDS_MAX,
             is_exhausted: false,
+            quantum: QUANTUM,
+            random,
             counted_until: now,
+            held_up_until: now,
             clean_seconds: 0.0,
             round_began: now,
-            round_share_min: share * ROUND_PART_MIN,
+            round_share: share,
         }
     }
 
-    /// A pace that goes on where another has ended, of which this share was learned; nothing is known of the credit there.
-    pub(super) fn of_share(now: Instant, ceiling: f64, share: f64, is_starting: bool) -> Self {
-        let new = Self::new(now, ceiling);
-        let share = share.clamp(SHARE_MIN, new.ceiling);
-        Self { share, is_starting, byte_seconds: 0.0, record_seconds: 0.0, ..new }
+    /// Of the shard's limits, what this agent uses at most.
+    pub(super) fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// The same for a shard that has taken the place of others, of which this share was learned. Of the credit there nothing is
+    /// known.
+    pub(super) fn of_share(self, share: f64, is_starting: bool) -> Self {
+        let share = share.clamp(SHARE_MIN, self.ceiling);
+        Self { share, is_starting: is_starting && share < self.ceiling, byte_credit: 0.0, record_credit: 0.0, ..self }
     }
 
     /// Nothing was throttled yet.
@@ -131,18 +155,13 @@ impl Pace {
         self.is_starting
     }
 
-    /// The part of a shard's limits that this agent uses at most.
-    pub(super) fn share(&self) -> f64 {
-        self.share
-    }
-
-    /// Whether something may be sent. One record may take more credit than there is.
+    /// Whether one more record may be sent, of any size: it may take more credit than there is.
     pub(super) fn may_send(&mut self, now: Instant) -> bool {
         self.count(now);
         !self.is_exhausted
     }
 
-    /// When to ask again whether something may be sent: when it may, but in a second at the latest.
+    /// When to ask again: when a record may be sent, but in a second at the latest, because the share may grow meanwhile.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         self.count(now);
         if !self.is_exhausted {
@@ -155,40 +174,40 @@ impl Pace {
     /// Takes credit.
     pub(super) fn sent(&mut self, now: Instant, amount: Amount) {
         self.count(now);
-        self.byte_seconds = (self.byte_seconds - amount.byte_seconds()).max(-DEBT_MAX);
-        self.record_seconds = (self.record_seconds - amount.record_seconds()).max(-DEBT_MAX);
-        self.is_exhausted |= self.credit() <= 0.0;
+        self.byte_credit -= amount.byte_seconds();
+        self.record_credit -= amount.record_seconds();
+        self.limit_credit(CREDIT_SECONDS_MAX);
+        if !self.is_exhausted && self.credit() <= 0.0 {
+            self.is_exhausted = true;
+            // An agent that has the whole shard has none to be in step with.
+            let spread = (1.0 - self.share).max(0.0) * (self.next_random() - 0.5);
+            self.quantum = QUANTUM * (1.0 + spread);
+        }
     }
 
-    /// Gives credit back for what was surely not stored, and not because of its pace.
+    /// Gives back the credit of what was surely not stored, and not because it was throttled.
     pub(super) fn returned(&mut self, amount: Amount) {
-        self.byte_seconds += amount.byte_seconds();
-        self.record_seconds += amount.record_seconds();
+        self.byte_credit += amount.byte_seconds();
+        self.record_credit += amount.record_seconds();
         self.limit_credit(CREDIT_SECONDS_MAX);
     }
 
-    /// Learns from the answer to a request that was sent at `sent_at`: what of its records for this shard was delivered, and
-    /// what was throttled. Throttled records keep the credit that they took.
-    pub(super) fn answered(&mut self, now: Instant, sent_at: Instant, throttled: Amount) {
+    /// Learns from the answer to a request that was sent at `sent_at` what became of its records for this shard. Throttled
+    /// ones do not get their credit back.
+    pub(super) fn answered(&mut self, now: Instant, sent_at: Instant, delivered: Amount, throttled: Amount) {
         self.count(now);
-        let throttled_seconds = throttled.seconds();
-        if throttled_seconds <= 0.0 {
-            return;
+        if self.held_up_until >= sent_at {
+            self.rise(delivered.seconds());
         }
-        if sent_at >= self.round_began {
-            self.round_began = now;
-            self.round_share_min = (self.share * ROUND_PART_MIN).max(SHARE_MIN);
+        if throttled.record_count > 0 {
+            self.fall(now, sent_at, throttled.seconds());
         }
-        self.share = (self.share - DECREASE * throttled_seconds).max(self.round_share_min.min(self.share));
-        self.is_starting = false;
-        self.clean_seconds = 0.0;
-        self.limit_credit(QUANTUM);
     }
 
-    /// Seconds until so many more bytes have their credit; less than none where there is more credit. The least is the shard
-    /// with the least amount.
-    pub(super) fn seconds_for(&self, amount: Amount) -> f64 {
-        (amount.byte_seconds() - self.byte_seconds).max(amount.record_seconds() - self.record_seconds) / self.share
+    /// Seconds until `amount` more would be paid for; below zero where there is more credit.
+    pub(super) fn seconds_for(&mut self, now: Instant, amount: Amount) -> f64 {
+        self.count(now);
+        (amount.byte_seconds() - self.byte_credit).max(amount.record_seconds() - self.record_credit) / self.share
     }
 
     /// Seconds that each further byte takes.
@@ -197,59 +216,90 @@ impl Pace {
     }
 
     fn credit(&self) -> f64 {
-        self.byte_seconds.min(self.record_seconds)
+        self.byte_credit.min(self.record_credit)
     }
 
     fn limit_credit(&mut self, seconds_max: f64) {
-        self.byte_seconds = self.byte_seconds.min(self.share * seconds_max);
-        self.record_seconds = self.record_seconds.min(self.share * seconds_max);
+        let (min, max) = (-self.share * DEBT_SECONDS_MAX, self.share * seconds_max);
+        self.byte_credit = self.byte_credit.clamp(min, max);
+        self.record_credit = self.record_credit.clamp(min, max);
     }
 
     fn seconds_until_ready(&self) -> f64 {
-        (QUANTUM - self.credit() / self.share).max(0.0)
+        (self.quantum - self.credit() / self.share).max(0.0)
     }
 
     /// Counts credit and growth up to `now`.
     fn count(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.counted_until).as_secs_f64();
+        let held_up = if self.is_exhausted { seconds.min(self.seconds_until_ready()) } else { 0.0 };
+        if self.is_exhausted {
+            self.held_up_until = self.counted_until + Duration::from_secs_f64(held_up);
+        }
         self.counted_until = self.counted_until.max(now);
-        let waited = if self.is_exhausted { seconds.min(self.seconds_until_ready()) } else { 0.0 };
-        self.byte_seconds += self.share * seconds;
-        self.record_seconds += self.share * seconds;
-        self.grow(waited);
-        self.drift(seconds - waited);
+        self.byte_credit += self.share * seconds;
+        self.record_credit += self.share * seconds;
+        self.accelerate(held_up);
+        self.drift(seconds - held_up);
         self.limit_credit(CREDIT_SECONDS_MAX);
         self.is_exhausted &= self.seconds_until_ready() > ENOUGH;
     }
 
-    /// Of seconds in which the share held up the sender.
-    fn grow(&mut self, seconds: f64) {
-        self.clean_seconds += seconds * (self.share / FULL_EVIDENCE_SHARE).min(1.0);
-        let growth_max = GROWTH_MAX * self.share;
-        let growth = if self.is_starting { growth_max } else { growth(self.share, self.clean_seconds).min(growth_max) };
-        self.share = (self.share + growth * seconds).min(self.ceiling);
+    /// By seconds of the shard that were delivered.
+    fn rise(&mut self, delivered: f64) {
+        let part = if self.is_starting { GROWTH_MAX } else { DECREASE * balanced_part(self.share) };
+        self.grow((part * delivered).min(STEP_PART_MAX * self.share));
     }
 
-    /// Of seconds in which it did not.
+    /// By seconds in which the share held up the sender.
+    fn accelerate(&mut self, held_up: f64) {
+        if self.is_starting {
+            return;
+        }
+        self.clean_seconds += held_up * (self.share / EVIDENT_SHARE).min(1.0);
+        let seconds = (self.clean_seconds - CLEAN_SECONDS).max(0.0);
+        let growth = ACCELERATION * seconds * seconds * self.share.max(1.0);
+        self.grow(growth.min(GROWTH_MAX * self.share) * held_up);
+    }
+
+    fn grow(&mut self, growth: f64) {
+        self.share = (self.share + growth).min(self.ceiling);
+    }
+
+    /// By seconds in which it did not.
     fn drift(&mut self, seconds: f64) {
         if self.ceiling < SHARE_MAX {
             self.share += (self.ceiling - self.share) * (seconds / IDLE_SECONDS).min(1.0);
-        } else if seconds >= IDLE_SECONDS {
-            self.is_starting = true;
+        } else {
+            let idle = self.counted_until.saturating_duration_since(self.held_up_until);
+            self.is_starting |= idle.as_secs_f64() >= IDLE_SECONDS;
         }
+    }
+
+    /// By seconds of the shard that were throttled.
+    fn fall(&mut self, now: Instant, sent_at: Instant, throttled: f64) {
+        if sent_at >= self.round_began {
+            self.round_began = now;
+            self.round_share = self.share;
+        }
+        let share_min = (self.round_share * ROUND_PART_MIN).clamp(SHARE_MIN, self.share.max(SHARE_MIN));
+        self.share = (self.share - DECREASE * throttled).max(share_min);
+        self.is_starting = false;
+        self.clean_seconds = 0.0;
+        // What was saved for more than the next request would be throttled too.
+        self.limit_credit(QUANTUM);
+    }
+
+    /// 0 to 1: the upper bits of a linear congruential generator, with Knuth's constants for MMIX.
+    fn next_random(&mut self) -> f64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
-/// Shares a second.
-fn growth(share: f64, clean_seconds: f64) -> f64 {
-    let balance = DECREASE * throttled_part(share) * share;
-    let fast_seconds = (clean_seconds - CLEAN_SECONDS).max(0.0);
-    balance + ACCELERATION * share.max(1.0) * fast_seconds * fast_seconds
-}
-
-/// The part of the records of a share that is throttled in balance.
-fn throttled_part(share: f64) -> f64 {
-    THROTTLED_PART_MAX / (1.0 + (share.min(1.0) / THROTTLED_PART_HALF).powi(2))
+/// The part of the records of a share that is throttled when it neither grows nor falls.
+fn balanced_part(share: f64) -> f64 {
+    BALANCED_PART_MIN + BALANCED_PART_MORE / (1.0 + (share / BALANCED_SHARE).powi(2))
 }
 
 #[cfg(test)]

@@ -12,12 +12,14 @@ use kinetail::hash_key::HashRange;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::wait_until;
+use super::{Door, wait_until};
 
 /// The service.
 pub(crate) struct Kinesis {
     addr: SocketAddr,
     store: Store,
+    /// What its requests are signed by.
+    pub(crate) door: Door,
     /// What looks into the store; no request is served on it.
     inspection: Runtime,
     /// What serves requests, while it is up.
@@ -55,7 +57,8 @@ impl Kinesis {
     fn start_with(options: StoreOptions) -> Self {
         let options = StoreOptions { create_stream_ms: 0, shard_limit: 1000, ..options };
         let inspection = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut kinesis = Self { addr: (Ipv4Addr::LOCALHOST, 0).into(), store: Store::new(options), inspection, server: None };
+        let (addr, store) = ((Ipv4Addr::LOCALHOST, 0).into(), Store::new(options));
+        let mut kinesis = Self { addr, store, door: Door::default(), inspection, server: None };
         kinesis.bring_up();
         kinesis
     }
@@ -87,6 +90,14 @@ impl Kinesis {
         });
     }
 
+    /// Puts one record into `stream`.
+    pub(crate) fn put(&self, stream: &str, partition_key: &str, data: &[u8]) {
+        let request = json!({ "StreamName": stream, "PartitionKey": partition_key, "Data": BASE64.encode(data) });
+        self.inspection.block_on(async {
+            dispatch(&self.store, Operation::PutRecord, request).await.unwrap();
+        });
+    }
+
     /// Cuts all connections and refuses new ones.
     pub(crate) fn take_down(&mut self) {
         if let Some(server) = self.server.take() {
@@ -103,6 +114,7 @@ impl Kinesis {
         // Without it the limit of axum holds, which is less than the service's.
         let body_limit = DefaultBodyLimit::max(16 << 20);
         let router = ferrokinesis::create_router(self.store.clone()).layer(body_limit);
+        let router = router.layer(axum::middleware::from_fn_with_state(self.door.clone(), Door::pass));
         server.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, router).await.unwrap();

@@ -4,16 +4,24 @@
 #![allow(dead_code, unused_imports, reason = "each story uses a part")]
 
 mod agent;
+mod door;
+mod front;
 mod imds;
+mod issuer;
 mod kinesis;
 mod lines;
+mod moto;
 mod stage;
 mod writer;
 
 pub(crate) use agent::{Agent, Ended, Figures, Place};
+pub(crate) use door::Door;
+pub(crate) use front::TlsFront;
 pub(crate) use imds::Imds;
+pub(crate) use issuer::{Issuer, SECRET};
 pub(crate) use kinesis::{Kinesis, Record, ShardRecords};
 pub(crate) use lines::{Received, line, lines, texts, verify, verify_kept};
+pub(crate) use moto::{Moto, kms_client};
 pub(crate) use stage::Stage;
 pub(crate) use writer::Writer;
 

@@ -92,7 +92,7 @@ impl Watching {
         let open_files_max = config.agent.max_open_files / flows.len().max(1);
         let host = Host {
             surroundings: Arc::new(surroundings()),
-            metadata: Metadata::ask(Wanted::of(flows), config.aws.ec2_metadata_endpoint.as_deref()),
+            metadata: Metadata::ask(Wanted::of(flows), config.aws.endpoints.ec2_metadata.as_deref()),
         };
         let start = |flow| Self::one(flow, &host, budget_bytes, open_files_max, stop, line_count);
         flows.iter().map(start).collect()

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::{LOGGED, Options, complain, exit, log_to, ship, with_causes};
-use crate::config::{Config, Destination, Flow};
+use crate::aws::Accesses;
+use crate::config::{Aws, Config, Destination, Endpoints, Flow, Proxy};
 use crate::limits::REQUEST_BYTES_DEFAULT;
 use crate::local::{Local, REGION, Route, Screen, credentials};
 use crate::metrics::Metrics;
-use crate::sender::kinesis::Access;
 
 /// Ships, shows how it goes, reports what was read back; returns the exit code.
 pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
@@ -26,6 +26,7 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
         flow.delivery.destination = Destination::Kinesis(flow.delivery.destination.stream().to_owned());
         // The embedded Kinesis has the limit that every region has.
         flow.delivery.request_bytes = flow.delivery.request_bytes.min(REQUEST_BYTES_DEFAULT);
+        flow.aws = Aws::default();
     }
     let route = |flow: &Flow| Route { flow: flow.name.clone(), stream: flow.delivery.destination.stream().to_owned() };
     let routes = config.flows.iter().map(route).collect();
@@ -36,9 +37,14 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
             return complain(&with_causes(&error), exit::OSERR);
         }
     };
-    let access =
-        Access { region: Some(REGION.to_owned()), endpoint: Some(local.endpoint().to_owned()), credentials: Some(credentials()) };
-    let code = ship(options, &config, &state.path(), access, metrics).await;
+    let aws = Aws {
+        region: Some(REGION.to_owned()),
+        endpoints: Endpoints { kinesis: Some(local.endpoint().to_owned()), ..Endpoints::default() },
+        proxy: Some(Proxy::Off),
+        ..Aws::default()
+    };
+    let accesses = Accesses::with_credentials(aws, credentials());
+    let code = ship(options, &config, &state.path(), accesses, metrics).await;
     let report = local.finish().await;
     // A reader that has gone away has seen what it wanted.
     let _ = report.print();

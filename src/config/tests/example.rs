@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{JOINED_LINES_DEFAULT, JOINING_TIMEOUT_DEFAULT};
+use crate::limits::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, JOINED_LINES_DEFAULT, JOINING_TIMEOUT_DEFAULT};
 
 const EXAMPLE: &str = include_str!("../../../agent.toml.example");
 
@@ -39,9 +39,29 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let mut spelt_out =
         Config::parse(&example_with_all_settings(), "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
-    assert!(spelt_out.aws.kinesis_endpoint.take().is_some());
-    assert!(spelt_out.aws.ec2_metadata_endpoint.take().is_some());
+    let aws = std::mem::take(&mut spelt_out.aws);
+    assert_eq!((aws.connect_timeout, aws.attempt_timeout), (Some(CONNECT_TIMEOUT), Some(ATTEMPT_TIMEOUT)));
+    assert_eq!((aws.use_fips, aws.use_dualstack), (Some(false), Some(false)));
+    assert_eq!(aws.account_id_endpoint_mode, Some(AccountIdEndpointMode::Preferred));
+    // None of them has a default.
+    let Endpoints { kinesis, firehose, sts, cloudwatch, kms, ec2_metadata } = aws.endpoints;
+    assert!([kinesis, firehose, sts, cloudwatch, kms, ec2_metadata].iter().all(Option::is_some));
+    assert!(
+        aws.profile.is_some()
+            && aws.assume_role.is_some()
+            && aws.proxy.is_some()
+            && aws.no_proxy.is_some()
+            && aws.ca_file.is_some()
+    );
+    spelt_out.aws.region = aws.region;
+    assert_eq!(std::mem::take(&mut spelt_out.flows[0].aws).region.as_deref(), Some("eu-west-1"));
     assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
+    let to_firehose = spelt_out.flows.pop().expect("the example shows a flow to Firehose");
+    let (encryption, to_firehose) = (to_firehose.encryption.expect("the example shows a key"), to_firehose.delivery);
+    assert_eq!(to_firehose.destination, Destination::Firehose("access-logs".to_owned()));
+    let written = "[[flow]]\nname = 'a'\nfiles = '/a'\n[flow.firehose]\ndelivery_stream = 'access-logs'\n";
+    let delivery = Config::parse(written, "agent.toml").unwrap().flows.remove(0).delivery;
+    assert_eq!(format!("{to_firehose:?}"), format!("{delivery:?}"));
     let multiline = spelt_out.flows[0].multiline.take().expect("the example shows a preset");
     assert!(matches!(multiline.joining, Joining::Preset(Preset::Java)));
     assert_eq!((multiline.timeout, multiline.max_lines), (JOINING_TIMEOUT_DEFAULT, JOINED_LINES_DEFAULT));
@@ -53,6 +73,9 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let record = std::mem::take(&mut spelt_out.flows[0].record);
     assert_eq!((record.output, record.add.len(), record.mask.len()), (Output::Json, 3, 2));
     assert_eq!(record.terminator, "");
+    let context = std::collections::BTreeMap::from([("app".to_owned(), "shop".to_owned())]);
+    let (max_age, max_messages, max_bytes) = (Duration::from_secs(300), 1_000_000, 1 << 30);
+    assert_eq!(encryption, Encryption { kms_key: encryption.kms_key.clone(), context, max_age, max_messages, max_bytes });
     let as_it_stands = Config::parse(EXAMPLE, "agent.toml.example").unwrap();
     assert_eq!(format!("{spelt_out:?}"), format!("{as_it_stands:?}"));
 }

@@ -1,224 +1,242 @@
-use std::collections::BTreeMap;
+//! Agents and shards in simulated time, each figure the mean of several runs with random numbers of their own.
+#![allow(clippy::print_stdout, reason = "the figures are for whoever changes a constant")]
 
+mod model;
+
+use proptest::prelude::*;
+
+use self::model::{Figures, Limit, Model, Scene, Setting};
 use super::*;
 
-/// What a shard admits.
-enum Limit {
-    /// Credit of a second at most, as it comes.
-    Bucket,
-    /// So much in each second of the clock.
-    Windows,
+const EVER: f64 = 1e6;
+
+/// The mean of all runs.
+fn measure(scene: &Scene, setting: Setting) -> Figures {
+    // Of many small records each run is much like the others.
+    let runs = if setting.record_bytes < 1000 { 3 } else { 6 };
+    let mut mean = Figures::default();
+    for seed in 0..runs {
+        let mut model = Model::new(scene, setting, seed);
+        model.run(scene.measured.1 as f64);
+        let figures = model.figures(scene.measured);
+        mean.delivered += figures.delivered / runs as f64;
+        mean.throttled += figures.throttled / runs as f64;
+        mean.fairness += figures.fairness / runs as f64;
+        mean.least += figures.least / runs as f64;
+        mean.greatest += figures.greatest / runs as f64;
+    }
+    mean
 }
 
-struct Shard {
-    limit: Limit,
-    /// Parts of the shard that other producers leave, and from when, in seconds.
-    left: Vec<(f64, f64)>,
-    counted_until: f64,
-    byte_seconds: f64,
-    record_seconds: f64,
-}
-
-impl Shard {
-    fn new(limit: Limit, left: &[(f64, f64)]) -> Self {
-        Self { limit, left: left.to_vec(), counted_until: 0.0, byte_seconds: 1.0, record_seconds: 1.0 }
-    }
-
-    fn left_at(&self, now: f64) -> f64 {
-        self.left.iter().rev().find(|(from, _)| *from <= now).map_or(1.0, |(_, left)| *left)
-    }
-
-    fn admits(&mut self, now: f64, byte_count: usize) -> bool {
-        let left = self.left_at(now);
-        let seconds = now - self.counted_until;
-        match self.limit {
-            Limit::Bucket => {
-                self.byte_seconds = (self.byte_seconds + left * seconds).min(left);
-                self.record_seconds = (self.record_seconds + left * seconds).min(left);
+/// Checks a scene in all settings, and prints the worst of each kind of shard and record.
+fn check(name: &str, scene: &Scene, delivered_min: f64, throttled_max: f64, fairness_min: f64) {
+    for limit in [Limit::Bucket, Limit::Windows] {
+        for record_bytes in [49_900, 200] {
+            let mut worst = Figures { delivered: 9.0, throttled: 0.0, fairness: 9.0, least: 9.0, greatest: 0.0 };
+            for round_trip in [0.005, 0.02, 0.1] {
+                let setting = Setting { limit, record_bytes, round_trip };
+                let figures = measure(scene, setting);
+                assert!(figures.delivered >= delivered_min, "{name}, {setting:?}: {figures:?}");
+                assert!(figures.throttled < throttled_max, "{name}, {setting:?}: {figures:?}");
+                assert!(figures.fairness >= fairness_min, "{name}, {setting:?}: {figures:?}");
+                assert!(figures.least >= 0.6 && figures.greatest <= 1.5, "{name}, {setting:?}: {figures:?}");
+                worst.delivered = worst.delivered.min(figures.delivered);
+                worst.throttled = worst.throttled.max(figures.throttled);
+                worst.fairness = worst.fairness.min(figures.fairness);
+                worst.least = worst.least.min(figures.least);
+                worst.greatest = worst.greatest.max(figures.greatest);
             }
-            Limit::Windows if now.floor() > self.counted_until.floor() => {
-                self.byte_seconds = left;
-                self.record_seconds = left;
-            }
-            Limit::Windows => {}
+            let Figures { delivered, throttled, fairness, least, greatest } = worst;
+            println!(
+                "{name:28} {:8} {record_bytes:6}: {:5.1} % delivered, {:4.1} % throttled, {fairness:.2} ({least:.2} to {greatest:.2})",
+                format!("{limit:?}"),
+                100.0 * delivered,
+                100.0 * throttled,
+            );
         }
-        self.counted_until = now;
-        let load = Amount { byte_count, record_count: 1 };
-        let (byte_seconds, record_seconds) =
-            (self.byte_seconds - load.byte_seconds(), self.record_seconds - load.record_seconds());
-        let admits = byte_seconds >= 0.0 && record_seconds >= 0.0;
-        if admits {
-            self.byte_seconds = byte_seconds;
-            self.record_seconds = record_seconds;
-        }
-        admits
     }
 }
 
-/// One agent with more to send than it may, from `from` until `until`.
-struct Agent {
-    pace: Pace,
-    from: f64,
-    until: f64,
-    in_flight_count: usize,
-    /// By seconds: records delivered and throttled.
-    delivered: Vec<u32>,
-    throttled: Vec<u32>,
+const ONE: Scene = Scene { shard_count: 1, ceiling: 1.0, left: &[], agents: &[(0.0, EVER)], measured: (10, 70) };
+
+#[test]
+fn one_agent_uses_the_shard() {
+    check("one agent", &ONE, 0.95, 0.05, 0.99);
 }
 
-#[derive(Clone, Copy)]
-enum Happening {
-    Wakes { agent: usize },
-    Arrives { agent: usize, sent_at: f64, record_count: usize },
-    Answered { agent: usize, sent_at: f64, delivered: usize, throttled: usize },
+#[test]
+fn one_agent_uses_what_others_leave() {
+    let scene = Scene { left: &[(0.0, 0.4)], ..ONE };
+    check("40 % left", &scene, 0.95, 0.05, 0.99);
+    let left = &[(0.0, 1.0), (30.0, 0.4), (90.0, 0.8)];
+    check("from 100 % to 40 % left", &Scene { left, measured: (45, 90), ..ONE }, 0.95, 0.05, 0.99);
+    check("from 40 % to 80 % left", &Scene { left, measured: (105, 165), ..ONE }, 0.95, 0.05, 0.99);
 }
 
-struct Model {
-    start: Instant,
-    shards: Vec<Shard>,
-    agents: Vec<Agent>,
-    record_bytes: usize,
-    round_trip: f64,
-    random: fastrand::Rng,
-    happenings: BTreeMap<(u64, u64), Happening>,
-    number: u64,
+#[test]
+fn agents_share_a_shard() {
+    let measured = (15, 75);
+    check("two agents", &Scene { agents: &[(0.0, EVER); 2], measured, ..ONE }, 0.95, 0.05, 0.93);
+    // An agent with a quarter sends five aggregates a second, and is told of a throttle once in five seconds.
+    check("four agents", &Scene { agents: &[(0.0, EVER); 4], measured, ..ONE }, 0.95, 0.05, 0.93);
 }
 
-const IN_FLIGHT_MAX: usize = 4;
+#[test]
+fn agents_that_come_later_get_their_share() {
+    let second = Scene { agents: &[(0.0, EVER), (20.0, EVER)], measured: (35, 95), ..ONE };
+    check("second after 20 s", &second, 0.95, 0.05, 0.93);
+    let fourth = Scene { agents: &[(0.0, EVER), (10.0, EVER), (20.0, EVER), (30.0, EVER)], measured: (60, 120), ..ONE };
+    check("others after 10, 20, 30 s", &fourth, 0.95, 0.05, 0.93);
+}
 
-impl Model {
-    fn new(shards: Vec<Shard>, spans: &[(f64, f64)], ceiling: f64, record_bytes: usize, round_trip: f64, seed: u64) -> Self {
-        let start = Instant::now();
-        let agent = |(from, until): &(f64, f64)| Agent {
-            pace: Pace::new(start + Duration::from_secs_f64(*from), ceiling),
-            from: *from,
-            until: *until,
-            in_flight_count: 0,
-            delivered: vec![0; 1000],
-            throttled: vec![0; 1000],
-        };
-        let agents: Vec<_> = spans.iter().map(agent).collect();
-        let mut model = Self {
-            start,
-            shards,
-            agents,
-            record_bytes,
-            round_trip,
-            random: fastrand::Rng::with_seed(seed),
-            happenings: BTreeMap::new(),
-            number: 0,
-        };
-        for agent in 0..model.agents.len() {
-            let jitter = model.random.f64() * 0.01;
-            model.at(model.agents[agent].from + jitter, Happening::Wakes { agent });
-        }
-        model
+#[test]
+fn an_agent_that_remains_uses_the_shard() {
+    let agents = &[(0.0, EVER), (0.0, 40.0), (0.0, 40.0), (0.0, 40.0)];
+    check("20 s after three have left", &Scene { agents, measured: (60, 90), ..ONE }, 0.95, 0.05, 0.99);
+}
+
+/// Records that fall on shards by chance cannot fill every second of the clock.
+#[test]
+fn one_pace_finds_out_how_many_shards_there_are() {
+    let scene = Scene { shard_count: 4, ceiling: f64::INFINITY, measured: (15, 75), ..ONE };
+    check("four shards, one pace", &scene, 0.7, 0.05, 0.99);
+    let soon = Scene { measured: (3, 8), ..scene };
+    check("from 3 s to 8 s", &soon, 0.7, 0.5, 0.99);
+}
+
+/// With so many, who is throttled is a matter of luck; but nobody waits for ever and the shard is used.
+#[test]
+fn twenty_agents_use_a_shard() {
+    let scene = Scene { agents: &[(0.0, EVER); 20], measured: (30, 90), ..ONE };
+    for limit in [Limit::Bucket, Limit::Windows] {
+        let figures = measure(&scene, Setting { limit, record_bytes: 49_900, round_trip: 0.02 });
+        println!("twenty agents, {limit:?}: {figures:?}");
+        assert!(figures.delivered > 0.95 && figures.throttled < 0.25 && figures.least > 0.1, "{figures:?}");
     }
+}
 
-    fn at(&mut self, seconds: f64, happening: Happening) {
-        self.number += 1;
-        self.happenings.insert(((seconds * 1e9) as u64, self.number), happening);
+#[test]
+fn waits_for_several_records_worth() {
+    let start = Instant::now();
+    let mut pace = Pace::new(start, 1.0, 0);
+    let record = Amount { byte_count: 1000, record_count: 1 };
+    while pace.may_send(start) {
+        pace.sent(start, record);
     }
+    let ready_at = pace.ready_at(start);
+    assert!((99..=102).contains(&(ready_at - start).as_millis()), "{:?}", ready_at - start);
+    assert!(!pace.may_send(ready_at - Duration::from_millis(5)));
+    let sendable = std::iter::from_fn(|| pace.may_send(ready_at).then(|| pace.sent(ready_at, record))).count();
+    assert!((99..=102).contains(&sendable), "{sendable}");
+}
 
-    fn leg(&mut self) -> f64 {
-        self.round_trip / 2.0 * (0.8 + 0.4 * self.random.f64())
+#[test]
+fn what_was_not_stored_costs_nothing() {
+    let start = Instant::now();
+    let mut pace = Pace::new(start, 1.0, 0);
+    let request = Amount { byte_count: 2 * SHARD_BYTES_IN_MAX, record_count: 10 };
+    pace.sent(start, request);
+    assert!(!pace.may_send(start));
+    assert!(pace.seconds_for(start, Amount { byte_count: 0, record_count: 1 }) > 1.4);
+    pace.returned(request);
+    assert!(pace.may_send(start));
+    assert!(pace.seconds_for(start, Amount { byte_count: 0, record_count: 1 }) < 0.0);
+    assert!(
+        pace.seconds_for(start, Amount { byte_count: 1000, record_count: 1 })
+            < pace.seconds_for(start, Amount { byte_count: 2000, record_count: 1 })
+    );
+}
+
+/// Lowers the share as far as it goes.
+fn throttled_down(start: Instant, ceiling: f64) -> (Pace, Instant) {
+    let mut pace = Pace::new(start, ceiling, 0);
+    let mut now = start;
+    for _ in 0..100 {
+        now += Duration::from_millis(100);
+        pace.answered(now, now, Amount::default(), Amount { byte_count: SHARD_BYTES_IN_MAX, record_count: 20 });
     }
+    (pace, now)
+}
 
-    fn run(&mut self, until: f64) {
-        while let Some(((nanos, _), happening)) = self.happenings.pop_first() {
-            let now = nanos as f64 / 1e9;
-            if now >= until {
-                return;
-            }
-            match happening {
-                Happening::Wakes { agent } => self.wake(now, agent),
-                Happening::Arrives { agent, sent_at, record_count } => {
-                    let mut delivered = 0;
-                    for _ in 0..record_count {
-                        let shard = self.random.usize(0..self.shards.len());
-                        delivered += usize::from(self.shards[shard].admits(now, self.record_bytes));
-                    }
-                    let leg = self.leg();
-                    self.at(now + leg, Happening::Answered { agent, sent_at, delivered, throttled: record_count - delivered });
+#[test]
+fn a_round_of_throttling_counts_once() {
+    let start = Instant::now();
+    let mut pace = Pace::new(start, 1.0, 0);
+    let throttled = Amount { byte_count: SHARD_BYTES_IN_MAX, record_count: 20 };
+    for milliseconds in 1..50 {
+        pace.answered(start + Duration::from_millis(milliseconds), start, Amount::default(), throttled);
+    }
+    assert!(pace.share() >= ROUND_PART_MIN, "{}", pace.share());
+    let (pace, _) = throttled_down(start, 1.0);
+    assert!(pace.share() < 0.02, "{}", pace.share());
+}
+
+#[test]
+fn an_idle_agent_may_soon_send_again() {
+    let (mut pace, now) = throttled_down(Instant::now(), 1.0);
+    for seconds in 1..=60 {
+        assert!(pace.may_send(now + Duration::from_secs(seconds)));
+    }
+    assert!(pace.share() > 0.8, "{}", pace.share());
+    let (mut pace, now) = throttled_down(Instant::now(), f64::INFINITY);
+    assert!(pace.may_send(now + Duration::from_secs(31)));
+    assert!(pace.is_starting);
+}
+
+/// What may happen to a pace.
+#[derive(Clone, Debug)]
+enum Deed {
+    Waits(Duration),
+    Sends(usize, usize),
+    Returns(usize, usize),
+    Learns { sent_before: Duration, delivered: (usize, usize), throttled: (usize, usize) },
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let count = || prop_oneof![Just(0_usize), 1..2000_usize, 1..20_000_000_usize, Just(usize::MAX)];
+    let counts = || (count(), count());
+    let duration = || prop_oneof![0..200_u64, 0..60_000_u64, 0..10_000_000_000_u64].prop_map(Duration::from_millis);
+    prop_oneof![
+        duration().prop_map(Deed::Waits),
+        counts().prop_map(|(bytes, records)| Deed::Sends(bytes, records)),
+        counts().prop_map(|(bytes, records)| Deed::Returns(bytes, records)),
+        (duration(), counts(), counts()).prop_map(|(sent_before, delivered, throttled)| Deed::Learns {
+            sent_before,
+            delivered,
+            throttled
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_something_is_sent_again(
+        deeds in prop::collection::vec(deed(), 0..60),
+        is_bounded in any::<bool>(),
+        random in any::<u64>(),
+    ) {
+        let ceiling = if is_bounded { 1.0 } else { f64::INFINITY };
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now, ceiling, random);
+        let amount = |(byte_count, record_count)| Amount { byte_count, record_count };
+        for deed in deeds {
+            match deed {
+                Deed::Waits(duration) => now += duration,
+                Deed::Sends(bytes, records) => pace.sent(now, amount((bytes, records))),
+                Deed::Returns(bytes, records) => pace.returned(amount((bytes, records))),
+                Deed::Learns { sent_before, delivered, throttled } => {
+                    let sent_at = now.checked_sub(sent_before).unwrap_or(now);
+                    pace.answered(now, sent_at, amount(delivered), amount(throttled));
                 }
-                Happening::Answered { agent, sent_at, delivered, throttled } => {
-                    let instant = |seconds: f64| self.start + Duration::from_secs_f64(seconds);
-                    let load = |record_count| Amount { byte_count: record_count * self.record_bytes, record_count };
-                    let it = &mut self.agents[agent];
-                    it.pace.answered(instant(now), instant(sent_at), load(throttled));
-                    it.in_flight_count -= 1;
-                    it.delivered[now as usize] += delivered as u32;
-                    it.throttled[now as usize] += throttled as u32;
-                    if it.in_flight_count + 1 == IN_FLIGHT_MAX {
-                        self.wake(now, agent);
-                    }
-                }
             }
+            prop_assert!(pace.share() >= SHARE_MIN && pace.share() <= ceiling.min(SHARE_MAX), "{pace:?}");
+            prop_assert!(pace.credit().is_finite() && pace.seconds_for(now, Amount { byte_count: usize::MAX, record_count: 1 }).is_finite(), "{pace:?}");
         }
-    }
-
-    fn wake(&mut self, now: f64, agent: usize) {
-        let instant = self.start + Duration::from_secs_f64(now);
-        let it = &mut self.agents[agent];
-        if now >= it.until || it.in_flight_count == IN_FLIGHT_MAX {
-            return;
-        }
-        let mut record_count = 0;
-        while it.pace.may_send(instant) && record_count < 500 {
-            it.pace.sent(instant, Amount { byte_count: self.record_bytes, record_count: 1 });
-            record_count += 1;
-        }
-        it.in_flight_count += usize::from(record_count > 0);
-        let wakes_at = (it.pace.ready_at(instant) - self.start).as_secs_f64().max(now + 0.001);
-        if it.in_flight_count < IN_FLIGHT_MAX {
-            self.at(wakes_at, Happening::Wakes { agent });
-        }
-        if record_count > 0 {
-            let leg = self.leg();
-            self.at(now + leg, Happening::Arrives { agent, sent_at: now, record_count });
-        }
-    }
-}
-
-/// What was measured from one second until another.
-#[derive(Debug)]
-struct Figures {
-    /// Of what the shards admit.
-    delivered_part: f64,
-    throttled_part: f64,
-    /// Of each agent, 1 where all are equal.
-    fair_parts: Vec<f64>,
-    /// Jain's index of fairness.
-    fairness: f64,
-}
-
-impl Model {
-    /// Records a second that a shard admits at a time.
-    fn admitted(&self, at: f64) -> f64 {
-        let record = Amount { byte_count: self.record_bytes, record_count: 1 };
-        let admitted = |shard: &Shard| {
-            let records = shard.left_at(at) / record.seconds();
-            if matches!(shard.limit, Limit::Windows) { records.floor() } else { records }
-        };
-        self.shards.iter().map(admitted).sum()
-    }
-
-    fn figures(&self, from: usize, until: usize) -> Figures {
-        let sum = |counts: &[u32]| counts[from..until].iter().sum::<u32>() as f64;
-        let delivered: Vec<f64> = self.agents.iter().map(|agent| sum(&agent.delivered)).collect();
-        let throttled: f64 = self.agents.iter().map(|agent| sum(&agent.throttled)).sum();
-        let active: Vec<f64> = (self.agents.iter().zip(&delivered))
-            .filter(|(agent, _)| agent.from < until as f64 && agent.until > from as f64)
-            .map(|(_, delivered)| *delivered)
-            .collect();
-        let all: f64 = delivered.iter().sum();
-        let admitted: f64 = (from..until).map(|second| self.admitted(second as f64)).sum();
-        let squares: f64 = active.iter().map(|part| part * part).sum();
-        Figures {
-            delivered_part: all / admitted,
-            throttled_part: throttled / (all + throttled),
-            fair_parts: active.iter().map(|part| part * active.len() as f64 / all).collect(),
-            fairness: all * all / (active.len() as f64 * squares),
+        let until = now + Duration::from_secs_f64(DEBT_SECONDS_MAX + 1.0);
+        while !pace.may_send(now) {
+            let ready_at = pace.ready_at(now);
+            prop_assert!(ready_at > now && ready_at <= now + WAIT_MAX && now < until, "{pace:?}");
+            now = ready_at;
         }
     }
 }
