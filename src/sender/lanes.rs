@@ -200,7 +200,7 @@ fn pace_of_successor(new: Pace, before: &[Lane], map: &ShardMap, range: HashRang
     let Some(parents) = before.get(first..=last) else { return new };
     let share = if map.is_known() {
         // The others who send to them come along.
-        parents.iter().map(|lane| lane.pace.share()).fold(f64::INFINITY, f64::min)
+        parents.iter().map(|lane| lane.pace.share()).sum::<f64>() / parents.len() as f64
     } else {
         let part = |of: &HashRange| {
             let (start, end) = (of.start.max(range.start), of.end.min(range.end));

@@ -5,9 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod agents;
-#[path = "../common/mod.rs"]
-mod common;
-mod process;
 mod service;
 #[path = "../common/shards.rs"]
 mod shards;

@@ -121,7 +121,7 @@ impl Figures {
 }
 
 /// Past the test harness, which keeps what a passing test prints to itself.
-pub(crate) fn told(text: &str) {
+fn told(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
