@@ -63,7 +63,7 @@ struct Full;
 impl Lanes {
     /// Lanes without anything in them.
     pub(super) fn new(map: Arc<ShardMap>, order: Order, mut random: Rng, now: Instant) -> Self {
-        let lanes = map.ranges().iter().map(|_| Lane::new(Pace::new(now, ceiling(&map), random.u64(..)))).collect();
+        let lanes = map.ranges().iter().map(|_| Lane::new(first_pace(&map, random.u64(..), now))).collect();
         Self { map, lanes, random, order, busy: HashSet::new(), next: 0, byte_count: 0 }
     }
 
@@ -160,7 +160,7 @@ impl Lanes {
         let lane_of = |index| match map.id_of(index).and_then(|id| same.get(&**id)) {
             Some(lane) => lane.without_entries(),
             None => {
-                let new = Pace::new(now, ceiling(&map), self.random.u64(..));
+                let new = first_pace(&map, self.random.u64(..), now);
                 Lane::new(pace_of_successor(new, &before, &self.map, map.ranges()[index]))
             }
         };
@@ -192,6 +192,12 @@ impl Lanes {
 /// The greatest share of a shard's limits: that of one shard, or more where a range stands for several.
 fn ceiling(map: &ShardMap) -> f64 {
     if map.is_known() { 1.0 } else { f64::INFINITY }
+}
+
+/// The pace where nothing is known of others. Ranges that stand for nobody knows how many shards begin as if it was a single one.
+fn first_pace(map: &ShardMap, random: u64, now: Instant) -> Pace {
+    let pace = Pace::new(now, ceiling(map), random);
+    if map.is_known() { pace } else { pace.of_share(1.0 / map.range_count() as f64, true) }
 }
 
 /// The pace at a shard, or range, that has taken the place of others.
