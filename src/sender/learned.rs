@@ -84,10 +84,13 @@ impl Learned {
         true
     }
 
-    /// Hash keys mean something after all.
-    pub(super) fn is_not_spread(&mut self) {
+    /// Hash keys mean something after all: the shards are those that were listed last, or nobody knows.
+    pub(super) fn is_not_spread(&mut self, listed: Option<&ShardMap>, now: Instant) {
         if self.is_spread {
             *self = Self::default();
+            if let Some(map) = listed {
+                self.list(map, now);
+            }
         }
     }
 
@@ -201,8 +204,8 @@ mod tests {
         assert!(learned.is_as_listed() && !learned.is_spread());
         learned.learn(half + 7, "s-1", at(120), at(120));
         assert!(learned.is_spread());
-        learned.is_not_spread();
-        assert!(!learned.is_spread() && learned.list(&after, at(121)));
+        learned.is_not_spread(Some(&after), at(121));
+        assert!(!learned.is_spread() && learned.is_as_listed());
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl<D: Destination> Survey<D> {
                 facts.is_auto = is_auto;
                 if !is_auto {
                     // It may have been until now.
-                    self.doubt.learned().is_not_spread();
+                    self.doubt.learned().is_not_spread(self.known.as_deref(), Instant::now().into_std());
                 }
                 facts.record_bytes_max = record_bytes_max.unwrap_or(facts.record_bytes_max);
             }
@@ -283,3 +283,6 @@ impl Question {
         self.ask_at = now + wait.mul_f64(0.5 + random);
     }
 }
+
+#[cfg(test)]
+mod tests;
