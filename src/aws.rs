@@ -31,7 +31,7 @@ use crate::config::Aws;
 use crate::limits::RENEWAL_INTERVAL;
 use crate::sender::outcome::{Failure, Verdict};
 
-pub use self::delivery::{Delivery, Sent};
+pub use self::delivery::Delivery;
 
 /// The HTTP client of the SDK for what belongs to this host: without a proxy, whatever configuration and environment say.
 pub fn direct_http_client() -> SharedHttpClient {
@@ -240,29 +240,19 @@ impl<C: Clone> Client<C> {
         Ok(made)
     }
 
-    /// Has credentials renewed when `failure` of a request by `made` says that those of it are not accepted, though they may
-    /// have been: they have expired before their time, or others have taken their place. Where the next attempt is the first
-    /// with new ones, the failure is one that passes.
+    /// Has credentials renewed when the verdict on a request by `made` is that those of it are not accepted, though they may have
+    /// been: they have expired before their time, or others have taken their place. Where the next attempt is the first with
+    /// new ones, the failure is one that passes; else it takes a person.
     pub fn renew(&self, made: &Made<C>, failure: Failure) -> Failure {
-        if is_of_credentials(&failure.code) && self.access.renew(made.generation) {
+        if failure.verdict != Verdict::Renew {
+            return failure;
+        }
+        if self.access.renew(made.generation) {
             tracing::info!(code = failure.code, "credentials are not accepted, they are loaded anew");
             return Failure { verdict: Verdict::Retry, ..failure };
         }
-        failure
+        Failure { verdict: Verdict::Pause, ..failure }
     }
-}
-
-/// The names under which services refuse credentials: common errors of AWS services.
-fn is_of_credentials(code: &str) -> bool {
-    matches!(
-        code,
-        "ExpiredToken"
-            | "ExpiredTokenException"
-            | "InvalidClientTokenId"
-            | "InvalidSignatureException"
-            | "InvalidAccessKeyId"
-            | "UnrecognizedClientException"
-    )
 }
 
 /// A panic while it was held leaves nothing half done.

@@ -28,6 +28,10 @@ pub const REQUEST_MARGIN_BYTES: usize = 64 * KIB;
 /// Unicode characters of a partition key; at least 1.
 pub const PARTITION_KEY_CHARS_MAX: usize = 256;
 
+/// Shards in one answer of `ListShards`, as many as it gives when it is not asked.
+pub const SHARDS_PER_PAGE: i32 = 1_000;
+/// Answers that are asked for at most: five times the shards that an account may have where it may have most, 20,000.
+pub const SHARD_PAGES_MAX: usize = 100;
 /// Bytes a second that a shard takes, data and partition keys together: Developer Guide, "Quotas and limits".
 pub const SHARD_BYTES_IN_MAX: usize = MIB;
 /// Records a second that a shard takes.
@@ -49,6 +53,27 @@ pub const FIREHOSE_REQUEST_BYTES_MAX: usize = 4 * MIB;
 /// `record_bytes` when the configuration says nothing. Each record is charged as a multiple of 5 KB: of a record of this size at
 /// most 1 % is charged for nothing, and several go into a request.
 pub const FIREHOSE_RECORD_BYTES_DEFAULT: usize = 500 * KIB;
+
+/// Each record is charged as a multiple of this: "5KB (5120 bytes)", Developer Guide, "Quota",
+/// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>.
+pub const FIREHOSE_CHARGED_BYTES: usize = 5 * KIB;
+/// Where [`FIREHOSE_QUOTA_LARGE`] holds.
+pub const FIREHOSE_LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
+/// What a delivery stream takes in a second of direct puts, all writers together, until it is raised: same source.
+pub const FIREHOSE_QUOTA_LARGE: FirehoseQuota = FirehoseQuota { records: 500_000, requests: 2_000, bytes: 5 * MIB };
+/// The same in all other regions.
+pub const FIREHOSE_QUOTA: FirehoseQuota = FirehoseQuota { records: 100_000, requests: 1_000, bytes: MIB };
+
+/// What a delivery stream takes in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirehoseQuota {
+    /// Records.
+    pub records: usize,
+    /// Requests.
+    pub requests: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
 
 // --- Records as kinetail makes them ---
 
@@ -268,6 +293,8 @@ pub const CONTEXT_BYTES_MAX: usize = 2 * KIB;
 pub const KEY_ARN_BYTES_MAX: usize = 256;
 /// Bytes of an encrypted data key. KMS makes 184 of one of 32 bytes; its API reference allows for 6,144.
 pub const ENCRYPTED_KEY_BYTES_MAX: usize = KIB;
+/// What KMS makes of a data key of 32 bytes, as far as was seen: its API reference promises nothing.
+pub const ENCRYPTED_KEY_BYTES_USUAL: usize = 184;
 /// What encryption adds to a record at the worst, whatever the key and the context.
 pub const SEALED_OVERHEAD_BYTES_MAX: usize = 4 * KIB;
 /// `max_age` of a data key when the configuration says nothing: some 8,600 calls of KMS a month for a flow.

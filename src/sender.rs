@@ -7,13 +7,16 @@
 //! in the end a record that the service refuses stands alone, is kept apart, and holds up no other.
 
 mod condition;
+pub mod firehose;
 pub mod kinesis;
 mod lanes;
 mod learned;
 pub mod outcome;
 mod pace;
+mod sdk;
 mod shortening;
 pub mod survey;
+mod target;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -42,6 +45,8 @@ use crate::metrics::FlowMetrics;
 use crate::settlement::{Outcome, Settled};
 use crate::span::Spans;
 use crate::stream::{Load, Shard, StreamFacts};
+
+pub use self::target::Target;
 
 /// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
 pub trait Destination: Send + Sync + 'static {
@@ -313,12 +318,13 @@ impl<D: Destination> Sender<D> {
                     delivered.extend(&entry.spans);
                     self.lanes.is_settled(&entry);
                 }
-                RecordResult::Failed { code, message } => {
+                RecordResult::Failed { code, message, shard_id } => {
                     let verdict = outcome::of_record(&code);
                     match verdict {
                         Verdict::SlowDown => of_shard.throttled += Amount::of(&entry),
                         _ => of_shard.has_failed = true,
                     }
+                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
                     self.record_failed(verdict, &code, &message);
                     last_failure = Some(Failure { verdict, code, message });
                     failed.push(entry);
@@ -386,7 +392,7 @@ impl<D: Destination> Sender<D> {
         );
         match failure.verdict {
             Verdict::Split if entries.len() == 1 => {
-                if outcome::is_too_large(failure) {
+                if outcome::is_about_size(&failure.code, &failure.message) {
                     return self.shorten(entries).await;
                 }
                 self.condition.refused(failure);

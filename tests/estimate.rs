@@ -16,14 +16,16 @@ use common::{Agent, Place, line, wait_until, wait_until_or};
 /// Bytes of each line with its newline.
 const LINE_BYTES: usize = 100;
 
-/// A host with the flow "f" of its logs, and the flow "quiet", of which there is one log to which nothing is written.
+/// A host with the flow "f" of its logs, the flow "quiet", of which there is one log to which nothing is written, and the flow
+/// "d" of the same logs as "f", which go to Firehose.
 fn place() -> Arc<Place> {
     let place = Place::new();
     let state = place.state();
     let text = format!(
         "[agent]\nstate_dir = {state:?}\n[prices]\nshard_hour = 1\n\
          [[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n[flow.kinesis]\nstream = \"s\"\n\
-         [[flow]]\nname = \"quiet\"\nfiles = [\"LOGS/*.txt\"]\n[flow.kinesis]\nstream = \"s\"\n"
+         [[flow]]\nname = \"quiet\"\nfiles = [\"LOGS/*.txt\"]\n[flow.kinesis]\nstream = \"s\"\n\
+         [[flow]]\nname = \"d\"\nfiles = [\"LOGS/*.log\"]\n[flow.firehose]\ndelivery_stream = \"s\"\n"
     );
     place.configure_verbatim(&text);
     let old: Vec<String> = (0..5_000).map(|number| line("old", number, LINE_BYTES * 2)).collect();
@@ -102,16 +104,35 @@ fn lines_that_are_appended_are_measured() {
     let near = |value: f64, expected: f64| assert!((value / expected - 1.0).abs() < 1e-9, "{value}, not {expected} in {flow:#}");
     near(number(flow, "lines_per_second_mean"), lines / seconds);
     assert!(number(flow, "lines_per_second_peak_1_second") >= lines / seconds);
-    let (kpl, none) = (&flow["kpl"], &flow["none"]);
+    let (kpl, joined, none) = (&flow["needs"]["kpl"], &flow["needs"]["lines"], &flow["needs"]["none"]);
     near(number(none, "records_per_second_mean"), lines / seconds);
     near(number(none, "put_payload_units_per_second_mean"), lines / seconds);
     // A token of 35 characters or so is the partition key of each.
     let overhead = number(none, "bytes_per_second_mean") * seconds / lines - (LINE_BYTES - 1) as f64;
     assert!((34.0..50.0).contains(&overhead), "{overhead}");
     assert!(number(kpl, "records_per_second_mean") < lines / seconds / 5.0, "{kpl:#}");
+    assert!(number(joined, "records_per_second_mean") <= lines / seconds, "{joined:#}");
     assert_eq!((number(kpl, "shards"), &kpl["shards_limited_by"]), (1.0, &"bytes".into()));
     near(number(none, "provisioned_price_per_month"), number(none, "shards") * 730.0 + lines / seconds * 730.0 * 3600.0);
     assert_eq!(number(&report["flows"][1], "lines"), 0.0);
+
+    let to_firehose = &report["flows"][2];
+    assert_eq!((&flow["destination"], &to_firehose["destination"]), (&"kinesis".into(), &"firehose".into()));
+    let (lines, seconds) = (number(to_firehose, "lines"), number(to_firehose, "watched_seconds"));
+    assert!((100.0..=10.0 * 100.0 * 5.0).contains(&lines), "{lines}");
+    assert_eq!(number(to_firehose, "records"), lines);
+    let (joined, singly) = (&to_firehose["needs"]["joined"], &to_firehose["needs"]["single_lines"]);
+    // Each with its newline, and nothing else.
+    near(number(singly, "bytes_per_second_mean"), lines * LINE_BYTES as f64 / seconds);
+    near(number(singly, "charged_bytes_per_second_mean"), lines * 5_120.0 / seconds);
+    near(number(singly, "price_per_month"), lines * 5_120.0 / seconds * 730.0 * 3600.0 / f64::from(1 << 30) * 0.029);
+    assert!(number(joined, "charged_bytes_per_second_mean") <= number(singly, "charged_bytes_per_second_mean"), "{joined:#}");
+    for way in [joined, singly] {
+        assert!(number(way, "records_per_second_mean") <= lines / seconds + 1e-9, "{way:#}");
+        assert!(number(way, "charged_bytes_per_second_mean") >= number(way, "bytes_per_second_mean"), "{way:#}");
+        assert!(number(way, "requests_per_second_mean") <= number(way, "records_per_second_mean"), "{way:#}");
+        assert!(number(&way["quota_of_other_regions"], "share") > 0.0, "{way:#}");
+    }
     assert!(!place.state().exists(), "nothing is stored");
     assert_eq!(ended.stderr, "");
 }
@@ -145,7 +166,7 @@ fn an_interruption_ends_it_with_a_report() {
 fn mistakes_are_told() {
     let place = place();
     for (arguments, code, told) in [
-        (["--for", "1s", "--flow", "g"], 64, "there is no flow `g`; flows are `f`, `quiet`"),
+        (["--for", "1s", "--flow", "g"], 64, "there is no flow `g`; flows are `f`, `quiet`, `d`"),
         (["--for", "1 m", "--flow", "f"], 64, "did you mean \"1 min\"?"),
         (["--for", "2d", "--flow", "f"], 64, "write a time from 1 s to 1 d"),
         (["--for", "1s", "--price", "shard=1"], 64, "did you mean `shard_hour`?"),

@@ -1,15 +1,14 @@
 //! Readers that this project did not write understand what is in the stream: boto3 with aws-kinesis-agg and with the AWS
 //! Encryption SDK, and the AWS command line.
 //!
-//! They are installed from the Python package index into an environment below the target folder, once. Where there is no Python or
-//! no network these stories are skipped, which is said; not so in CI.
+//! They are installed from the Python package index, once; see `common/installed.rs`.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,50 +23,14 @@ use kinetail::metrics::Metrics;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use common::{Kinesis, Moto, Place, Received, kms_client, lines, skipped, verify};
+use common::installed::{self, run};
+use common::{Kinesis, Moto, Place, Received, kms_client, lines, verify};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 
-/// The `bin` folder of an environment with the packages of `requirements.txt`, or why there is none.
-fn environment() -> Result<PathBuf, String> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let environment = target.join("interop-venv");
-    // Stories run side by side; the first one installs.
-    let lock = File::create(target.join("interop-venv.lock")).unwrap();
-    lock.lock().unwrap();
-    let bin = environment.join("bin");
-    // Copied last, so it is there only if all went well.
-    let installed = environment.join("requirements.txt");
-    let wanted = fs::read(Path::new(FOLDER).join("requirements.txt")).unwrap();
-    if fs::read(&installed).is_ok_and(|installed| installed == wanted) {
-        return Ok(bin);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-    let mut pip = Command::new(bin.join("python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"]);
-    run(pip.current_dir(FOLDER))?;
-    fs::write(installed, wanted).unwrap();
-    Ok(bin)
-}
-
-fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))),
-    }
-}
-
-/// As [`environment`]; where there is none, `story` is skipped, but not in CI.
+/// The `bin` folder of the environment; where there is none, `story` is skipped, but not in CI.
 fn environment_for(story: &str) -> Option<PathBuf> {
-    match environment() {
-        Ok(bin) => Some(bin),
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("in CI this has to run: {why}"),
-        Err(why) => {
-            skipped(story, &why);
-            None
-        }
-    }
+    installed::or_skip(story, installed::python(Path::new(FOLDER)))
 }
 
 /// A program of the environment, set up for an emulator and nothing else.

@@ -14,12 +14,16 @@ use serde_json::Value;
 
 use common::{Ended, Kinesis, Place, Received, lines};
 
-/// The stream "s", and a place whose logs go there by a flow with `settings`.
+/// The stream "s", and a place whose logs go there, or to Firehose, by a flow with `settings`.
 fn stage(settings: &str) -> (Kinesis, Place) {
     let kinesis = Kinesis::with_stream("s", 4);
     let place = Place::new();
-    let settings = settings.to_owned() + if settings.contains("[flow.kinesis]") { "" } else { "\n[flow.kinesis]" };
-    place.configure(&kinesis, &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{settings}\nstream = \"s\"\n"));
+    let settings = match settings {
+        _ if settings.contains("[flow.firehose]") => settings.to_owned(),
+        _ if settings.contains("[flow.kinesis]") => format!("{settings}\nstream = \"s\""),
+        _ => format!("{settings}\n[flow.kinesis]\nstream = \"s\""),
+    };
+    place.configure(&kinesis, &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{settings}\n"));
     (kinesis, place)
 }
 
@@ -149,6 +153,21 @@ fn columns_are_those_of_the_header() {
     sent.sort_unstable();
     assert_eq!(records(&shown), sent);
     assert_eq!(sent, [r#"{"x":"1","y":"2"}"#, r#"{"x":"3","y":"4"}"#]);
+}
+
+/// Lines on their way to Firehose have no key, and end as they are sent.
+#[test]
+fn lines_for_firehose_are_shown() {
+    let (_kinesis, place) = stage("[flow.firehose]\ndelivery_stream = \"d\"\ncompress = \"gzip\"\n");
+    place.append("a.log", &lines("a", 3));
+    let (shown, counts) = preview_json(&place, &[]);
+    let expected: Vec<String> = lines("a", 3).iter().map(|line| format!("{line}\n")).collect();
+    assert_eq!(records(&shown), expected);
+    assert!(shown.iter().all(|line| line["partition_key"].is_null()), "{shown:?}");
+    assert_eq!(counts["total"]["user_records"], 3);
+    let ended = preview(&place, &[]).well();
+    let heading = "f to delivery stream d\nrecords are joined, each joined one is compressed (gzip) on its way\n\n";
+    assert!(ended.stdout.starts_with(heading) && !ended.stdout.contains("key="), "{}", ended.stdout);
 }
 
 /// Before the first start all is shown from the beginning, and no state folder is made.

@@ -17,16 +17,7 @@ use http::Extensions;
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::CaptureConnection;
 
-/// What has left of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Nothing of its body: it was surely not carried out.
-    Nothing,
-    /// Not all of it: it was surely not carried out.
-    Partly,
-    /// Perhaps all of it.
-    Perhaps,
-}
+use crate::sender::outcome::Sent;
 
 /// Watches one request; a clone watches the same.
 ///

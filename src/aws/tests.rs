@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::Endpoints;
+use crate::sender::outcome;
 
 fn settings() -> Aws {
     Aws { region: Some("eu-west-1".to_owned()), ..Aws::default() }
@@ -12,7 +13,7 @@ fn kinesis_at(url: &str) -> Aws {
 }
 
 fn refused(code: &str) -> Failure {
-    Failure { verdict: Verdict::Pause, code: code.to_owned(), message: String::new() }
+    Failure { verdict: outcome::of_request(outcome::Service::Kinesis, code, 400), code: code.to_owned(), message: String::new() }
 }
 
 #[test]

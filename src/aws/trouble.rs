@@ -11,9 +11,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 
 use super::connect::ConnectError;
-use super::delivery::Sent;
 use crate::limits::MESSAGE_CHARS_MAX;
-use crate::sender::outcome::{self, Failure, Verdict};
+use crate::sender::outcome::{self, Failure, Sent};
 
 /// The failure of a request to `place` of which so much was `sent`, and to which the service has not given an answer that
 /// can be read. For an error that the service has answered, by name, ask [`outcome`].
@@ -22,7 +21,7 @@ pub fn failure<E: StdError + 'static>(error: &SdkError<E, HttpResponse>, sent: S
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         return not_of_the_service(status, place);
     }
-    let (verdict, code) = kind(error, sent);
+    let code = code_of(error, sent);
     let reason = shortened(&causes(heart(error)));
     let message = match (code, sent) {
         (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Nothing) => format!("{place}: {reason}; nothing was sent"),
@@ -30,7 +29,7 @@ pub fn failure<E: StdError + 'static>(error: &SdkError<E, HttpResponse>, sent: S
         (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Perhaps) => format!("{place}: {reason}; it may have arrived"),
         _ => format!("{place}: {reason}"),
     };
-    Failure { verdict, code: code.to_owned(), message }
+    Failure { verdict: outcome::of_client(code, sent), code: code.to_owned(), message }
 }
 
 /// Where `error` begins to be of interest: around it are the SDK's and hyper's words for how it came to them.
@@ -45,52 +44,47 @@ fn heart<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static
 pub fn not_of_the_service(status: u16, place: &str) -> Failure {
     if status == 407 {
         let message = format!("{place}: {}", ConnectError::ProxyAuth(status));
-        return Failure { verdict: Verdict::Pause, code: Failure::PROXY_AUTH.to_owned(), message };
+        let code = Failure::PROXY_AUTH.to_owned();
+        return Failure { verdict: outcome::of_client(&code, Sent::Nothing), code, message };
     }
     let code = format!("Http{status}");
     let message = format!("{place}: HTTP status {status}, and not an answer of the service; is there a proxy in between?");
-    Failure { verdict: outcome::of_request(&code, status), code, message }
+    Failure { verdict: outcome::of_status(status), code, message }
 }
 
-fn kind<E: StdError + 'static>(error: &SdkError<E, HttpResponse>, sent: Sent) -> (Verdict, &'static str) {
+fn code_of<E: StdError + 'static>(error: &SdkError<E, HttpResponse>, sent: Sent) -> &'static str {
     if caused_by::<CredentialsError>(error).is_some() {
-        return (Verdict::Pause, Failure::CREDENTIALS);
+        return Failure::CREDENTIALS;
     }
     if let Some(error) = caused_by::<ConnectError>(error) {
         return of_connecting(error);
     }
-    let verdict = match sent {
-        Sent::Nothing | Sent::Partly => Verdict::Retry,
-        Sent::Perhaps => Verdict::Uncertain,
-    };
     match error {
-        SdkError::TimeoutError(_) => (verdict, Failure::TIMEOUT),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => (verdict, Failure::TIMEOUT),
-        SdkError::DispatchFailure(failure) if failure.is_io() => (verdict, Failure::CONNECTION_LOST),
+        SdkError::TimeoutError(_) => Failure::TIMEOUT,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::TIMEOUT,
+        SdkError::DispatchFailure(failure) if failure.is_io() => Failure::CONNECTION_LOST,
         // The cache of credentials has an error of its own, and private, for those that do not come in time.
-        SdkError::DispatchFailure(_) if causes(error).contains("identity resolver timed out") => {
-            (Verdict::Pause, Failure::CREDENTIALS)
-        }
+        SdkError::DispatchFailure(_) if causes(error).contains("identity resolver timed out") => Failure::CREDENTIALS,
         // Not even made into a request, or nobody knows.
-        _ if sent != Sent::Perhaps => (Verdict::Pause, "Client"),
-        _ => (Verdict::Uncertain, Failure::CONNECTION_LOST),
+        _ if sent != Sent::Perhaps => Failure::CLIENT,
+        _ => Failure::CONNECTION_LOST,
     }
 }
 
-/// Nothing was sent. What a person has to change pauses; what may pass by itself is tried again.
-fn of_connecting(error: &ConnectError) -> (Verdict, &'static str) {
+fn of_connecting(error: &ConnectError) -> &'static str {
     match error {
-        ConnectError::Dns(_) => (Verdict::Retry, Failure::DNS),
-        ConnectError::Tcp(_) => (Verdict::Retry, Failure::CONNECTION),
-        ConnectError::TimedOut(_) => (Verdict::Retry, Failure::CONNECT_TIMEOUT),
-        ConnectError::Certificate(_) => (Verdict::Pause, Failure::CERTIFICATE),
-        ConnectError::Tls(_) => (Verdict::Retry, Failure::TLS),
-        ConnectError::ProxyAuth(_) => (Verdict::Pause, Failure::PROXY_AUTH),
+        ConnectError::Dns(_) => Failure::DNS,
+        ConnectError::Tcp(_) => Failure::CONNECTION,
+        ConnectError::TimedOut(_) => Failure::CONNECT_TIMEOUT,
+        ConnectError::Certificate(_) => Failure::CERTIFICATE,
+        ConnectError::Tls(_) => Failure::TLS,
+        ConnectError::ProxyAuth(_) => Failure::PROXY_AUTH,
         // Its way to the service is broken, or it has no time.
-        ConnectError::ProxyStatus(429 | 500..) | ConnectError::ProxyAnswer(_) => (Verdict::Retry, Failure::PROXY),
-        ConnectError::ProxyStatus(_) | ConnectError::ProxyScheme(_) => (Verdict::Pause, Failure::PROXY),
-        ConnectError::OfProxy(_, error) => (of_connecting(error).0, Failure::PROXY),
-        ConnectError::Url => (Verdict::Pause, "Client"),
+        ConnectError::ProxyStatus(429 | 500..) | ConnectError::ProxyAnswer(_) => Failure::PROXY,
+        ConnectError::ProxyStatus(_) | ConnectError::ProxyScheme(_) => Failure::PROXY_REFUSED,
+        ConnectError::OfProxy(_, error) if of_connecting(error) == Failure::CERTIFICATE => Failure::CERTIFICATE,
+        ConnectError::OfProxy(..) => Failure::PROXY,
+        ConnectError::Url => Failure::CLIENT,
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Nothing is sent and nothing but the configuration is read: matching files are only opened, to see whether they can be.
 
+mod advice;
 mod pattern_cost;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use self::advice::advice;
 use self::pattern_cost::{PatternCost, cost_of};
 use super::{counted, exit, human_bytes};
 use crate::config::{Config, Flow, Format, one_line};
@@ -69,6 +71,9 @@ fn check_flow(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  warning: {} cannot be tailed", counted(problems.len(), "path"))?;
     }
     list(out, problems.iter().map(|Problem { path, message, .. }| format!("{}: {message}", shown(path))))?;
+    for advice in advice(flow) {
+        writeln!(out, "  warning: {}", one_line(&advice))?;
+    }
     for name in flow.environment_variables().filter(|name| std::env::var_os(name).is_none()) {
         writeln!(out, "  note: the environment variable {} is not set here; where it is not, its value is null", one_line(name))?;
     }
@@ -150,6 +155,26 @@ other to stream logs
   warning: no file matches now: ROOT/*.txt
 ";
         assert_eq!(output(root.path(), &format!("{CONFIG}{other}")), (exit::OK, expected.to_owned()));
+    }
+
+    #[test]
+    fn it_tells_where_each_flow_goes_and_what_would_be_better() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a.log"), "\n").unwrap();
+        let (to_firehose, settings) =
+            ("[flow.firehose]\ndelivery_stream = 'd'\nrecord_bytes = ", "[flow.record]\nterminator = ''\n");
+        let config = CONFIG.replace("[flow.kinesis]\nstream = 'logs'\n", &format!("{to_firehose}'1 KiB'\n{settings}"));
+        let expected = "\
+ROOT/agent.toml: no mistakes, 1 flow
+
+app to delivery stream d
+  1 file, 1 B
+           1 B  ROOT/a.log
+  warning: lines are joined with nothing between them: write terminator = \"\\n\" in [flow.record]
+  warning: each record is charged as a multiple of 5.0 KiB, which for record_bytes of 1.0 KiB makes 80.0 % of the charge or more: \
+leave it out, so that it is 500.0 KiB, or a multiple of that
+";
+        assert_eq!(output(root.path(), &config), (exit::OK, expected.to_owned()));
     }
 
     #[test]

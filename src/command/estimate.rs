@@ -4,11 +4,13 @@
 //! seen is the business of `watch` and `tally`, what it comes to of `sums` and `report`.
 
 mod keys;
+mod needs;
 mod report;
 mod sums;
 mod tally;
 mod text;
 mod watch;
+mod ways;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;

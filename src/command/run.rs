@@ -25,13 +25,15 @@ use super::{exit, with_causes};
 use crate::admin;
 use crate::agent::{self, Ending, Reading, Setting};
 use crate::aws::Accesses;
-use crate::config::{self, Config, Flow, STATE_DIR_DEFAULT, one_line};
+use crate::config::{self, Config, Destination, Flow, STATE_DIR_DEFAULT, one_line};
 use crate::health::Health;
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError};
 use crate::processor::Surroundings;
+use crate::sender::Target;
+use crate::sender::firehose::DeliveryStream;
 use crate::sender::kinesis::Stream;
 use crate::tailer::Mode;
 
@@ -191,11 +193,14 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
             return exit::OSERR;
         }
     };
-    let stream_of = |flow: &Flow| Stream::new(flow.delivery.destination.stream().to_owned(), accesses.of(&flow.aws));
+    let target_of = |flow: &Flow| match flow.delivery.destination.clone() {
+        Destination::Kinesis(name) => Target::Kinesis(Stream::new(name, accesses.of(&flow.aws))),
+        Destination::Firehose(name) => Target::Firehose(DeliveryStream::new(name, accesses.of(&flow.aws))),
+    };
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;
-        ended = agent::run(config, setting, stopped, stream_of) => exit_code(ended, mode, first_signal.get()),
+        ended = agent::run(config, setting, stopped, target_of) => exit_code(ended, mode, first_signal.get()),
         signal = signals.stop_then_abort(&stop, &first_signal) => {
             tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
             exit::SIGNAL + signal

@@ -109,6 +109,17 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 /// `order`: what is kept in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::mistakes::{listed, nearest};
 use super::reader::Table;
 
-/// Prices of Kinesis Data Streams, all in one currency, whichever it is.
+/// Prices of Kinesis Data Streams and Data Firehose, all in one currency, whichever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Prices {
     /// An hour of one shard of a provisioned stream.
@@ -18,11 +18,16 @@ pub struct Prices {
     pub on_demand_gib_in: f64,
     /// A GiB that consumers get out of an on-demand stream.
     pub on_demand_gib_out: f64,
+    /// A GiB that is put into a delivery stream, each record rounded up: the GB of the price list, of which the example there has
+    /// 1,048,576 KB.
+    pub firehose_gib_in: f64,
 }
 
 /// Those of us-east-1 in US dollars, without any discount (on-demand: the "standard" mode), by the table of
 /// <https://www.trek10.com/blog/amazon-kinesis-data-streams-on-demand-vs.-provisioned-billing-mode-cost-comparison>, for
-/// [`Prices::DEFAULT_DATE`]. What is charged is defined at <https://aws.amazon.com/kinesis/data-streams/pricing/>.
+/// [`Prices::DEFAULT_DATE`]. What is charged is defined at <https://aws.amazon.com/kinesis/data-streams/pricing/>. That of Data
+/// Firehose is by <https://kennethjorgensen.com/blog/2022/enable-record-aggregation-in-the-kinesis-firehose-agent/>, for the first
+/// 500 TB of a month; what is charged is defined at <https://aws.amazon.com/firehose/pricing/>.
 impl Default for Prices {
     fn default() -> Self {
         Self {
@@ -31,6 +36,7 @@ impl Default for Prices {
             on_demand_stream_hour: 0.04,
             on_demand_gib_in: 0.08,
             on_demand_gib_out: 0.04,
+            firehose_gib_in: 0.029,
         }
     }
 }
@@ -43,11 +49,11 @@ impl Prices {
     /// Their currency.
     pub const DEFAULT_CURRENCY: &str = "USD";
     /// The names of all prices.
-    pub const KEYS: [&str; 5] =
-        ["shard_hour", "put_units_million", "on_demand_stream_hour", "on_demand_gib_in", "on_demand_gib_out"];
+    pub const KEYS: [&str; 6] =
+        ["shard_hour", "put_units_million", "on_demand_stream_hour", "on_demand_gib_in", "on_demand_gib_out", "firehose_gib_in"];
 
     /// Each price with its name.
-    pub fn all(&self) -> [(&'static str, f64); 5] {
+    pub fn all(&self) -> [(&'static str, f64); 6] {
         let mut prices = *self;
         Self::KEYS.map(|key| (key, prices.place(key).map_or(0.0, |price| *price)))
     }
@@ -78,6 +84,7 @@ impl Prices {
             "on_demand_stream_hour" => Some(&mut self.on_demand_stream_hour),
             "on_demand_gib_in" => Some(&mut self.on_demand_gib_in),
             "on_demand_gib_out" => Some(&mut self.on_demand_gib_out),
+            "firehose_gib_in" => Some(&mut self.firehose_gib_in),
             _ => None,
         }
     }
@@ -126,9 +133,9 @@ mod tests {
         for (index, key) in Prices::KEYS.into_iter().enumerate() {
             prices.set(key, index as f64);
         }
-        assert_eq!(prices.all().map(|(_, price)| price), [0.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(prices.all().map(|(_, price)| price), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         let serde_json::Value::Object(written) = serde_json::to_value(prices).unwrap() else { panic!("no table") };
-        assert!(prices.all().iter().all(|(key, price)| written[*key] == *price) && written.len() == 5);
+        assert!(prices.all().iter().all(|(key, price)| written[*key] == *price) && written.len() == 6);
     }
 
     #[test]

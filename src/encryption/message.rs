@@ -17,7 +17,8 @@ use ring::hkdf::{HKDF_SHA512, Salt};
 use zeroize::Zeroizing;
 
 use crate::limits::{
-    CONTEXT_BYTES_MAX, ENCRYPTED_KEY_BYTES_MAX, FRAME_BYTES, KEY_ARN_BYTES_MAX, REQUEST_BYTES_MAX, SEALED_OVERHEAD_BYTES_MAX,
+    CONTEXT_BYTES_MAX, ENCRYPTED_KEY_BYTES_MAX, ENCRYPTED_KEY_BYTES_USUAL, FRAME_BYTES, KEY_ARN_BYTES_MAX, REQUEST_BYTES_MAX,
+    SEALED_OVERHEAD_BYTES_MAX,
 };
 
 /// Bytes of a data key.
@@ -142,9 +143,8 @@ impl DataKey {
     /// Bytes of the message that `plaintext_byte_count` bytes become: at most [`SEALED_OVERHEAD_BYTES_MAX`] more, up to
     /// [`REQUEST_BYTES_MAX`] of them.
     pub fn sealed_byte_count(&self, plaintext_byte_count: usize) -> usize {
-        let frame_count = plaintext_byte_count.div_ceil(self.frame_byte_count as usize).max(1);
         let header_byte_count = HEADER_BYTES_OF_MESSAGE + self.header_of_key.len();
-        header_byte_count + frame_count * FRAME_OVERHEAD_BYTES + FINAL_FRAME_OVERHEAD_BYTES + plaintext_byte_count
+        message_byte_count(header_byte_count, self.frame_byte_count as usize, plaintext_byte_count)
     }
 
     /// Appends to `out` the message of `plaintext`: [`Self::sealed_byte_count`] bytes, or, on an error, nothing.
@@ -190,6 +190,17 @@ impl DataKey {
         }
         append_frame(&key, id, sequence_number, rest, true, out)
     }
+}
+
+/// [`DataKey::sealed_byte_count`] for those who have no data key: what it usually is.
+pub fn sealed_byte_count_expected(key_arn: &str, context: &Context, plaintext_byte_count: usize) -> usize {
+    let of_key = HEADER_BYTES_OF_KEY + context_byte_count(context) + key_arn.len() + ENCRYPTED_KEY_BYTES_USUAL;
+    message_byte_count(HEADER_BYTES_OF_MESSAGE + of_key, FRAME_BYTES, plaintext_byte_count)
+}
+
+fn message_byte_count(header_byte_count: usize, frame_byte_count: usize, plaintext_byte_count: usize) -> usize {
+    let frame_count = plaintext_byte_count.div_ceil(frame_byte_count).max(1);
+    header_byte_count + frame_count * FRAME_OVERHEAD_BYTES + FINAL_FRAME_OVERHEAD_BYTES + plaintext_byte_count
 }
 
 fn append_frame(

@@ -1,21 +1,24 @@
-//! One stream of Kinesis Data Streams: the only module of the way out that knows its API.
+//! Streams of Kinesis Data Streams: how requests are made of entries and of questions, and what the answers say.
 //!
-//! It decides how a request is made and what kind of failure an error that the service answers is. How it is reached, and
-//! what it means that it did not answer, is left to `aws`. The SDK's own retries are off, so that no attempt is invisible.
+//! What an error means is decided in [`outcome`](super::outcome), by way of `sender::sdk`. The SDK's own retries are off, so
+//! that no attempt is invisible.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::put_records::{PutRecordsError, PutRecordsOutput};
+use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_sdk_kinesis::types::{self, PutRecordsRequestEntry, RecordDistributionStrategy, ShardFilter, ShardFilterType};
 
-use super::outcome::{self, Failure, RecordResult, Verdict};
+use super::outcome::{Failure, Operation, RecordResult, Sent, shard_in};
+use super::sdk;
 use super::{Destination, Summary};
-use crate::aws::trouble::{self, shortened};
-use crate::aws::{self, Access, Delivery, Service};
+use crate::aws::{self, Access, Delivery, Made};
 use crate::collector::Entry;
+use crate::hash_key::HashRange;
+use crate::limits::{KIB, SHARD_PAGES_MAX, SHARDS_PER_PAGE};
 use crate::stream::Shard;
 
 /// A stream.
@@ -27,62 +30,125 @@ pub struct Stream {
 impl Stream {
     /// The stream `name`.
     pub fn new(name: String, access: Arc<Access>) -> Self {
-        Self { name, client: aws::Client::new(access, Service::Kinesis, Client::new) }
+        Self { name, client: aws::Client::new(access, aws::Service::Kinesis, Client::new) }
+    }
+
+    /// The failure of a question.
+    fn unanswered<E: ProvideErrorMetadata + StdError + 'static>(
+        &self,
+        operation: Operation,
+        made: &Made<Client>,
+        error: &SdkError<E>,
+    ) -> Failure {
+        self.client.renew(made, of_question(operation, sdk::failure(operation, error, Sent::Nothing, &made.place)))
     }
 }
 
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
         let made = self.client.get().await?;
-        let mut records = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let record = PutRecordsRequestEntry::builder()
-                .partition_key(&entry.partition_key)
-                .set_explicit_hash_key(entry.is_hash_key_explicit.then(|| entry.hash_key.to_string()))
-                .data(Blob::from_maybe_shared(entry.data.clone()))
-                .build()
-                .map_err(|error| Failure {
-                    verdict: Verdict::Pause,
-                    code: "BuildError".to_owned(),
-                    message: error.to_string(),
-                })?;
-            records.push(record);
-        }
+        let records = entries.iter().map(record).collect::<Result<_, _>>()?;
         let delivery = Delivery::default();
         let request = made.client.put_records().stream_name(&self.name).set_records(Some(records));
         match request.customize().mutate_request(delivery.watching()).send().await {
             Ok(output) => Ok(results(output)),
-            Err(error) => Err(self.client.renew(&made, failure(&error, &delivery, &made.place))),
+            Err(error) => {
+                let failure = sdk::failure(Operation::PutRecords, &error, delivery.sent(), &made.place);
+                Err(self.client.renew(&made, failure))
+            }
         }
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
-        Err(Failure::unsupported("ListShards"))
+        let made = self.client.get().await?;
+        let mut shards = Vec::new();
+        let mut next_token = None;
+        for _ in 0..SHARD_PAGES_MAX {
+            let page = made.client.list_shards().max_results(SHARDS_PER_PAGE);
+            // The rest of the list is of the stream that the token was given for; to name it again is an error.
+            let page = match next_token {
+                Some(token) => page.next_token(token),
+                None => page.stream_name(&self.name).set_shard_filter(open_shards()),
+            };
+            let page = page.send().await.map_err(|error| self.unanswered(Operation::ListShards, &made, &error))?;
+            shards.extend(page.shards.unwrap_or_default().iter().filter_map(open_shard));
+            next_token = page.next_token;
+            if next_token.is_none() {
+                break;
+            }
+        }
+        Ok(shards)
     }
 
     async fn summary(&self) -> Result<Summary, Failure> {
-        Err(Failure::unsupported("DescribeStreamSummary"))
+        let made = self.client.get().await?;
+        let output = made
+            .client
+            .describe_stream_summary()
+            .stream_name(&self.name)
+            .send()
+            .await
+            .map_err(|error| self.unanswered(Operation::DescribeStreamSummary, &made, &error))?;
+        let summary = output.stream_description_summary();
+        let size_kib = summary.and_then(types::StreamDescriptionSummary::max_record_size_in_kib);
+        Ok(Summary {
+            is_auto: summary.and_then(types::StreamDescriptionSummary::record_distribution_strategy)
+                == Some(&RecordDistributionStrategy::Auto),
+            record_bytes_max: size_kib
+                .and_then(|size| usize::try_from(size).ok())
+                .filter(|size| *size > 0)
+                .map(|size| size * KIB),
+        })
     }
 }
 
+fn record(entry: &Entry) -> Result<PutRecordsRequestEntry, Failure> {
+    let record = PutRecordsRequestEntry::builder()
+        .partition_key(&entry.partition_key)
+        .set_explicit_hash_key(entry.is_hash_key_explicit.then(|| entry.hash_key.to_string()))
+        .data(Blob::from_maybe_shared(entry.data.clone()));
+    record.build().map_err(|error| sdk::not_made(&error))
+}
+
+/// Of each record a sequence number or an error, in the order of the request.
 fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
-    let of_record = |record: aws_sdk_kinesis::types::PutRecordsResultEntry| match record.sequence_number {
-        Some(number) if !number.is_empty() => RecordResult::Delivered { shard_id: Some(record.shard_id.unwrap_or_default()) },
-        _ => RecordResult::Failed {
-            code: record.error_code.unwrap_or_else(|| "NoSequenceNumber".to_owned()),
-            message: record.error_message.unwrap_or_default(),
-        },
+    let of_record = |record: types::PutRecordsResultEntry| match record.sequence_number {
+        Some(number) if !number.is_empty() => RecordResult::Delivered { shard_id: record.shard_id },
+        _ => {
+            let message = record.error_message.unwrap_or_default();
+            RecordResult::Failed {
+                code: record.error_code.unwrap_or_else(|| Failure::NO_RESULT.to_owned()),
+                shard_id: shard_in(&message).map(str::to_owned),
+                message,
+            }
+        }
     };
     output.records.into_iter().map(of_record).collect()
 }
 
-fn failure(error: &SdkError<PutRecordsError>, delivery: &Delivery, place: &str) -> Failure {
-    if let SdkError::ServiceError(service) = error
-        && let Some(code) = service.err().code()
-    {
-        let message = shortened(service.err().message().unwrap_or("no message"));
-        let verdict = outcome::of_request(code, service.raw().status().as_u16());
-        return Failure { verdict, code: code.to_owned(), message };
-    }
-    trouble::failure(error, delivery.sent(), place)
+/// Asks for the shards that are open now.
+fn open_shards() -> Option<ShardFilter> {
+    ShardFilter::builder().r#type(ShardFilterType::AtLatest).build().ok()
 }
+
+/// A shard, if it is open: emulators do not know the filter, and list those too that were split or merged.
+fn open_shard(shard: &types::Shard) -> Option<Shard> {
+    if shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some()) {
+        return None;
+    }
+    let range = shard.hash_key_range()?;
+    let range = HashRange::parse(range.starting_hash_key(), range.ending_hash_key())?;
+    Some(Shard { id: shard.shard_id().into(), range })
+}
+
+/// A question stores nothing, so that its failure is never an uncertain one; and not everything that speaks the protocol knows
+/// every question.
+fn of_question(operation: Operation, failure: Failure) -> Failure {
+    match failure.code.as_str() {
+        "UnknownOperationException" | "InvalidAction" | "Http404" | "Http501" => Failure::unsupported(operation.name()),
+        _ => Failure { verdict: failure.verdict.given(Sent::Nothing), ..failure },
+    }
+}
+
+#[cfg(test)]
+mod tests;

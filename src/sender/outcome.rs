@@ -1,13 +1,19 @@
-//! What an answer means: failures sorted by what happens next.
+//! What an answer means, or that there was none: outcomes sorted by what happens next.
 //!
-//! Pure. Sources: the error lists of `PutRecords` in the API reference and the common errors of AWS services.
+//! Pure. The decisions are the rows of a table ([`ROWS`]), each with its source. How an error of the SDK is looked up there is
+//! the business of `sender::sdk`, what follows from a verdict that of the sender.
+
+mod advice;
+mod rows;
 
 use std::fmt;
+
+pub use self::rows::{ROWS, Row, Scope, Which};
 
 /// What became of one record of a request that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordResult {
-    /// The service returned a sequence number.
+    /// The service returned a sequence number, or of Firehose a record ID.
     Delivered {
         /// The shard that has it; of Firehose none.
         shard_id: Option<String>,
@@ -18,6 +24,8 @@ pub enum RecordResult {
         code: String,
         /// `ErrorMessage`
         message: String,
+        /// The shard that has refused it, where the message names one.
+        shard_id: Option<String>,
     },
 }
 
@@ -26,14 +34,91 @@ pub enum RecordResult {
 pub enum Verdict {
     /// Surely not stored: again after a short wait.
     Retry,
-    /// Surely not stored, the service asks for less.
+    /// Surely not stored, the service asks for less: of a record its shard, of a request the flow.
     SlowDown,
     /// Surely not stored, and it may be for the sake of one record: again in smaller requests.
     Split,
     /// Surely not stored, and it takes a person to change that: again after longer waits, told loudly.
     Pause,
+    /// Surely not stored, because the credentials are too old or are not those of now: again with credentials that are fetched
+    /// anew; if that goes on, as [`Verdict::Pause`].
+    Renew,
     /// It may have been stored: sent again it may be there twice.
     Uncertain,
+}
+
+impl Verdict {
+    /// The verdict on a request of which so much was sent: what has not left whole cannot have been stored, whatever was
+    /// answered.
+    #[must_use]
+    pub fn given(self, sent: Sent) -> Self {
+        match (self, sent) {
+            (Self::Uncertain, Sent::Nothing | Sent::Partly) => Self::Retry,
+            _ => self,
+        }
+    }
+}
+
+/// How much of the body of a request was handed to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing.
+    Nothing,
+    /// Surely not all of it.
+    Partly,
+    /// Perhaps all of it.
+    Perhaps,
+}
+
+/// Who has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Kinesis Data Streams
+    Kinesis,
+    /// Data Firehose
+    Firehose,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Of Kinesis.
+    PutRecords,
+    /// Of Kinesis.
+    ListShards,
+    /// Of Kinesis.
+    DescribeStreamSummary,
+    /// Of Firehose.
+    PutRecordBatch,
+}
+
+impl Operation {
+    /// Whose operation it is.
+    pub fn service(self) -> Service {
+        match self {
+            Self::PutRecords | Self::ListShards | Self::DescribeStreamSummary => Service::Kinesis,
+            Self::PutRecordBatch => Service::Firehose,
+        }
+    }
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PutRecords => "PutRecords",
+            Self::ListShards => "ListShards",
+            Self::DescribeStreamSummary => "DescribeStreamSummary",
+            Self::PutRecordBatch => "PutRecordBatch",
+        }
+    }
+
+    /// The action that a policy has to allow.
+    fn permission(self) -> String {
+        let service = match self.service() {
+            Service::Kinesis => "kinesis",
+            Service::Firehose => "firehose",
+        };
+        format!("{service}:{}", self.name())
+    }
 }
 
 /// A request that was not answered record by record.
@@ -43,14 +128,14 @@ pub struct Failure {
     pub verdict: Verdict,
     /// The service's name of the error, or one of ours: [`Failure::TIMEOUT`] and those below it.
     pub code: String,
-    /// The service's or the client's sentence.
+    /// The service's or the client's sentence, and what can be done, where that depends on what was asked for.
     pub message: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)?;
-        if let Some(hint) = hint(&self.code) {
+        if let Some(hint) = advice::of_client(&self.code) {
             write!(f, " ({hint})")?;
         }
         Ok(())
@@ -72,8 +157,10 @@ impl Failure {
     pub const CERTIFICATE: &str = "Certificate";
     /// `code` of other failures of TLS.
     pub const TLS: &str = "Tls";
-    /// `code` of a proxy that cannot be reached, or refuses.
+    /// `code` of a proxy that cannot be reached, or has no way to the service.
     pub const PROXY: &str = "Proxy";
+    /// `code` of a proxy that does not let requests through.
+    pub const PROXY_REFUSED: &str = "ProxyRefused";
     /// `code` of a proxy that wants another name and password.
     pub const PROXY_AUTH: &str = "ProxyAuth";
     /// `code` where `ca_file` cannot be used.
@@ -82,128 +169,98 @@ impl Failure {
     pub const CREDENTIALS: &str = "Credentials";
     /// `code` where there is no region.
     pub const REGION: &str = "Region";
+    /// `code` where no request could be made.
+    pub const CLIENT: &str = "Client";
+    /// `code` of an answer with more or fewer results than there were records.
+    pub const WRONG_RESULT_COUNT: &str = "WrongResultCount";
+    /// `code` of a record that has neither a sequence number nor an error.
+    pub const NO_RESULT: &str = "NoResult";
+    /// `code` of an operation that is not known there.
+    pub const UNSUPPORTED: &str = "Unsupported";
+
+    /// What the service has answered to the whole of a request, by name.
+    pub fn answered(operation: Operation, code: &str, status: u16, message: &str) -> Self {
+        let verdict = of_request(operation.service(), code, status);
+        let message = match advice::of_service(operation, code, message) {
+            Some(advice) => format!("{message} ({advice})"),
+            None => message.to_owned(),
+        };
+        Self { verdict, code: code.to_owned(), message }
+    }
 
     /// The service will not answer this, however often it is asked.
     pub fn is_refusal(&self) -> bool {
-        ["AccessDenied", "Unsupported", "UnknownOperation"].iter().any(|code| self.code.starts_with(code))
+        self.code == Self::UNSUPPORTED || self.code.starts_with("AccessDenied")
     }
 
     /// The service, or what stands in for it, does not know `operation`.
     pub fn unsupported(operation: &str) -> Self {
         let message = format!("{operation} is not known there");
-        Self { verdict: Verdict::Pause, code: "Unsupported".to_owned(), message }
+        Self { verdict: Verdict::Pause, code: Self::UNSUPPORTED.to_owned(), message }
     }
 
     /// An answer that does not have a result for each record; some may have been stored.
     pub fn wrong_result_count(expected: usize, actual: usize) -> Self {
         let message = format!("the answer has {actual} results for {expected} records");
-        Self { verdict: Verdict::Uncertain, code: "WrongResultCount".to_owned(), message }
+        let verdict = of_client(Self::WRONG_RESULT_COUNT, Sent::Perhaps);
+        Self { verdict, code: Self::WRONG_RESULT_COUNT.to_owned(), message }
     }
 }
 
-/// The refusal of a single record is about its size.
-pub fn is_too_large(failure: &Failure) -> bool {
-    failure.message.contains("less than or equal to") || failure.message.contains("size exceeds")
-}
-
-/// Errors of a single record.
+/// Errors of a single record, by name. Those of the two services do not contradict each other.
 pub fn of_record(code: &str) -> Verdict {
-    match code {
-        "ProvisionedThroughputExceededException" => Verdict::SlowDown,
-        // The maintainers of the KPL take any internal failure as an unknown outcome (issue 128 there).
-        _ => Verdict::Uncertain,
-    }
+    look_up(Scope::Record, None, code, 0)
 }
 
-/// Errors of a whole request that the service has answered, by its name and the status of the answer.
-pub fn of_request(code: &str, status: u16) -> Verdict {
-    match code {
-        "ProvisionedThroughputExceededException"
-        | "LimitExceededException"
-        | "ThrottlingException"
-        | "Throttling"
-        | "RequestLimitExceeded"
-        | "KMSThrottlingException" => Verdict::SlowDown,
-        "ServiceUnavailable" | "ServiceUnavailableException" | "InternalFailure" | "InternalFailureException" => {
-            Verdict::Uncertain
-        }
-        // The stream is not active yet.
-        "ResourceInUseException" => Verdict::Retry,
-        // Too large, or something about one of the records.
-        "InvalidArgumentException" | "ValidationException" | "SerializationException" | "RequestEntityTooLarge" => Verdict::Split,
-        _ if status == 413 => Verdict::Split,
-        _ if status >= 500 => Verdict::Uncertain,
-        _ if status == 429 => Verdict::SlowDown,
-        // ResourceNotFoundException, AccessDeniedException, KMS..., ExpiredTokenException,
-        // UnrecognizedClientException, InvalidSignatureException: the service has refused the request as it stands.
-        _ if (400..500).contains(&status) => Verdict::Pause,
-        _ => Verdict::Uncertain,
-    }
+/// Errors of a whole request that `service`, or something on the way to it, has answered: by name, and by the status of the
+/// answer where the name is none that is known.
+pub fn of_request(service: Service, code: &str, status: u16) -> Verdict {
+    look_up(Scope::Request, Some(service), code, status)
 }
 
-fn hint(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "ResourceNotFoundException" => "check `stream` and `region`, or create the stream",
-        "AccessDeniedException" => "the credentials need kinesis:PutRecords on the stream",
-        "UnrecognizedClientException" | "InvalidSignatureException" | "IncompleteSignature" => {
-            "check the credentials, and the clock of this host"
-        }
-        "ExpiredTokenException" | "ExpiredToken" => "renew the credentials",
-        Failure::DNS => "check the name, `region` and the resolver of this host",
-        Failure::CERTIFICATE => "if a proxy or a private authority has signed it, set `ca_file` in [aws]",
-        Failure::PROXY => "check `proxy` in [aws], or HTTPS_PROXY",
-        Failure::PROXY_AUTH => "write name and password in `proxy`: http://name:password@host:port",
-        Failure::CA_FILE => "check `ca_file` in [aws]: a PEM file of certificates",
-        Failure::CREDENTIALS => "set them by environment, profile, or the role of the instance or container",
-        Failure::REGION => "set `region` in [aws], or AWS_REGION",
-        _ => return None,
-    })
+/// Answers to a whole request that are none of the service, by their status.
+pub fn of_status(status: u16) -> Verdict {
+    look_up(Scope::Request, None, "", status)
+}
+
+/// What there was instead of an answer, by one of the names in [`Failure`], of a request of which so much was sent.
+pub fn of_client(code: &str, sent: Sent) -> Verdict {
+    look_up(Scope::Client, None, code, 0).given(sent)
+}
+
+fn look_up(scope: Scope, service: Option<Service>, code: &str, status: u16) -> Verdict {
+    let row = ROWS.iter().find(|row| row.is_of(scope, service, code, status));
+    // Each scope has a row for everything else; the table's test sees to that.
+    row.map_or(Verdict::Uncertain, |row| row.verdict)
+}
+
+/// The shard that has refused a record, of the message of its error: "Rate exceeded for shard shardId-000000000001 in stream x
+/// under account 123456789012."
+pub fn shard_in(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("for shard ")?;
+    let name = rest.split_whitespace().next()?.trim_end_matches(['.', ',']);
+    name.starts_with("shardId-").then_some(name)
+}
+
+/// Whether a refusal, of [`Verdict::Split`], is about size. Of a single record it means that the record is too large.
+///
+/// The texts, as far as they are known:
+/// - Kinesis and kinesalite, ferrokinesis, moto: "Value at 'records.1.member.data' failed to satisfy constraint: Member must have
+///   length less than or equal to 1048576" (KPL issue 680); the same of Firehose with 1024000 (osquery issue 3568);
+/// - Kinesis, moto: "Records size exceeds 5 MB limit" (snowplow/enrich issue 685); Firehose: "... 4 MB limit";
+/// - ferrokinesis: "Records' total data + partition key payload exceeds 5242880 bytes", "Request body is too large".
+pub fn is_about_size(code: &str, message: &str) -> bool {
+    if matches!(code, "RequestEntityTooLargeException" | "RequestEntityTooLarge" | "Http413") {
+        return true;
+    }
+    let is_refusal = matches!(code, "InvalidArgumentException" | "ValidationException" | "SerializationException");
+    let text = message.to_ascii_lowercase();
+    // Names of members are written as in "data", "Data" or "records.1.member.data"; keys and lists have lengths too.
+    let is_data_too_long = text.contains("data'") && text.contains("length less than or equal to");
+    let exceeds =
+        text.contains("exceed") && ["size", "bytes", " mb", " mib", " kb", " kib"].iter().any(|unit| text.contains(unit));
+    is_refusal && (is_data_too_long || exceeds || text.contains("too large"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_error_has_its_verdict() {
-        for (code, status, verdict) in [
-            ("ProvisionedThroughputExceededException", 400, Verdict::SlowDown),
-            ("ThrottlingException", 400, Verdict::SlowDown),
-            ("KMSThrottlingException", 400, Verdict::SlowDown),
-            ("TooManyRequests", 429, Verdict::SlowDown),
-            ("ResourceNotFoundException", 400, Verdict::Pause),
-            ("AccessDeniedException", 400, Verdict::Pause),
-            ("ExpiredTokenException", 400, Verdict::Pause),
-            ("KMSDisabledException", 400, Verdict::Pause),
-            ("InvalidArgumentException", 400, Verdict::Split),
-            ("ValidationException", 400, Verdict::Split),
-            ("SerializationException", 400, Verdict::Split),
-            ("RequestEntityTooLarge", 413, Verdict::Split),
-            ("Unknown", 413, Verdict::Split),
-            ("ResourceInUseException", 400, Verdict::Retry),
-            ("LimitExceededException", 400, Verdict::SlowDown),
-            ("InvalidSignatureException", 400, Verdict::Pause),
-            ("InternalFailure", 500, Verdict::Uncertain),
-            ("ServiceUnavailable", 503, Verdict::Uncertain),
-            ("", 502, Verdict::Uncertain),
-            ("", 200, Verdict::Uncertain),
-        ] {
-            assert_eq!(of_request(code, status), verdict, "{code} {status}");
-        }
-        assert_eq!(of_record("ProvisionedThroughputExceededException"), Verdict::SlowDown);
-        assert_eq!(of_record("InternalFailure"), Verdict::Uncertain);
-    }
-
-    #[test]
-    fn a_failure_says_what_the_operator_can_do() {
-        let failure = Failure {
-            verdict: Verdict::Pause,
-            code: "ResourceNotFoundException".to_owned(),
-            message: "Stream x not found".to_owned(),
-        };
-        assert_eq!(
-            failure.to_string(),
-            "ResourceNotFoundException: Stream x not found (check `stream` and `region`, or create the stream)"
-        );
-    }
-}
+mod tests;

@@ -63,9 +63,18 @@ impl Place {
 
     /// As [`Place::configure`], with further settings of `[agent]`.
     pub(crate) fn configure_agent(&self, kinesis: &Kinesis, agent: &str, flows: &str) {
-        let (state, url) = (self.state(), kinesis.url());
+        self.configure_all(agent, &format!("endpoints.kinesis = {:?}\n", kinesis.url()), flows);
+    }
+
+    /// As [`Place::configure`], to where these settings of `[aws]` lead.
+    pub(crate) fn configure_aws(&self, aws: &str, flows: &str) {
+        self.configure_all("", aws, flows);
+    }
+
+    fn configure_all(&self, agent: &str, aws: &str, flows: &str) {
+        let state = self.state();
         let agent = format!("[agent]\nstate_dir = {state:?}\nadmin = \"127.0.0.1:0\"\n{agent}\n");
-        let aws = format!("[aws]\nregion = \"us-east-1\"\nendpoints.kinesis = {url:?}\n");
+        let aws = format!("[aws]\nregion = \"us-east-1\"\n{aws}");
         self.configure_verbatim(&(agent + &aws + flows));
     }
 

@@ -7,11 +7,14 @@ mod agent;
 mod door;
 mod front;
 mod imds;
+pub(crate) mod installed;
 mod issuer;
 mod kinesis;
 mod lines;
 mod moto;
+mod scripted;
 mod stage;
+pub(crate) mod wire;
 mod writer;
 
 pub(crate) use agent::{Agent, Ended, Figures, Place};
@@ -22,6 +25,7 @@ pub(crate) use issuer::{Issuer, SECRET};
 pub(crate) use kinesis::{Kinesis, Record, ShardRecords};
 pub(crate) use lines::{Received, line, lines, texts, verify, verify_kept};
 pub(crate) use moto::{Moto, kms_client};
+pub(crate) use scripted::{Answer, Fate, Scripted, error};
 pub(crate) use stage::Stage;
 pub(crate) use writer::Writer;
 

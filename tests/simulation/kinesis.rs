@@ -14,7 +14,7 @@ use kinetail::config::{Flow, PartitionKey};
 use kinetail::hash_key::{HashRange, hash_of};
 use kinetail::limits::{MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
-use kinetail::sender::outcome::{self, Failure, RecordResult, Verdict};
+use kinetail::sender::outcome::{self, Failure, RecordResult, Service, Verdict};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
@@ -255,13 +255,15 @@ impl Stream {
                 }
                 Some(code) => {
                     state.life_tally.uncertain_record_count += u64::from(code == RECORD_FAILED);
-                    let message = if code == RECORD_THROTTLED {
-                        let shard_id = &state.shards.get(state.shards.owner(entry.hash_key)).id;
-                        format!("Rate exceeded for shard {shard_id} in stream s under account 111111111111.")
-                    } else {
-                        "Internal service failure.".to_owned()
+                    let is_throttled = code == RECORD_THROTTLED;
+                    // Of a stream that is AUTO any shard may have been full.
+                    let owner = state.auto_since.is_none().then(|| state.shards.owner(entry.hash_key));
+                    let shard_id = owner.filter(|_| is_throttled).map(|owner| state.shards.get(owner).id.clone());
+                    let message = match &shard_id {
+                        Some(id) => format!("Rate exceeded for shard {id} in stream s under account 111111111111."),
+                        None => "Internal service failure.".to_owned(),
                     };
-                    RecordResult::Failed { code: code.to_owned(), message }
+                    RecordResult::Failed { code: code.to_owned(), message, shard_id }
                 }
             });
         }
@@ -281,7 +283,11 @@ impl State {
 }
 
 fn service(code: &str, status: u16) -> Failure {
-    Failure { verdict: outcome::of_request(code, status), code: code.to_owned(), message: "as drawn".to_owned() }
+    Failure {
+        verdict: outcome::of_request(Service::Kinesis, code, status),
+        code: code.to_owned(),
+        message: "as drawn".to_owned(),
+    }
 }
 
 fn transport(verdict: Verdict, code: &str) -> Failure {

@@ -114,6 +114,7 @@ fn throttled(shard_id: &str) -> RecordResult {
     RecordResult::Failed {
         code: "ProvisionedThroughputExceededException".to_owned(),
         message: format!("Rate exceeded for shard {shard_id} in stream s under account 111111111111."),
+        shard_id: Some(shard_id.to_owned()),
     }
 }
 

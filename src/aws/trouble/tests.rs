@@ -4,6 +4,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 
 use super::*;
+use crate::sender::outcome::Verdict;
 
 type Error = SdkError<io::Error, HttpResponse>;
 
@@ -34,6 +35,7 @@ fn nothing_was_sent_where_there_was_no_connection() {
     let issuer =
         || io::Error::new(ErrorKind::InvalidData, rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
     let of_proxy = |error| E::OfProxy("http://proxy:3128/".to_owned(), Box::new(error));
+    let refused = "(check `proxy` and `no_proxy` in [aws], or HTTPS_PROXY, and what the proxy allows)";
     let check_proxy = "(check `proxy` in [aws], or HTTPS_PROXY)";
     for (error, verdict, text) in [
         (
@@ -75,7 +77,7 @@ fn nothing_was_sent_where_there_was_no_connection() {
         (
             E::ProxyStatus(403),
             Pause,
-            format!("Proxy: Kinesis in x: the proxy refuses the connection (status 403) {check_proxy}"),
+            format!("ProxyRefused: Kinesis in x: the proxy refuses the connection (status 403) {refused}"),
         ),
         (
             E::ProxyStatus(503),
@@ -85,7 +87,7 @@ fn nothing_was_sent_where_there_was_no_connection() {
         (
             E::ProxyScheme("socks5".to_owned()),
             Pause,
-            format!("Proxy: Kinesis in x: a socks5 proxy cannot be used, only one of http or https {check_proxy}"),
+            format!("ProxyRefused: Kinesis in x: a socks5 proxy cannot be used, only one of http or https {refused}"),
         ),
         (
             of_proxy(E::Dns(unknown())),
@@ -99,8 +101,8 @@ fn nothing_was_sent_where_there_was_no_connection() {
             of_proxy(E::Certificate(issuer())),
             Pause,
             format!(
-                "Proxy: Kinesis in x: the proxy http://proxy:3128/ cannot be reached: the certificate is not trusted: invalid \
-                 peer certificate: UnknownIssuer {check_proxy}"
+                "Certificate: Kinesis in x: the proxy http://proxy:3128/ cannot be reached: the certificate is not trusted: \
+                 invalid peer certificate: UnknownIssuer (if a proxy or a private authority has signed it, set `ca_file` in [aws])"
             ),
         ),
     ] {

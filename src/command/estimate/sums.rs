@@ -1,7 +1,10 @@
 //! What shards can take, what it costs, how keys spread, how sizes are distributed: arithmetic only.
 
 use crate::config::Prices;
-use crate::limits::{ON_DEMAND_RECORD_BYTES, PAYLOAD_UNIT_BYTES, SHARD_BYTES_IN_MAX, SHARD_BYTES_OUT_MAX, SHARD_RECORDS_IN_MAX};
+use crate::limits::{
+    FIREHOSE_CHARGED_BYTES, FirehoseQuota, ON_DEMAND_RECORD_BYTES, PAYLOAD_UNIT_BYTES, SHARD_BYTES_IN_MAX, SHARD_BYTES_OUT_MAX,
+    SHARD_RECORDS_IN_MAX,
+};
 
 /// Hours of a month, as AWS reckons: 365 days of 24 hours, by twelve.
 pub(super) const MONTH_HOURS: f64 = 730.0;
@@ -15,6 +18,11 @@ pub(super) fn payload_units(byte_count: usize) -> u64 {
 /// Bytes that a record counts as where an on-demand stream is charged for what comes in.
 pub(super) fn on_demand_bytes(byte_count: usize) -> u64 {
     (byte_count.div_ceil(ON_DEMAND_RECORD_BYTES).max(1) * ON_DEMAND_RECORD_BYTES) as u64
+}
+
+/// Bytes that a record counts as where a delivery stream is charged for what is put into it.
+pub(super) fn firehose_bytes(byte_count: usize) -> u64 {
+    (byte_count.div_ceil(FIREHOSE_CHARGED_BYTES).max(1) * FIREHOSE_CHARGED_BYTES) as u64
 }
 
 /// What goes through a stream in a second.
@@ -70,10 +78,37 @@ pub(super) fn provisioned_month(prices: &Prices, shard_count: u64, payload_units
 
 /// What a month of an on-demand stream costs; `bytes_in` are those that are charged for.
 pub(super) fn on_demand_month(prices: &Prices, bytes_in_per_second: f64, bytes_out_per_second: f64) -> f64 {
-    let gib = |bytes_per_second: f64| bytes_per_second * MONTH_HOURS * 3600.0 / GIB;
     MONTH_HOURS * prices.on_demand_stream_hour
-        + gib(bytes_in_per_second) * prices.on_demand_gib_in
-        + gib(bytes_out_per_second) * prices.on_demand_gib_out
+        + month_gib(bytes_in_per_second) * prices.on_demand_gib_in
+        + month_gib(bytes_out_per_second) * prices.on_demand_gib_out
+}
+
+/// What a month of direct puts into a delivery stream costs; `bytes_in` are those that are charged for.
+pub(super) fn firehose_month(prices: &Prices, bytes_in_per_second: f64) -> f64 {
+    month_gib(bytes_in_per_second) * prices.firehose_gib_in
+}
+
+fn month_gib(bytes_per_second: f64) -> f64 {
+    bytes_per_second * MONTH_HOURS * 3600.0 / GIB
+}
+
+/// What is put into a delivery stream in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct DirectPuts {
+    pub(super) records: f64,
+    pub(super) requests: f64,
+    pub(super) bytes: f64,
+}
+
+/// Which part of `quota` these take, 1 being all of it, and by which of its limits: `bytes`, `records` or `requests`.
+pub(super) fn quota_filled(puts: DirectPuts, quota: FirehoseQuota) -> (f64, &'static str) {
+    let filled = [
+        (puts.bytes / quota.bytes as f64, "bytes"),
+        (puts.records / quota.records as f64, "records"),
+        (puts.requests / quota.requests as f64, "requests"),
+    ];
+    // Of equals the first.
+    filled.into_iter().reduce(|most, next| if next.0 > most.0 { next } else { most }).unwrap_or_default()
 }
 
 /// Bits of a hash key that the spread is kept by.
@@ -190,24 +225,55 @@ fn largest_of(step: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::RECORD_BYTES_MAX;
+    use crate::limits::{FIREHOSE_QUOTA, FIREHOSE_QUOTA_LARGE, FIREHOSE_RECORD_BYTES_MAX, RECORD_BYTES_MAX};
 
     #[test]
-    fn payload_units_and_on_demand_bytes_of_a_record() {
-        for (byte_count, units, bytes) in [
-            (0, 1, 1024),
-            (1, 1, 1024),
-            (1024, 1, 1024),
-            (1025, 1, 2048),
-            (4608, 1, 5120),
-            (25_600, 1, 25_600),
-            (25_601, 2, 26_624),
-            (49_900, 2, 50_176),
-            (51_200, 2, 51_200),
-            (51_201, 3, 52_224),
-            (RECORD_BYTES_MAX, 41, 1_048_576),
+    fn what_is_charged_of_a_record() {
+        for (byte_count, units, on_demand, firehose) in [
+            (0, 1, 1024, 5120),
+            (1, 1, 1024, 5120),
+            (1024, 1, 1024, 5120),
+            (1025, 1, 2048, 5120),
+            (4608, 1, 5120, 5120),
+            (5120, 1, 5120, 5120),
+            (5121, 1, 6144, 10_240),
+            (25_600, 1, 25_600, 25_600),
+            (25_601, 2, 26_624, 30_720),
+            (49_900, 2, 50_176, 51_200),
+            (51_200, 2, 51_200, 51_200),
+            (51_201, 3, 52_224, 56_320),
+            (FIREHOSE_RECORD_BYTES_MAX, 40, 1_024_000, 1_024_000),
+            (RECORD_BYTES_MAX, 41, 1_048_576, 1_049_600),
         ] {
-            assert_eq!((payload_units(byte_count), on_demand_bytes(byte_count)), (units, bytes), "{byte_count}");
+            let charged = (payload_units(byte_count), on_demand_bytes(byte_count), firehose_bytes(byte_count));
+            assert_eq!(charged, (units, on_demand, firehose), "{byte_count}");
+        }
+    }
+
+    /// The example of the price list, which takes 1,048,576 KB for a GB: 500 records of at most 5 KB a second are 6,179.81 GB in 30
+    /// days.
+    #[test]
+    fn a_month_of_direct_puts() {
+        let prices = Prices { firehose_gib_in: 0.035, ..Prices::default() };
+        let month_of_30_days = firehose_month(&prices, 500.0 * firehose_bytes(3_000) as f64) * 30.0 * 24.0 / MONTH_HOURS;
+        assert!((month_of_30_days - 216.29).abs() < 0.005, "{month_of_30_days}");
+    }
+
+    #[test]
+    fn the_limit_of_a_quota_that_is_reached_first() {
+        let mib = 1_048_576.0;
+        for (records, requests, bytes, large, other) in [
+            (0.0, 0.0, 0.0, (0.0, "bytes"), (0.0, "bytes")),
+            (1.0, 1.0, mib, (0.2, "bytes"), (1.0, "bytes")),
+            (50_000.0, 100.0, 0.1 * mib, (0.1, "records"), (0.5, "records")),
+            (200.0, 2_000.0, 2.0 * mib, (1.0, "requests"), (2.0, "bytes")),
+        ] {
+            let puts = DirectPuts { records, requests, bytes };
+            assert_eq!(
+                (quota_filled(puts, FIREHOSE_QUOTA_LARGE), quota_filled(puts, FIREHOSE_QUOTA)),
+                (large, other),
+                "{puts:?}"
+            );
         }
     }
 

@@ -2,22 +2,30 @@
 
 use std::fmt::Write as _;
 
-use super::report::{OfFlow, OfPacking, Report};
+use super::needs::{Needs, OfDirectPuts, OfQuota, OfStream};
+use super::report::{OfFlow, Report};
 use super::sums::MONTH_HOURS;
 use crate::command::{counted, human_bytes};
-use crate::config::{Prices, one_line};
-use crate::limits::{HASH_RANGES, PAYLOAD_UNIT_BYTES, SHARD_BYTES_IN_MAX, SHARD_BYTES_OUT_MAX, SHARD_RECORDS_IN_MAX};
+use crate::config::{Destination, Prices, one_line};
+use crate::limits::{
+    FIREHOSE_CHARGED_BYTES, FIREHOSE_LARGE_REGIONS, FIREHOSE_QUOTA, FIREHOSE_QUOTA_LARGE, FirehoseQuota, HASH_RANGES,
+    PAYLOAD_UNIT_BYTES, SHARD_BYTES_IN_MAX, SHARD_BYTES_OUT_MAX, SHARD_RECORDS_IN_MAX,
+};
 
 /// Characters of a partition key that are shown.
 const KEY_CHARS_MAX: usize = 60;
 /// More unread bytes than come in so many seconds are told: the tailer did not keep pace.
 const UNREAD_SECONDS: f64 = 2.0;
+/// More than this share of what is charged, for nothing but that records are rounded up, is told.
+const ROUNDED_SHARE_MAX: f64 = 0.1;
+/// But for less than this a month, in whichever currency, it is not worth a word.
+const ROUNDED_PRICE_MIN: f64 = 1.0;
 
 /// The whole report; headings are `bold` where the terminal can do that.
 pub(super) fn text_of(report: &Report, bold: bool) -> String {
     let mut text = format!("watched for {}: nothing was sent, and no offset was stored\n", seconds(report.watched_seconds));
     for flow in &report.flows {
-        let heading = format!("{} to stream {}", flow.name, flow.stream);
+        let heading = format!("{} to {}", flow.name, flow.to());
         let heading = if bold { format!("\x1b[1m{heading}\x1b[0m") } else { heading };
         // Writing into a String cannot fail, here and below.
         let _ = writeln!(text, "\n{heading}");
@@ -71,40 +79,88 @@ fn write_flow(text: &mut String, flow: &OfFlow, peak_seconds: usize) {
     for (name, value) in rows {
         let _ = writeln!(text, "  {name:<16}{value}");
     }
-    write_packings(text, flow, peak_seconds);
+    if let Some(becoming) = becoming(flow) {
+        let _ = writeln!(text, "  {:<16}{becoming}", "records are");
+    }
+    write_needs(text, flow, peak_seconds);
     write_keys(text, flow);
     write_warnings(text, flow);
 }
 
-/// Both ways of packing side by side.
-fn write_packings(text: &mut String, flow: &OfFlow, peak_seconds: usize) {
+/// What is done with records before they are sent.
+fn becoming(flow: &OfFlow) -> Option<String> {
+    let compressed = (flow.compress != "none").then(|| format!("compressed ({})", flow.compress));
+    let encrypted = (flow.encryption_bytes > 0).then(|| format!("encrypted ({} more each)", bytes(flow.encryption_bytes as f64)));
+    let all: Vec<String> = compressed.into_iter().chain(encrypted).collect();
+    let not_all = match flow.needs {
+        Needs::Stream { .. } => ", but not with \"kpl\"",
+        Needs::DeliveryStream { .. } if flow.compress != "none" => ", but single lines not compressed",
+        Needs::DeliveryStream { .. } => "",
+    };
+    (!all.is_empty()).then(|| format!("{}{not_all}", all.join(", then ")))
+}
+
+/// The ways of packing side by side.
+fn write_needs(text: &mut String, flow: &OfFlow, peak_seconds: usize) {
     let title = |name: &str| {
         if flow.aggregate == name { format!("\"{name}\" (configured)") } else { format!("\"{name}\"") }
     };
-    let _ = writeln!(text, "\n  {:<34}{:>20}{:>20}", "with aggregate =", title("kpl"), title("none"));
-    let mut row = |name: String, of: &dyn Fn(&OfPacking) -> String| {
-        let _ = writeln!(text, "  {name:<34}{:>20}{:>20}", of(&flow.kpl), of(&flow.none));
-    };
-    row("records a second".to_owned(), &|of| figure(of.records_per_second_mean));
-    row("bytes a second".to_owned(), &|of| bytes(of.bytes_per_second_mean));
-    row("PUT payload units a second".to_owned(), &|of| figure(of.put_payload_units_per_second_mean));
-    row(format!("peak of {peak_seconds} s: records a second"), &|of| figure(of.records_per_second_peak));
-    row(format!("peak of {peak_seconds} s: bytes a second"), &|of| bytes(of.bytes_per_second_peak));
-    row("shards for that peak".to_owned(), &|of| format!("{} (by {})", of.shards, of.shards_limited_by));
-    row("busiest shard: of all bytes".to_owned(), &|of| percent(of.busiest_shard_share_of_bytes));
-    row("busiest shard: of all records".to_owned(), &|of| percent(of.busiest_shard_share_of_records));
-    row("a month, provisioned".to_owned(), &|of| money(of.provisioned_price_per_month));
-    row("a month, on-demand".to_owned(), &|of| money(of.on_demand_price_per_month));
-    row("cheaper".to_owned(), &|of| of.cheaper.replace('_', "-"));
+    let peak = |what: &str| format!("peak of {peak_seconds} s: {what} a second");
+    text.push('\n');
+    match &flow.needs {
+        Needs::Stream { kpl, lines, none } => {
+            write_row(text, "with aggregate =", &["kpl", "lines", "none"].map(title));
+            let mut row = |name: &str, of: &dyn Fn(&OfStream) -> String| {
+                write_row(text, name, &[of(kpl), of(lines), of(none)]);
+            };
+            row("records a second", &|of| figure(of.records_per_second_mean));
+            row("bytes a second", &|of| bytes(of.bytes_per_second_mean));
+            row("PUT payload units a second", &|of| figure(of.put_payload_units_per_second_mean));
+            row(&peak("records"), &|of| figure(of.records_per_second_peak));
+            row(&peak("bytes"), &|of| bytes(of.bytes_per_second_peak));
+            row("shards for that peak", &|of| format!("{} (by {})", of.shards, of.shards_limited_by));
+            row("busiest shard: of all bytes", &|of| percent(of.busiest_shard_share_of_bytes));
+            row("busiest shard: of all records", &|of| percent(of.busiest_shard_share_of_records));
+            row("a month, provisioned", &|of| money(of.provisioned_price_per_month));
+            row("a month, on-demand", &|of| money(of.on_demand_price_per_month));
+            row("cheaper", &|of| of.cheaper.replace('_', "-"));
+        }
+        Needs::DeliveryStream { joined, single_lines } => {
+            write_row(text, "lines are sent", &["joined".to_owned(), "one by one".to_owned()]);
+            let mut row = |name: &str, of: &dyn Fn(&OfDirectPuts) -> String| {
+                write_row(text, name, &[of(joined), of(single_lines)]);
+            };
+            row("records a second", &|of| figure(of.records_per_second_mean));
+            row("bytes a second", &|of| bytes(of.bytes_per_second_mean));
+            row("PutRecordBatch calls a second", &|of| figure(of.requests_per_second_mean));
+            row("charged bytes a second", &|of| bytes(of.charged_bytes_per_second_mean));
+            row(&peak("records"), &|of| figure(of.records_per_second_peak));
+            row(&peak("bytes"), &|of| bytes(of.bytes_per_second_peak));
+            row(&peak("calls"), &|of| figure(of.requests_per_second_peak));
+            let quota = |of: &OfQuota| format!("{} (by {})", percent(of.share), of.limited_by);
+            row("of the quota of large regions", &|of| quota(&of.quota_of_large_regions));
+            row("of the quota of other regions", &|of| quota(&of.quota_of_other_regions));
+            row("a month", &|of| money(of.price_per_month));
+        }
+    }
+}
+
+fn write_row(text: &mut String, name: &str, values: &[String]) {
+    let _ = write!(text, "  {name:<32}");
+    for value in values {
+        let _ = write!(text, "{value:>21}");
+    }
+    text.push('\n');
 }
 
 fn write_keys(text: &mut String, flow: &OfFlow) {
-    match flow.partition_key.as_str() {
-        "random" => _ = writeln!(text, "\n  partition_key = \"random\": spread evenly, no key is hot"),
-        key if flow.hot_keys.is_empty() => {
+    match flow.partition_key.as_deref() {
+        None => {}
+        Some("random") => _ = writeln!(text, "\n  partition_key = \"random\": spread evenly, no key is hot"),
+        Some(key) if flow.hot_keys.is_empty() => {
             let _ = writeln!(text, "\n  partition_key = {key:?}: no key has 1 % of the bytes");
         }
-        key => {
+        Some(key) => {
             let _ = writeln!(text, "\n  partition_key = {key:?}: share of the bytes");
             for hot in &flow.hot_keys {
                 let _ = writeln!(text, "  {:>8}  {}", percent(hot.share_of_bytes), shortened(&hot.key));
@@ -115,55 +171,98 @@ fn write_keys(text: &mut String, flow: &OfFlow) {
 
 fn write_warnings(text: &mut String, flow: &OfFlow) {
     let share = |lines: u64| percent(lines as f64 / flow.lines.max(1) as f64);
-    let mut warn = |warning: String| _ = writeln!(text, "  warning: {warning}");
+    let mut warnings = Vec::new();
     if flow.mismatched_lines > 0 {
-        warn(format!("{} of the lines do not match [flow.parse]", share(flow.mismatched_lines)));
+        warnings.push(format!("{} of the lines do not match [flow.parse]", share(flow.mismatched_lines)));
     }
     if flow.lines_without_partition_key > 0 {
-        warn(format!("{} of the lines have no partition key, and get a random one", share(flow.lines_without_partition_key)));
+        let keyless = share(flow.lines_without_partition_key);
+        warnings.push(format!("{keyless} of the lines have no partition key, and get a random one"));
     }
     if flow.dropped_bytes > 0 {
-        warn(format!(
-            "{} would not be sent, by the configuration or because they are too large",
-            human_bytes(flow.dropped_bytes)
-        ));
+        let dropped = human_bytes(flow.dropped_bytes);
+        warnings.push(format!("{dropped} would not be sent, by the configuration or because they are too large"));
     }
-    for (name, packing) in [("kpl", &flow.kpl), ("none", &flow.none)] {
-        if packing.busiest_shard_is_overloaded {
-            // Aggregates of lines with keys go to the middles of hash ranges.
-            let why = if name == "kpl" && flow.partition_key != "random" {
-                format!("lines with a partition key reach {HASH_RANGES} shards at most, and those of one key a single one")
-            } else {
-                "further shards help only as far as they part hot keys".to_owned()
-            };
-            warn(format!("with aggregate = \"{name}\" the busiest shard gets more than it takes in a peak; {why}"));
+    match &flow.needs {
+        Needs::Stream { kpl, lines, none } => {
+            for (name, needs) in [("kpl", kpl), ("lines", lines), ("none", none)] {
+                warnings.extend(warnings_of_stream(flow, name, needs));
+            }
         }
+        Needs::DeliveryStream { joined, .. } => warnings.extend(warnings_of_direct_puts(joined)),
     }
     if flow.unread_bytes as f64 > UNREAD_SECONDS * flow.bytes_per_second_mean {
-        warn(format!("{} more were appended and not read in time: all figures are too low", human_bytes(flow.unread_bytes)));
+        let unread = human_bytes(flow.unread_bytes);
+        warnings.push(format!("{unread} more were appended and not read in time: all figures are too low"));
     }
+    for warning in warnings {
+        let _ = writeln!(text, "  warning: {warning}");
+    }
+}
+
+fn warnings_of_stream(flow: &OfFlow, name: &str, needs: &OfStream) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if needs.busiest_shard_is_overloaded {
+        let why = match flow.order {
+            "file" => "all lines of a file go to one shard, however many there are",
+            _ => "all lines of a key go to one shard, and further shards help only as far as they part hot keys",
+        };
+        warnings.push(format!("with aggregate = \"{name}\" the busiest shard gets more than it takes in a peak; {why}"));
+    }
+    let has_keys = flow.partition_key.as_deref() != Some("random") && flow.order != "file";
+    if has_keys && name != "none" && needs.shards > u64::from(HASH_RANGES) {
+        warnings.push(format!(
+            "with aggregate = \"{name}\" lines with a partition key reach only {HASH_RANGES} shards where the agent may not \
+             list them (kinesis:ListShards)"
+        ));
+    }
+    warnings
+}
+
+fn warnings_of_direct_puts(joined: &OfDirectPuts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let where_exceeded = match (joined.quota_of_large_regions.share, joined.quota_of_other_regions.share) {
+        (1.0.., _) => Some("everywhere".to_owned()),
+        (_, 1.0..) => Some(format!("but for {}", listed(&FIREHOSE_LARGE_REGIONS))),
+        _ => None,
+    };
+    if let Some(place) = where_exceeded {
+        warnings.push(format!(
+            "in a peak this flow alone takes the whole quota of a delivery stream, {place}: have it raised before, or the \
+             service refuses records until it has done so by itself"
+        ));
+    }
+    let rounded = 1.0 - joined.bytes_per_second_mean / joined.charged_bytes_per_second_mean.max(1.0);
+    if rounded > ROUNDED_SHARE_MAX && rounded * joined.price_per_month >= ROUNDED_PRICE_MIN {
+        warnings.push(format!(
+            "{} of what is charged is nothing but rounding up: with a longer max_delay or larger record_bytes there are fewer \
+             and larger records",
+            percent(rounded)
+        ));
+    }
+    warnings
 }
 
 fn write_basis(text: &mut String, report: &Report, bold: bool) {
     let heading = "what this rests on";
     let _ = if bold { writeln!(text, "\n\x1b[1m{heading}\x1b[0m") } else { writeln!(text, "\n{heading}") };
-    let mebibytes = |byte_count: usize| byte_count >> 20;
-    let _ = writeln!(
-        text,
-        "  shards    for the busiest {} s; each takes {} MiB and {SHARD_RECORDS_IN_MAX} records a second and gives {} MiB;\n\
-         \x20           one consumer reads everything, and each further one that shares the throughput as much again",
-        report.peak_seconds,
-        mebibytes(SHARD_BYTES_IN_MAX),
-        mebibytes(SHARD_BYTES_OUT_MAX),
-    );
-    let _ = writeln!(
-        text,
-        "  costs     {MONTH_HOURS} h at the mean rate; provisioned: shards for the peak, and PUT payload units of {} KiB of each\n\
-         \x20           record; on-demand: records in by the full KiB, and all of it out once; not counted: longer retention,\n\
-         \x20           enhanced fan-out, other hosts",
-        PAYLOAD_UNIT_BYTES >> 10,
-    );
-    for (index, (key, price)) in report.prices.all().into_iter().enumerate() {
+    let seen = || report.flows.iter().filter(|flow| flow.lines > 0);
+    let is_firehose = |flow: &OfFlow| matches!(flow.to(), Destination::Firehose(_));
+    let (has_streams, has_delivery_streams) = (seen().any(|flow| !is_firehose(flow)), seen().any(is_firehose));
+    if has_streams {
+        write_basis_of_streams(text, report.peak_seconds);
+    }
+    if has_delivery_streams {
+        write_basis_of_direct_puts(text);
+    }
+    if seen().any(|flow| flow.encryption_bytes > 0) {
+        let _ = writeln!(
+            text,
+            "  encrypted a record grows by a little more or less, as KMS makes the data key; its calls are not counted"
+        );
+    }
+    let is_used = |key: &str| if key.starts_with("firehose_") { has_delivery_streams } else { has_streams };
+    for (index, (key, price)) in report.prices.all().into_iter().filter(|(key, _)| is_used(key)).enumerate() {
         let _ = writeln!(text, "  {:<10}{key} = {price}", if index == 0 { "prices" } else { "" });
     }
     let (region, currency, date) = (Prices::DEFAULT_REGION, Prices::DEFAULT_CURRENCY, Prices::DEFAULT_DATE);
@@ -174,11 +273,58 @@ fn write_basis(text: &mut String, report: &Report, bold: bool) {
     };
     let how = if report.prices == Prices::default() { "set yours in " } else { "" };
     let _ = writeln!(text, "            {whose}{how}[prices] or by --price");
-    for stream in report.shared_streams() {
-        let _ = writeln!(
-            text,
-            "  stream {stream} is that of several flows: it needs fewer shards than their sum, and costs its hours once"
-        );
+    for shared in report.shared_destinations() {
+        let what = match shared {
+            Destination::Kinesis(_) => "it needs fewer shards than their sum, and costs its hours once",
+            Destination::Firehose(_) => "they share its quota",
+        };
+        let _ = writeln!(text, "  {shared} is that of several flows: {what}");
+    }
+}
+
+fn write_basis_of_streams(text: &mut String, peak_seconds: usize) {
+    let mebibytes = |byte_count: usize| byte_count >> 20;
+    let _ = writeln!(
+        text,
+        "  shards    for the busiest {peak_seconds} s; each takes {} MiB and {SHARD_RECORDS_IN_MAX} records a second and gives {} MiB;\n\
+         \x20           one consumer reads everything, and each further one that shares the throughput as much again;\n\
+         \x20           lines with keys are packed and spread as for a new stream of so many shards",
+        mebibytes(SHARD_BYTES_IN_MAX),
+        mebibytes(SHARD_BYTES_OUT_MAX),
+    );
+    let _ = writeln!(
+        text,
+        "  costs     {MONTH_HOURS} h at the mean rate; provisioned: shards for the peak, and PUT payload units of {} KiB of each\n\
+         \x20           record; on-demand: records in by the full KiB, and all of it out once; not counted: longer retention,\n\
+         \x20           enhanced fan-out, other hosts",
+        PAYLOAD_UNIT_BYTES >> 10,
+    );
+}
+
+fn write_basis_of_direct_puts(text: &mut String) {
+    let quota = |FirehoseQuota { records, requests, bytes }: FirehoseQuota| {
+        let (records, requests) = (grouped(&records.to_string()), grouped(&requests.to_string()));
+        format!("{records} records, {requests} calls and {} MiB", bytes >> 20)
+    };
+    let _ = writeln!(
+        text,
+        "  firehose  {MONTH_HOURS} h at the mean rate; each record is charged as a multiple of {} KiB, a GB of the price list being a\n\
+         \x20           GiB; not counted: lower prices beyond 500 TB a month, conversion, partitioning, VPCs, the destination\n\
+         \x20 quota     of each delivery stream, for all that is put directly, also by other hosts, until it is raised:\n\
+         \x20           {} a second in {};\n\
+         \x20           {} a second elsewhere",
+        FIREHOSE_CHARGED_BYTES >> 10,
+        quota(FIREHOSE_QUOTA_LARGE),
+        listed(&FIREHOSE_LARGE_REGIONS),
+        quota(FIREHOSE_QUOTA),
+    );
+}
+
+/// `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [names @ .., last] if !names.is_empty() => format!("{} and {last}", names.join(", ")),
+        names => names.concat(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Watches the files of flows for a while: the real tailer reads them, from their ends, and two real packers make of every
-//! chunk what would be sent with aggregation and without. Nothing is sent, and nothing is stored.
+//! Watches the files of flows for a while: the real tailer reads them, from their ends, and a real packer for each way of packing
+//! makes of every chunk what would be sent. Nothing is sent, and nothing is stored.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 
-use super::tally::{Packed, Seconds, UserRecords};
+use super::tally::{Measure, Packed, Seconds, UserRecords};
+use super::ways::{facts_of_new, packed_as};
 use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::collector::Entry;
 use crate::command::run::surroundings;
-use crate::config::{Aggregate, Config, Flow, StartAt};
+use crate::config::{Aggregate, Compression, Config, Destination, Flow, StartAt};
 use crate::discovery::{Globs, Hints, Watch};
 use crate::limits::{
     CHUNKS_WAITING, ESTIMATE_PEAK_SECONDS, EVENTS_WAITING, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
@@ -24,7 +25,7 @@ use crate::metrics::{FlowMetrics, Metrics};
 use crate::packer::{self, DeliveryTokens, Packer};
 use crate::processor::Surroundings;
 use crate::settlement::Settled;
-use crate::stream::{Load, StreamFacts};
+use crate::stream::Load;
 use crate::tailer::{self, Chunk, Mode, Tailer};
 
 /// A flow that is being watched.
@@ -33,10 +34,14 @@ pub(super) struct Watching {
     begun: Begun,
     metrics: FlowMetrics,
     lines: JoinHandle<Seconds>,
-    kpl: JoinHandle<(Packed, Option<UserRecords>)>,
-    none: JoinHandle<(Packed, Option<UserRecords>)>,
+    kpl: Option<Packing>,
+    joined: Packing,
+    none: Packing,
     metrics_of_packing: FlowMetrics,
 }
+
+/// What a packer makes.
+type Packing = JoinHandle<(Packed, Option<UserRecords>)>;
 
 /// What was seen of a flow.
 pub(super) struct Seen {
@@ -47,8 +52,13 @@ pub(super) struct Seen {
     pub(super) tailed_file_count: u64,
     /// Lines, and bytes of files.
     pub(super) lines: Seconds,
-    pub(super) kpl: Packed,
+    /// In aggregates; those are not for Firehose.
+    pub(super) kpl: Option<Packed>,
+    /// Line behind line.
+    pub(super) joined: Packed,
+    /// Line by line.
     pub(super) none: Packed,
+    /// As they were before they were compressed or encrypted.
     pub(super) records: UserRecords,
     pub(super) mismatched_line_count: u64,
     pub(super) keyless_line_count: u64,
@@ -107,7 +117,7 @@ impl Watching {
         line_count: &Arc<AtomicU64>,
     ) -> io::Result<Self> {
         let metrics = Metrics::default();
-        // Mismatches and the like are counted by one of the packers; the other counts the same, elsewhere.
+        // Mismatches and the like are counted by one of the packers; the others count the same, elsewhere.
         let (of_tailer, of_packing, of_other) = (metrics.flow(&flow.name), metrics.flow("packing"), metrics.flow("other"));
         let begun = Begun::default();
         let budget = Budget::new(budget_bytes);
@@ -133,11 +143,22 @@ impl Watching {
         });
         tokio::spawn(tailer.run(Mode::Follow, stop.clone()));
 
-        let (kpl_chunks, kpl) = pack(flow, host, Aggregate::Kpl, budget_bytes, of_other, begun.clone());
-        let (none_chunks, none) = pack(flow, host, Aggregate::None, budget_bytes, of_packing.clone(), begun.clone());
-        let fork = Fork { chunks: chunks_out, packers: [kpl_chunks, none_chunks], budget, begun: begun.clone() };
+        let is_kinesis = matches!(flow.delivery.destination, Destination::Kinesis(_));
+        // What is compressed does not show how large it was; aggregates are not compressed.
+        let is_told_by_kpl = is_kinesis && flow.delivery.compress != Compression::None;
+        let mut packers = Vec::new();
+        let mut pack = |aggregate, tells_records, metrics: &FlowMetrics| {
+            let way = Way { flow: packed_as(aggregate, flow), tells_records };
+            let (chunks, packing) = way.pack(host, budget_bytes, metrics.clone(), begun.clone());
+            packers.push(chunks);
+            packing
+        };
+        let kpl = is_kinesis.then(|| pack(Aggregate::Kpl, is_told_by_kpl, &of_other));
+        let joined = pack(Aggregate::Lines, false, &of_other);
+        let none = pack(Aggregate::None, !is_told_by_kpl, &of_packing);
+        let fork = Fork { chunks: chunks_out, packers, budget, begun: begun.clone() };
         let lines = tokio::spawn(fork.run(stop.clone(), Arc::clone(line_count)));
-        Ok(Self { flow: flow.clone(), begun, metrics: of_tailer, lines, kpl, none, metrics_of_packing: of_packing })
+        Ok(Self { flow: flow.clone(), begun, metrics: of_tailer, lines, kpl, joined, none, metrics_of_packing: of_packing })
     }
 
     /// Whether its files were found, so that whatever is added to them is seen.
@@ -149,8 +170,12 @@ impl Watching {
     pub(super) async fn end(self, ended_at: Instant) -> Option<Seen> {
         let elapsed = ended_at.saturating_duration_since(self.begun.at_last()).max(Duration::from_millis(1)).as_secs_f64();
         let lines = self.lines.await.ok()?;
-        let (kpl, _) = self.kpl.await.ok()?;
-        let (none, records) = self.none.await.ok()?;
+        let (kpl, told_by_kpl) = match self.kpl {
+            Some(packing) => packing.await.ok().map(|(packed, records)| (Some(packed), records))?,
+            None => (None, None),
+        };
+        let (joined, _) = self.joined.await.ok()?;
+        let (none, told_by_none) = self.none.await.ok()?;
         let (read, packed) = (&self.metrics, &self.metrics_of_packing);
         let figure = |gauge: i64| u64::try_from(gauge).unwrap_or_default();
         Some(Seen {
@@ -158,8 +183,9 @@ impl Watching {
             tailed_file_count: figure(read.tailed_files.get()),
             lines,
             kpl,
+            joined,
             none,
-            records: records?,
+            records: told_by_kpl.or(told_by_none)?,
             mismatched_line_count: packed.mismatched_lines.get(),
             keyless_line_count: packed.partition_key_missing_lines.get(),
             dropped_bytes: packed.dropped_bytes() + read.dropped_bytes(),
@@ -184,10 +210,10 @@ fn give_back(budget: &Budget, byte_count: u64) {
     budget.give_back(usize::try_from(byte_count).unwrap_or(usize::MAX));
 }
 
-/// Counts lines, and passes each chunk on to both packers.
+/// Counts lines, and passes each chunk on to all packers.
 struct Fork {
     chunks: mpsc::Receiver<Chunk>,
-    packers: [mpsc::Sender<Chunk>; 2],
+    packers: Vec<mpsc::Sender<Chunk>>,
     budget: Budget,
     begun: Begun,
 }
@@ -209,10 +235,10 @@ impl Fork {
             let byte_count: usize = chunk.lines.iter().map(|line| line.whole.len()).sum();
             lines.add(self.begun.second(), chunk.lines.len() as u64, byte_count as u64);
             line_count.fetch_add(chunk.lines.len() as u64, Ordering::Relaxed);
-            let [first, second] = &self.packers;
-            // Packers end after this task.
-            let _ = first.send(copy_of(&chunk)).await;
-            let _ = second.send(chunk).await;
+            for packer in &self.packers {
+                // Packers end after this task.
+                let _ = packer.send(copy_of(&chunk)).await;
+            }
             self.budget.give_back(byte_count);
         }
     }
@@ -230,60 +256,72 @@ fn copy_of(chunk: &Chunk) -> Chunk {
     }
 }
 
-/// Begins to pack what comes by the channel; the records go no further than into the result.
-fn pack(
-    flow: &Flow,
-    host: &Host,
-    aggregate: Aggregate,
-    budget_bytes: usize,
-    metrics: FlowMetrics,
-    begun: Begun,
-) -> (mpsc::Sender<Chunk>, JoinHandle<(Packed, Option<UserRecords>)>) {
-    let mut delivery = flow.delivery.clone();
-    delivery.aggregate = aggregate;
-    // Who waits longer sends in bursts that the watching may be too short to see.
-    delivery.max_delay = delivery.max_delay.min(Duration::from_secs(ESTIMATE_PEAK_SECONDS as u64));
-    let request_bytes = delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
-    let flow = Arc::new(Flow { delivery, ..flow.clone() });
-    let run_id = fastrand::u128(..);
-    // Nobody is asked, so nothing is waited for.
-    let (_, facts) = watch::channel(StreamFacts::before_asking(&flow.delivery.destination));
-    let (events, mut events_out) = mpsc::channel(EVENTS_WAITING);
-    let (requests, mut requests_out) = mpsc::channel::<Vec<Entry>>(REQUESTS_WAITING);
-    let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
-    let dropped = metrics.clone();
-    let packer = Packer::new(packer::Parts {
-        flow,
-        surroundings: Arc::clone(&host.surroundings),
-        metadata: host.metadata.clone(),
-        tokens: DeliveryTokens::new(run_id, 0, 1),
-        request_bytes,
-        facts,
-        load: Load::default(),
-        budget_bytes,
-        requests,
-        events,
-        metrics,
-    });
-    tokio::spawn(packer.run(chunks_out));
-    tokio::spawn(async move {
-        while let Some(event) = events_out.recv().await {
-            if let Event::Settled(Settled { spans, outcome }) = event {
-                dropped.settled(outcome, spans.byte_count());
+/// A way of packing that is tried.
+struct Way {
+    /// Packed in this way.
+    flow: Flow,
+    /// What there is to know of the user records is found in what it makes.
+    tells_records: bool,
+}
+
+impl Way {
+    /// Begins to pack what comes by the channel; the records go no further than into the result.
+    fn pack(mut self, host: &Host, budget_bytes: usize, metrics: FlowMetrics, begun: Begun) -> (mpsc::Sender<Chunk>, Packing) {
+        let measure = Measure::of(&self.flow);
+        // It is reckoned what encryption adds: no key is asked for.
+        self.flow.encryption = None;
+        let delivery = &mut self.flow.delivery;
+        // Who waits longer sends in bursts that the watching may be too short to see.
+        delivery.max_delay = delivery.max_delay.min(Duration::from_secs(ESTIMATE_PEAK_SECONDS as u64));
+        let request_bytes = delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
+        let destination = delivery.destination.clone();
+        let run_id = fastrand::u128(..);
+        let (facts, facts_out) = watch::channel(facts_of_new(&destination, 1));
+        let (events, mut events_out) = mpsc::channel(EVENTS_WAITING);
+        let (requests, mut requests_out) = mpsc::channel::<Vec<Entry>>(REQUESTS_WAITING);
+        let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
+        let dropped = metrics.clone();
+        let packer = Packer::new(packer::Parts {
+            flow: Arc::new(self.flow),
+            surroundings: Arc::clone(&host.surroundings),
+            metadata: host.metadata.clone(),
+            tokens: DeliveryTokens::new(run_id, 0, 1),
+            request_bytes,
+            facts: facts_out,
+            load: Load::default(),
+            budget_bytes,
+            requests,
+            events,
+            metrics,
+        });
+        // This is all there is to know, so that it is not waited for more.
+        facts.send_modify(|_| {});
+        tokio::spawn(packer.run(chunks_out));
+        tokio::spawn(async move {
+            while let Some(event) = events_out.recv().await {
+                if let Event::Settled(Settled { spans, outcome }) = event {
+                    dropped.settled(outcome, spans.byte_count());
+                }
             }
-        }
-    });
-    let count = async move {
-        let mut packed = Packed::new();
-        // Sent singly, records are as they are made; in aggregates they are the same.
-        let mut records = (aggregate == Aggregate::None).then(|| UserRecords::new(run_id));
-        while let Some(entries) = requests_out.recv().await {
-            packed.add(begun.second(), &entries);
-            if let Some(records) = &mut records {
-                records.add(&entries);
+        });
+        let count = async move {
+            let mut packed = Packed::new(measure);
+            let mut records = self.tells_records.then(|| UserRecords::new(run_id));
+            let mut shard_count = 1;
+            while let Some(entries) = requests_out.recv().await {
+                packed.add(begun.second(), &entries);
+                if let Some(records) = &mut records {
+                    records.add(&entries);
+                }
+                // Records with keys are packed as for a stream with as many shards as they need.
+                let needed = packed.shards_so_far();
+                if needed > shard_count {
+                    shard_count = needed;
+                    facts.send_replace(facts_of_new(&destination, shard_count));
+                }
             }
-        }
-        (packed, records)
-    };
-    (chunks, tokio::spawn(count))
+            (packed, records)
+        };
+        (chunks, tokio::spawn(count))
+    }
 }

@@ -7,10 +7,12 @@ fn shown_of(settings: &str, content: &[u8], lines: Lines, paint: Paint) -> (Stri
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_string_lossy().into_owned();
     fs::write(folder.path().join("a.log"), content).unwrap();
-    let settings = settings.to_owned() + if settings.contains("[flow.kinesis]") { "" } else { "\n[flow.kinesis]" };
-    let text = format!(
-        "[agent]\nstate_dir = '{root}/state'\n[[flow]]\nname = 'app'\nfiles = '{root}/*.log'\n{settings}\nstream = 'logs'\n"
-    );
+    let settings = match settings {
+        _ if settings.contains("[flow.firehose]") => settings.to_owned(),
+        _ if settings.contains("[flow.kinesis]") => format!("{settings}\nstream = 'logs'"),
+        _ => format!("{settings}\n[flow.kinesis]\nstream = 'logs'"),
+    };
+    let text = format!("[agent]\nstate_dir = '{root}/state'\n[[flow]]\nname = 'app'\nfiles = '{root}/*.log'\n{settings}\n");
     let config = Config::parse(&text, "test").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let mut screen = Screen { out: Vec::new(), notes: Vec::new(), is_json: false, paint };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -100,6 +102,33 @@ fn nothing_of_a_line_moves_the_cursor_and_long_ones_are_cut() {
     assert!(text.contains(&format!("  {}… (5000 bytes)\n", "x".repeat(4_000))), "{text}");
     let joined = "[flow.multiline]\npreset = 'indented'\n[flow.record]\nterminator = \"\\n\"\n";
     check(joined, b"a\n  b\n", "ROOT/a.log:0  key=random\n  a\n    b\n\n");
+}
+
+#[test]
+fn headings_say_where_records_go_and_what_they_become() {
+    let key = "[flow.encryption]\nkms_key = 'arn:aws:kms:us-east-1:111122223333:alias/logs'\n";
+    let firehose = "[flow.firehose]\ndelivery_stream = 'd'\n";
+    for (settings, expected) in [
+        (key.to_owned() + "[flow.kinesis]\naggregate = 'none'", "app to stream logs\neach record is encrypted on its way\n\n"),
+        (
+            "[flow.kinesis]\naggregate = 'none'\ncompress = 'zstd'".to_owned(),
+            "app to stream logs\neach record is compressed (zstd) on its way\n\n",
+        ),
+        ("[flow.kinesis]\naggregate = 'lines'".to_owned(), "app to stream logs\n\n"),
+        (firehose.to_owned(), "app to delivery stream d\n\n"),
+        (
+            format!("{firehose}compress = 'gzip'\n{key}"),
+            "app to delivery stream d\nrecords are joined, each joined one is compressed (gzip) and then encrypted on its way\n\n",
+        ),
+    ] {
+        let text = shown(&settings, b"a line\n");
+        let line = text.strip_prefix(expected).unwrap_or_else(|| panic!("{settings}: {text}"));
+        let key = if settings.contains("firehose") { "" } else { "  key=random" };
+        assert!(line.starts_with(&format!("ROOT/a.log:0{key}\n  a line\n\n")), "{text}");
+    }
+    let dim = shown_of(&format!("{firehose}{key}"), b"", Lines::All, Paint { is_coloured: true }).0;
+    let expected = "\x1b[1mapp\x1b[0m \x1b[2mto delivery stream d\x1b[0m\n\x1b[2mrecords are joined, each joined one is encrypted on its way\x1b[0m\n\n";
+    assert!(dim.starts_with(expected), "{dim}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::members::members;
 use super::shown::{Counts, Shown};
 use crate::command::{counted, human_bytes};
-use crate::config::{Flow, OnMismatch, Output};
+use crate::config::{Aggregate, Compression, Destination, Flow, OnMismatch, Output};
 use crate::settlement::DropReason;
 
 /// Characters of a value that are shown.
@@ -49,13 +49,33 @@ impl Paint {
 /// Writes what stands above the lines of a flow.
 pub(super) fn write_heading(flow: &Flow, paint: Paint, out: &mut impl Write) -> io::Result<()> {
     let stream = format!("to {}", flow.delivery.destination);
-    writeln!(out, "{} {}\n", paint.put(Style::Bold, &flow.name), paint.put(Style::Dim, &stream))
+    writeln!(out, "{} {}", paint.put(Style::Bold, &flow.name), paint.put(Style::Dim, &stream))?;
+    if let Some(becoming) = becoming(flow) {
+        writeln!(out, "{}", paint.put(Style::Dim, &becoming))?;
+    }
+    writeln!(out)
+}
+
+/// What is done on their way with the records that are shown.
+fn becoming(flow: &Flow) -> Option<String> {
+    let records = match flow.delivery.aggregate {
+        Aggregate::Lines => "records are joined, each joined one is",
+        Aggregate::Kpl | Aggregate::None => "each record is",
+    };
+    let compressed = match flow.delivery.compress {
+        Compression::None => None,
+        compress => Some(format!("compressed ({})", compress.as_str())),
+    };
+    let encrypted = flow.encryption.is_some().then(|| "encrypted".to_owned());
+    let all: Vec<String> = compressed.into_iter().chain(encrypted).collect();
+    (!all.is_empty()).then(|| format!("{records} {} on its way", all.join(" and then ")))
 }
 
 /// Writes what is shown of `flow`, and an empty line.
 pub(super) fn write_line(flow: &Flow, shown: &Shown<'_>, paint: Paint, out: &mut impl Write) -> io::Result<()> {
     let mut head = format!("{}:{}", visible(shown.path.to_string_lossy().as_bytes(), TEXT_CHARS_MAX), shown.span.start);
-    if shown.record.is_ok() {
+    // Firehose knows no keys.
+    if shown.record.is_ok() && matches!(flow.delivery.destination, Destination::Kinesis(_)) {
         let key = shown.partition_key.map_or("random".to_owned(), |key| visible(key.as_bytes(), TEXT_CHARS_MAX));
         write!(head, "  key={key}").map_err(io::Error::other)?;
     }
@@ -156,7 +176,7 @@ fn why(reason: DropReason) -> &'static str {
         DropReason::NotKept => " (no condition of [flow.filter] keep holds)",
         DropReason::Filtered => " (a condition of [flow.filter] drop holds)",
         DropReason::NotSampled => " (not in the share of [flow.filter] sample)",
-        DropReason::RecordTooLarge => " (the record is larger than Kinesis takes)",
+        DropReason::RecordTooLarge => " (the record is larger than its stream takes)",
     }
 }
 

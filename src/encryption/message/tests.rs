@@ -42,6 +42,16 @@ struct Vector {
     plaintext: Option<String>,
 }
 
+#[test]
+fn the_size_of_a_message_is_known_without_a_data_key() {
+    for context in [context(&[]), context(&[("app", "shop"), ("é", "")])] {
+        let key = DataKey::new(Zeroizing::new(KEY), &[0; ENCRYPTED_KEY_BYTES_USUAL], ARN, &context).unwrap();
+        for byte_count in [0, 1, 1_000, FRAME_BYTES, FRAME_BYTES + 1] {
+            assert_eq!(sealed_byte_count_expected(ARN, &context, byte_count), key.sealed_byte_count(byte_count), "{byte_count}");
+        }
+    }
+}
+
 /// Messages that the SDKs of other languages made come out byte for byte when they are made again of their parts.
 #[test]
 fn messages_are_those_of_the_sdks() {

@@ -1,0 +1,39 @@
+//! Where the entries of a flow go, of the services that there are.
+
+use super::firehose::DeliveryStream;
+use super::kinesis::Stream;
+use super::outcome::{Failure, RecordResult};
+use super::{Destination, Summary};
+use crate::collector::Entry;
+use crate::stream::Shard;
+
+/// A stream or a delivery stream.
+pub enum Target {
+    /// Of Kinesis Data Streams.
+    Kinesis(Stream),
+    /// Of Data Firehose.
+    Firehose(DeliveryStream),
+}
+
+impl Destination for Target {
+    async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
+        match self {
+            Self::Kinesis(stream) => stream.put(entries).await,
+            Self::Firehose(stream) => stream.put(entries).await,
+        }
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, Failure> {
+        match self {
+            Self::Kinesis(stream) => stream.shards().await,
+            Self::Firehose(stream) => stream.shards().await,
+        }
+    }
+
+    async fn summary(&self) -> Result<Summary, Failure> {
+        match self {
+            Self::Kinesis(stream) => stream.summary().await,
+            Self::Firehose(stream) => stream.summary().await,
+        }
+    }
+}
