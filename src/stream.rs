@@ -132,6 +132,11 @@ impl ShardMap {
         !self.ids.is_empty()
     }
 
+    /// They are those that the service says there are.
+    pub fn is_listed(&self) -> bool {
+        self.is_known() && !self.is_learned
+    }
+
     /// How many ranges there are; at least one.
     pub fn range_count(&self) -> usize {
         self.ranges.len()
@@ -161,7 +166,7 @@ impl ShardMap {
     /// A hash key of a range for a record that may go anywhere in it: in the middle, or by a number of the caller's where the range
     /// may be that of several shards, so that all of them get records, and are found.
     pub fn hash_key_in(&self, index: usize, anywhere: u128) -> u128 {
-        if self.is_known() && !self.is_learned {
+        if self.is_listed() {
             return self.hash_key_of(index);
         }
         let HashRange { start, end } = self.ranges[index];

@@ -161,7 +161,16 @@ impl Lanes {
             Some(lane) => lane.without_entries(),
             None => {
                 let new = first_pace(&map, self.random.u64(..), now);
-                Lane::new(pace_of_successor(new, &before, &self.map, map.ranges()[index]))
+                let range = map.ranges()[index];
+                let parents = before.get(self.map.index_of(range.start)..=self.map.index_of(range.end)).unwrap_or_default();
+                let is_starting = parents.iter().all(|lane| lane.pace.is_starting());
+                // Nothing was learned, and now the number of shards is known.
+                let is_first = is_starting && map.is_listed() && !self.map.is_known();
+                let share = if is_first { None } else { share_of_successor(parents, &self.map, range) };
+                Lane::new(match share {
+                    Some(share) => new.of_share(share, is_starting),
+                    None => new,
+                })
             }
         };
         let lanes = (0..map.range_count()).map(lane_of).collect();
@@ -200,21 +209,20 @@ fn first_pace(map: &ShardMap, random: u64, now: Instant) -> Pace {
     if map.is_known() { pace } else { pace.of_share(1.0 / map.range_count() as f64, true) }
 }
 
-/// The pace at a shard, or range, that has taken the place of others.
-fn pace_of_successor(new: Pace, before: &[Lane], map: &ShardMap, range: HashRange) -> Pace {
-    let (first, last) = (map.index_of(range.start), map.index_of(range.end));
-    let Some(parents) = before.get(first..=last) else { return new };
-    let share = if map.is_known() {
+/// The share at a shard, or range, that has taken the place of others; none if there are none.
+fn share_of_successor(parents: &[Lane], map: &ShardMap, range: HashRange) -> Option<f64> {
+    if map.is_known() {
         // The others who send to them come along.
-        parents.iter().map(|lane| lane.pace.share()).sum::<f64>() / parents.len() as f64
-    } else {
-        let part = |of: &HashRange| {
-            let (start, end) = (of.start.max(range.start), of.end.min(range.end));
-            (end - start) as f64 / (of.end - of.start) as f64
-        };
-        parents.iter().zip(&map.ranges()[first..]).map(|(lane, of)| lane.pace.share() * part(of)).sum()
+        let sum: f64 = parents.iter().map(|lane| lane.pace.share()).sum();
+        return (!parents.is_empty()).then(|| sum / parents.len() as f64);
+    }
+    let part = |of: &HashRange| {
+        let (start, end) = (of.start.max(range.start), of.end.min(range.end));
+        (end - start) as f64 / (of.end - of.start) as f64
     };
-    new.of_share(share, parents.iter().all(|lane| lane.pace.is_starting()))
+    let ranges = &map.ranges()[map.index_of(range.start)..];
+    let shares = parents.iter().zip(ranges).map(|(lane, of)| lane.pace.share() * part(of));
+    (!parents.is_empty()).then(|| shares.sum())
 }
 
 impl Lane {
