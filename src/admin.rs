@@ -130,7 +130,8 @@ struct FlowPage {
 }
 
 impl From<FlowHealth> for FlowPage {
-    fn from(FlowHealth { flow, paused }: FlowHealth) -> Self {
+    fn from(health: FlowHealth) -> Self {
+        let (paused, flow) = (health.paused().cloned(), health.flow);
         match paused {
             None => Self { flow, state: "delivering", reason: None, since_seconds: None },
             Some(pause) => {
@@ -144,7 +145,7 @@ impl From<FlowHealth> for FlowPage {
 fn health_page(health: &Health) -> Response<Full<Bytes>> {
     let flows = health.flows();
     let reason = health.commit().map(|pause| pause.reason);
-    let (status, word) = match (&reason, flows.iter().any(|flow| flow.paused.is_some())) {
+    let (status, word) = match (&reason, flows.iter().any(|flow| flow.paused().is_some())) {
         (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not committing"),
         (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "paused"),
         (None, false) => (StatusCode::OK, "ok"),

@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::checkpointer::{Checkpointer, FlowAccount};
 use crate::config::{self, Config, Flow};
 use crate::discovery::{Globs, Hints, Watch};
+use crate::encryption::keys::{DataKeys, KeySource};
 use crate::health::Health;
 use crate::limits::{
     CHUNKS_WAITING, EVENTS_WAITING, LAST_COMMIT_TIMEOUT, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
@@ -57,6 +58,21 @@ pub struct Setting {
     pub metadata: Metadata,
 }
 
+/// The way out of one flow.
+pub struct Way<D> {
+    /// Where records go.
+    pub destination: D,
+    /// Where data keys come from, if records are encrypted.
+    pub key_source: Option<Arc<dyn KeySource>>,
+}
+
+impl<D> Way<D> {
+    /// A way for records that are not encrypted.
+    pub fn plain(destination: D) -> Self {
+        Self { destination, key_source: None }
+    }
+}
+
 /// Where files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -90,7 +106,7 @@ pub async fn run<D: Destination>(
     config: &Config,
     setting: Setting,
     mut stop: watch::Receiver<bool>,
-    destination_of: impl Fn(&Flow) -> D,
+    way_of: impl Fn(&Flow) -> Way<D>,
 ) -> io::Result<Ending> {
     let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len().max(1);
     let mut random = fastrand::Rng::with_seed(setting.seed);
@@ -114,7 +130,13 @@ pub async fn run<D: Destination>(
 
         // Several requests in flight hold bytes beside those of lines: with little memory each of them is smaller.
         let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
-        let destination = Arc::new(destination_of(&flow));
+        let Way { destination, key_source } = way_of(&flow);
+        let destination = Arc::new(destination);
+        let keys = flow
+            .encryption
+            .as_ref()
+            .zip(key_source)
+            .map(|(rules, source)| DataKeys::new(rules, source, metrics.clone(), health.of_data_keys(), random.fork()));
         let (load, doubt) = (Load::default(), Doubt::default());
         let (learned, facts) = watch::channel(StreamFacts::before_asking(&flow.delivery.destination));
         let random_of_survey = random.fork();
@@ -147,6 +169,7 @@ pub async fn run<D: Destination>(
             request_bytes,
             facts,
             load,
+            keys,
             budget_bytes,
             requests,
             events: events.clone(),

@@ -21,8 +21,17 @@ struct Conditions {
 pub struct FlowHealth {
     /// Its name.
     pub flow: String,
+    /// Why the service does not take its records, while it does not.
+    pub delivery: Option<Pause>,
+    /// Why there is no data key to encrypt its records with, while there is none.
+    pub data_keys: Option<Pause>,
+}
+
+impl FlowHealth {
     /// Why it cannot deliver, while it cannot.
-    pub paused: Option<Pause>,
+    pub fn paused(&self) -> Option<&Pause> {
+        self.delivery.as_ref().or(self.data_keys.as_ref())
+    }
 }
 
 /// Something that cannot be done and is tried again from time to time.
@@ -34,19 +43,20 @@ pub struct Pause {
     pub since: Instant,
 }
 
-/// Where the sender of one flow says how it fares.
+/// Where one who has to do with a flow says how it fares.
 #[derive(Clone)]
 pub struct FlowReporter {
     health: Health,
     index: usize,
+    of: fn(&mut FlowHealth) -> &mut Option<Pause>,
 }
 
 impl Health {
-    /// A place for the flow `name`, which is well so far.
+    /// A place for the flow `name`, which is well so far: for what the service says of its records.
     pub fn flow(&self, name: &str) -> FlowReporter {
         let flows = &mut self.conditions().flows;
-        flows.push(FlowHealth { flow: name.to_owned(), paused: None });
-        FlowReporter { health: self.clone(), index: flows.len() - 1 }
+        flows.push(FlowHealth { flow: name.to_owned(), delivery: None, data_keys: None });
+        FlowReporter { health: self.clone(), index: flows.len() - 1, of: |flow| &mut flow.delivery }
     }
 
     /// The condition of every flow now.
@@ -75,14 +85,25 @@ impl Health {
 }
 
 impl FlowReporter {
-    /// The flow cannot deliver.
-    pub fn paused(&self, reason: &str) {
-        pause(&mut self.health.conditions().flows[self.index].paused, reason);
+    /// The same flow, for what is said of its data keys.
+    #[must_use]
+    pub fn of_data_keys(&self) -> Self {
+        Self { of: |flow| &mut flow.data_keys, ..self.clone() }
     }
 
-    /// The flow delivers.
+    /// The flow cannot deliver.
+    pub fn paused(&self, reason: &str) {
+        pause((self.of)(&mut self.health.conditions().flows[self.index]), reason);
+    }
+
+    /// The flow can, as far as one knows here.
     pub fn delivering(&self) {
-        self.health.conditions().flows[self.index].paused = None;
+        *(self.of)(&mut self.health.conditions().flows[self.index]) = None;
+    }
+
+    /// Whether anything keeps the flow from delivering.
+    pub fn is_paused(&self) -> bool {
+        self.health.conditions().flows[self.index].paused().is_some()
     }
 }
 

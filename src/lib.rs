@@ -22,8 +22,9 @@
 //! [`discovery`] expands the globs and watches the folders. The [`tailer`] of a flow reads its files side by
 //! side, each in turn, and cuts them into lines; every byte that it reads belongs to one [`span`], and no more
 //! is read than the [`budget`] allows. The [`packer`] makes each line into a user record (the [`processor`]),
-//! many user records into a Kinesis record in the format of the KPL (the [`aggregator`]), and Kinesis records
-//! into a request (the [`collector`]). The [`sender`] sends requests until every entry is delivered.
+//! many user records into a Kinesis record in the format of the KPL (the [`aggregator`]) or one behind the other
+//! (the [`joiner`]), perhaps compressed (the [`compressor`]), and Kinesis records into a request (the
+//! [`collector`]). The [`sender`] sends requests until every entry is delivered.
 //!
 //! On the way back only spans travel. The [`checkpointer`] keeps what is settled of each file ([`settlement`]):
 //! the watermark is the first byte that is not. It commits that to the offset store ([`offsets`]), gives the
@@ -44,7 +45,9 @@ pub mod processor;
 
 pub mod aggregator;
 pub mod collector;
+pub mod compressor;
 pub mod encryption;
+pub mod joiner;
 pub mod packer;
 
 pub mod aws;

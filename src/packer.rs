@@ -1,10 +1,12 @@
-//! Lines into requests: the task that runs processor, aggregator and collector.
+//! Lines into requests: the task that runs processor, aggregator or joiner, compressor and collector.
 //!
-//! It decides which aggregate a record joins and when something that is not full is sent: when its oldest line
-//! has waited `max_delay`, or when so much is waiting that the tailer may soon have to. What a record looks
-//! like, and what fits, the three know.
+//! It decides what is made of a line that is longer than the stream takes, and when something that is not full is sent: when its
+//! oldest line has waited `max_delay`, or when so much is waiting that the tailer may soon have to. Which lines share a record
+//! and where that goes is decided in [`records`]; what a record looks like, and what fits, the others know.
 
-mod aggregates;
+mod layout;
+mod places;
+mod records;
 pub mod rules;
 mod tokens;
 
@@ -14,23 +16,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use self::aggregates::Aggregates;
+use self::layout::Layout;
+use self::records::{Records, UserRecord};
 pub use self::tokens::DeliveryTokens;
-use crate::aggregator::MAGIC;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
-use crate::config::{self, Flow};
-use crate::hash_key::hash_of;
-use crate::limits::PACKER_SHARE;
+use crate::compressor::Compressor;
+use crate::config::{Encoding, Flow, OnMismatch, Order, Output, TooLong};
+use crate::encryption::keys::DataKeys;
+use crate::limits::{FACTS_WAIT, PACKER_SHARE, TERMINATOR_BYTES_MAX};
 use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;
-use crate::processor::{Origin, Processed, Processor, Surroundings};
+use crate::processor::{Made, Origin, Processed, Processor, Surroundings};
 use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{Span, Spans};
 use crate::stream::{Load, StreamFacts};
-use crate::tailer::Chunk;
+use crate::tailer::{Chunk, Line, utf_8_cut_before};
 
 /// What a packer is made of.
 pub struct Parts {
@@ -48,6 +51,8 @@ pub struct Parts {
     pub facts: watch::Receiver<StreamFacts>,
     /// Where records that may go anywhere are sent soonest.
     pub load: Load,
+    /// What encrypts records; none: they are sent as they are.
+    pub keys: Option<DataKeys>,
     /// Bytes that may be read and not settled, of which a share may be held back here.
     pub budget_bytes: usize,
     /// Where requests go.
@@ -63,52 +68,68 @@ pub struct Packer {
     flow: Arc<Flow>,
     processor: Processor,
     metadata: Metadata,
-    tokens: DeliveryTokens,
-    aggregates: Aggregates,
+    layout: Layout,
+    records: Records,
+    /// None: data are not compressed.
+    compressor: Option<Compressor>,
+    /// None: they are not encrypted.
+    keys: Option<DataKeys>,
     collector: Collector,
-    /// Bytes of files in `aggregates` and `collector`.
+    /// Bytes of files in `records` and `collector`.
     waiting_byte_count: u64,
     /// With more of them, or more bytes of the records made of them, all that waits is sent.
     waiting_byte_count_max: u64,
-    /// When the oldest line in `aggregates` and `collector` was read.
+    /// When the oldest line in `records` and `collector` was read.
     waiting_since: Option<Instant>,
     facts: watch::Receiver<StreamFacts>,
-    load: Load,
     requests: mpsc::Sender<Vec<Entry>>,
     events: mpsc::Sender<Event>,
     metrics: FlowMetrics,
+    has_told_too_long: bool,
+    /// The newest line's.
     record: Vec<u8>,
     field_key: String,
+    /// Records that are complete, on their way to the collector.
+    complete: Vec<Entry>,
 }
 
 impl Packer {
     /// A packer that has nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { flow, surroundings, metadata, tokens, request_bytes, facts, load, budget_bytes, requests, events, metrics } =
-            parts;
+        let Parts { flow, surroundings, metadata, tokens, request_bytes, facts, load, keys, budget_bytes, .. } = parts;
+        let Parts { requests, events, metrics, .. } = parts;
+        let known = facts.borrow().clone();
+        let layout = Layout::new(&flow, &known);
         Self {
             processor: Processor::new(&flow, &surroundings),
             metadata,
+            layout,
+            records: Records::new(&flow.delivery.partition_key, layout, &known, load, tokens),
+            compressor: Compressor::new(flow.delivery.compress),
+            keys,
             collector: Collector::new(request_bytes),
-            aggregates: Aggregates::new(&flow.delivery.partition_key, tokens.run_id()),
-            tokens,
             waiting_byte_count: 0,
             waiting_byte_count_max: (budget_bytes / PACKER_SHARE) as u64,
             waiting_since: None,
             facts,
-            load,
             requests,
             events,
             metrics,
+            has_told_too_long: false,
             record: Vec::new(),
             field_key: String::new(),
+            complete: Vec::new(),
             flow,
         }
     }
 
     /// Works until the tailer has ended and everything is sent on.
     pub async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) {
-        self.metadata.ready().await;
+        // An error says that nobody asks, and a time that is over that nobody answers: then it is guessed.
+        let facts = timeout(FACTS_WAIT, self.facts.changed());
+        let _ = tokio::join!(self.metadata.ready(), facts);
+        // To have waited for them is not to have looked at them.
+        self.facts.mark_changed();
         loop {
             let flush_at = self.waiting_since.map(|since| since + self.flow.delivery.max_delay);
             tokio::select! {
@@ -124,8 +145,10 @@ impl Packer {
     }
 
     async fn pack(&mut self, chunk: Chunk) {
+        self.look_at_facts().await;
         let mut dropped = Dropped::default();
         let file_key = rules::file_key(&self.flow.delivery.partition_key, &chunk.path);
+        let hash_key = (self.flow.delivery.order == Order::File).then(|| places::of_file(chunk.file));
         self.waiting_since.get_or_insert(chunk.read_at);
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
         let ec2 = self.metadata.current();
@@ -135,13 +158,21 @@ impl Packer {
             let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now, ec2: &ec2 };
             let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
             self.count(&processed, &chunk.path);
-            match rules::data_of(processed.made, text, &record) {
-                Ok(data) => {
-                    let partition_key = rules::key_of(&self.flow.delivery.partition_key, &file_key, &field_key);
-                    self.push(partition_key, data, span).await;
+            let partition_key = rules::key_of(&self.flow.delivery.partition_key, &file_key, &field_key);
+            let data = match rules::data_of(processed.made, text, &record, self.layout.data_bytes_max) {
+                Ok(data) => data,
+                Err(DropReason::RecordTooLarge) if self.is_text_sent(&processed) => {
+                    let too_large = UserRecord { partition_key, data: text, span, too_long: None, hash_key };
+                    self.pack_too_long(&chunk, line, &too_large, &mut dropped).await;
+                    continue;
                 }
-                Err(reason) => dropped.push(reason, span),
-            }
+                Err(reason) => {
+                    dropped.push(reason, span);
+                    continue;
+                }
+            };
+            let too_long = self.is_text_alone(&processed).then_some(self.flow.line.too_long);
+            self.push(&UserRecord { partition_key, data, span, too_long, hash_key }).await;
         }
         (self.record, self.field_key) = (record, field_key);
         dropped.report(&self.events, &self.metrics).await;
@@ -153,9 +184,71 @@ impl Packer {
         }
     }
 
-    /// Bytes of the records in `aggregates` and `collector`: JSON may be larger than its line.
+    /// Goes by what is known of the stream now.
+    async fn look_at_facts(&mut self) {
+        if self.facts.has_changed().is_ok_and(|has_changed| !has_changed) {
+            return;
+        }
+        let facts = self.facts.borrow_and_update().clone();
+        self.layout = Layout::new(&self.flow, &facts);
+        self.records.set(self.layout, &facts, &mut self.complete);
+        self.collect_complete().await;
+    }
+
+    /// What is sent is the text of the line, as it is in the file, and the terminator.
+    fn is_text_sent(&self, processed: &Processed) -> bool {
+        let is_sent_raw = match self.flow.record.output {
+            Output::Raw => true,
+            Output::Json | Output::Template(_) => {
+                processed.mismatched && self.flow.parse.as_ref().is_some_and(|parse| parse.on_mismatch == OnMismatch::SendRaw)
+            }
+        };
+        let is_as_in_file = processed.masks == 0 && self.flow.line.encoding == Encoding::Utf8;
+        (processed.made == Made::Raw || is_sent_raw) && is_as_in_file
+    }
+
+    /// To the text of a line nothing is added, and it will not be made into anything else.
+    fn is_sent_as_is(&self) -> bool {
+        self.flow.record.terminator.is_empty() && self.compressor.is_none() && self.keys.is_none()
+    }
+
+    /// What is sent is nothing but that.
+    fn is_text_alone(&self, processed: &Processed) -> bool {
+        self.is_sent_as_is() && self.is_text_sent(processed)
+    }
+
+    /// Makes of a line of which the stream takes the beginning only what the configuration says of one that is too long.
+    async fn pack_too_long(&mut self, chunk: &Chunk, line: &Line, whole: &UserRecord<'_>, dropped: &mut Dropped) {
+        let (too_long, text_bytes_max) = (self.flow.line.too_long, self.layout.data_bytes_max - TERMINATOR_BYTES_MAX);
+        if !std::mem::replace(&mut self.has_told_too_long, true) {
+            let (flow, path) = (&self.metrics.name, chunk.path.display());
+            tracing::warn!(flow, %path, max_bytes = text_bytes_max, ?too_long, "a line is longer than a record of the stream, the first of this flow");
+        }
+        let mut rest = line.text.clone();
+        let mut start = whole.span.start;
+        while too_long != TooLong::Drop && start < whole.span.end {
+            let text = &chunk.bytes[rest.clone()];
+            let is_last = text.len() <= text_bytes_max;
+            let cut = if is_last { text.len() } else { utf_8_cut_before(text, text_bytes_max) };
+            rest.start += cut;
+            let end = if is_last { whole.span.end } else { chunk.offset + rest.start as u64 };
+            let piece = [&text[..cut], self.flow.record.terminator.as_bytes()].concat();
+            let too_long = self.is_sent_as_is().then_some(too_long);
+            let span = Span::new(whole.span.file, start, end);
+            self.push(&UserRecord { data: &piece, span, too_long, ..*whole }).await;
+            start = end;
+            if self.flow.line.too_long == TooLong::Truncate {
+                break;
+            }
+        }
+        if start < whole.span.end {
+            dropped.too_long.push(Span::new(whole.span.file, start, whole.span.end));
+        }
+    }
+
+    /// Bytes of the records in `records` and `collector`: JSON may be larger than its line.
     fn built_byte_count(&self) -> u64 {
-        (self.collector.byte_count() + self.aggregates.byte_count_max()) as u64
+        (self.collector.byte_count() + self.records.byte_count_max()) as u64
     }
 
     /// Counts what parsing could not do, and tells it the first time.
@@ -178,42 +271,42 @@ impl Packer {
         self.metrics.overwritten_fields.inc_by(u64::from(processed.overwritten_fields));
     }
 
-    async fn push(&mut self, partition_key: Option<&str>, data: &[u8], span: Span) {
-        self.waiting_byte_count += span.byte_count();
-        // Sent as it is, a line that begins like an aggregate would be taken for one.
-        let is_aggregated = self.flow.delivery.aggregate == config::Aggregate::Kpl || data.starts_with(&MAGIC);
-        if !is_aggregated {
-            let partition_key = partition_key.map_or_else(|| self.tokens.draw(), str::to_owned);
-            let spans = [span].into_iter().collect();
-            self.collect(Entry {
-                hash_key: hash_of(&partition_key),
-                is_hash_key_explicit: false,
-                partition_key,
-                data: Bytes::copy_from_slice(data),
-                spans,
-                user_record_count: 1,
-                too_long: None,
-            })
-            .await;
-            return;
-        }
-        for full in self.aggregates.push(partition_key, data, span, &mut self.tokens) {
-            self.collect(full).await;
+    async fn push(&mut self, record: &UserRecord<'_>) {
+        self.waiting_byte_count += record.span.byte_count();
+        self.records.push(record, &mut self.complete);
+        if !self.complete.is_empty() {
+            self.collect_complete().await;
         }
     }
 
-    async fn collect(&mut self, entry: Entry) {
-        if let Err(entry) = self.collector.try_push(entry) {
-            self.send_request().await;
-            // An empty request takes any entry.
-            let _ = self.collector.try_push(entry);
+    async fn collect_complete(&mut self) {
+        let mut complete = std::mem::take(&mut self.complete);
+        for mut entry in complete.drain(..) {
+            self.seal(&mut entry).await;
+            if let Err(entry) = self.collector.try_push(entry) {
+                self.send_request().await;
+                // An empty request takes any entry.
+                let _ = self.collector.try_push(entry);
+            }
+        }
+        self.complete = complete;
+    }
+
+    /// What is sent instead of the data of a record that is complete. From here on they stay as they are.
+    async fn seal(&mut self, entry: &mut Entry) {
+        if let Some(compressor) = &mut self.compressor {
+            entry.data = Bytes::copy_from_slice(compressor.compress(&entry.data));
+        }
+        if let Some(keys) = &mut self.keys {
+            let mut sealed = Vec::new();
+            keys.seal(&entry.data, &mut sealed).await;
+            entry.data = sealed.into();
         }
     }
 
     async fn flush(&mut self) {
-        while let Some(entry) = self.aggregates.take_any() {
-            self.collect(entry).await;
-        }
+        self.records.take_all(&mut self.complete);
+        self.collect_complete().await;
         self.send_request().await;
         self.waiting_since = None;
     }
@@ -225,7 +318,7 @@ impl Packer {
         }
         let byte_count: u64 = entries.iter().map(|entry| entry.spans.byte_count()).sum();
         self.waiting_byte_count -= byte_count;
-        // What still waits in aggregates was read later than what is sent now, but not much.
+        // What still waits in records was read later than what is sent now, but not much.
         if self.requests.send(entries).await.is_err() {
             // The sender is only gone when an ending has run out of time; what was read stays unsettled.
             tracing::debug!(flow = self.metrics.name, "nobody takes requests any more");
@@ -235,11 +328,15 @@ impl Packer {
 
 /// What of a chunk is not sent, by reason.
 #[derive(Default)]
-struct Dropped([(Spans, u64); DropReason::OF_LINES.len()]);
+struct Dropped {
+    lines: [(Spans, u64); DropReason::OF_LINES.len()],
+    /// Parts of lines, or lines.
+    too_long: Spans,
+}
 
 impl Dropped {
     fn push(&mut self, reason: DropReason, span: Span) {
-        let of_reason = DropReason::OF_LINES.iter().zip(&mut self.0).find(|(of, _)| **of == reason);
+        let of_reason = DropReason::OF_LINES.iter().zip(&mut self.lines).find(|(of, _)| **of == reason);
         if let Some((_, (spans, line_count))) = of_reason {
             spans.push(span);
             *line_count += 1;
@@ -247,90 +344,18 @@ impl Dropped {
     }
 
     async fn report(self, events: &mpsc::Sender<Event>, metrics: &FlowMetrics) {
-        for (reason, (spans, line_count)) in DropReason::OF_LINES.into_iter().zip(self.0) {
-            if line_count > 0 {
-                metrics.dropped_lines(reason, line_count);
-                let settled = Settled { spans, outcome: Outcome::Dropped(reason) };
-                // The checkpointer ends last; without it there is nobody to tell.
-                let _ = events.send(Event::Settled(settled)).await;
-            }
+        let mut dropped = vec![(DropReason::TooLong, self.too_long)];
+        for (reason, (spans, line_count)) in DropReason::OF_LINES.into_iter().zip(self.lines) {
+            metrics.dropped_lines(reason, line_count);
+            dropped.push((reason, spans));
+        }
+        for (reason, spans) in dropped.into_iter().filter(|(_, spans)| !spans.is_empty()) {
+            let settled = Settled { spans, outcome: Outcome::Dropped(reason) };
+            // The checkpointer ends last; without it there is nobody to tell.
+            let _ = events.send(Event::Settled(settled)).await;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-    use crate::config::{Config, Destination};
-    use crate::limits::{HASH_RANGES, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MIN};
-    use crate::metrics::Metrics;
-    use crate::span::FileKey;
-    use crate::tailer::Line;
-
-    const BUDGET_BYTES: usize = 1 << 20;
-
-    /// What a packer makes of `lines`, each read by itself, for a flow with `settings` of `[flow.parse]` and
-    /// `[flow.kinesis]`; with a budget of [`BUDGET_BYTES`].
-    async fn requests(settings: &str, request_bytes: usize, lines: &[Vec<u8>]) -> Vec<Vec<Entry>> {
-        let text = format!("[[flow]]\nname = 'f'\nfiles = '/a'\n{settings}\nstream = 's'\n");
-        let config = Config::parse(&text, "test").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let flow = Arc::new(config.flows[0].clone());
-        let (requests, mut requests_out) = mpsc::channel(1_000);
-        let (events, _events_out) = mpsc::channel(1);
-        let (chunks, chunks_out) = mpsc::channel(lines.len());
-        let mut offset = 0;
-        for line in lines {
-            let (text, whole) = (0..line.len(), 0..line.len());
-            let chunk = Chunk {
-                file: FileKey(1),
-                path: Path::new("/a").into(),
-                offset,
-                bytes: line.clone(),
-                lines: vec![Line { text, whole }],
-                header: None,
-                read_at: Instant::now(),
-            };
-            offset += line.len() as u64;
-            chunks.send(chunk).await.unwrap();
-        }
-        drop(chunks);
-        let parts = Parts {
-            flow,
-            surroundings: Arc::default(),
-            metadata: Metadata::nothing(),
-            tokens: DeliveryTokens::new(1, 0, 1),
-            request_bytes,
-            facts: watch::channel(StreamFacts::before_asking(&Destination::Kinesis("s".to_owned()))).1,
-            load: Load::default(),
-            budget_bytes: BUDGET_BYTES,
-            requests,
-            events,
-            metrics: Metrics::default().flow("f"),
-        };
-        Packer::new(parts).run(chunks_out).await;
-        std::iter::from_fn(|| requests_out.try_recv().ok()).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn lines_without_their_key_are_spread_over_all_ranges() {
-        let settings = "[flow.parse]\nregex = '^(?<key>[^ ]*) (?<rest>.*)$'\n[flow.kinesis]\npartition_key = '${key}'";
-        let lines: Vec<_> = (0..64).map(|_| [b" ".as_slice(), &[b'x'; 40_000]].concat()).collect();
-        let requests = requests(settings, REQUEST_BYTES_DEFAULT, &lines).await;
-        let range = |entry: &Entry| entry.hash_key >> 124;
-        let ranges: HashSet<u128> = requests.iter().flatten().map(range).collect();
-        assert_eq!(ranges.len(), HASH_RANGES as usize, "{ranges:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn records_much_larger_than_their_lines_do_not_wait_for_a_full_request() {
-        // In JSON a control character is six bytes.
-        let settings = "[flow.parse]\nregex = '(?s-u)^(?<all>.*)$'\n[flow.kinesis]";
-        let lines = vec![vec![1; 10_000]; 60];
-        for entries in requests(settings, REQUEST_BYTES_MIN, &lines).await {
-            let byte_count: usize = entries.iter().map(Entry::byte_count).sum();
-            assert!(byte_count < BUDGET_BYTES / PACKER_SHARE + 100_000, "{byte_count} bytes in a request");
-        }
-    }
-}
+mod tests;

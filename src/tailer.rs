@@ -35,6 +35,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::charset::utf_8_cut_before;
 use self::file::Inode;
 use self::known::KnownLives;
 pub use self::lines::Line;

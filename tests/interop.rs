@@ -14,17 +14,19 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use kinetail::config::Encryption;
+use kinetail::config::{Encryption, Endpoints};
 use kinetail::encryption::keys::DataKeys;
 use kinetail::encryption::kms::Kms;
 use kinetail::encryption::message::Context;
 use kinetail::health::Health;
 use kinetail::metrics::Metrics;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use common::installed::{self, run};
-use common::{Kinesis, Moto, Place, Received, kms_client, lines, verify};
+use common::wire::access;
+use common::{Kinesis, Moto, Place, Received, kms_client, lines, skipped, verify};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 
@@ -143,8 +145,8 @@ impl KeyStage {
             max_messages: 7,
             max_bytes: 16 << 20,
         };
-        let client = kms_client(self.moto.url());
-        let source = Arc::new(Kms::new(rules.kms_key.clone(), context.clone(), move || std::future::ready(Ok(client.clone()))));
+        let access = access(Endpoints { kms: Some(self.moto.url().to_owned()), ..Endpoints::default() });
+        let source = Arc::new(Kms::new(rules.kms_key.clone(), context.clone(), access));
         let (metrics, health) = (Metrics::default().flow("f"), Health::default().flow("f"));
         self.runtime.block_on(async {
             let mut keys = DataKeys::new(&rules, source, metrics, health, fastrand::Rng::with_seed(1));
@@ -212,4 +214,54 @@ fn the_aws_encryption_sdk_reads_encrypted_records() {
     kinesis.put("altered", "k", &message);
     let refused = stage.decrypt(&kinesis, &["altered"], &[]).unwrap_err();
     assert!(refused.contains("InvalidTag"), "{refused}");
+}
+
+/// Ships lines that are joined and compressed, each record to a file of its own.
+fn ship_compressed(sent: &[String], compress: &str) -> TempDir {
+    let kinesis = ship(sent, 2, &format!("aggregate = \"lines\"\ncompress = \"{compress}\""));
+    let folder = tempfile::tempdir().unwrap();
+    let records = kinesis.read_all("s").into_iter().flat_map(|shard| shard.records);
+    let record_count =
+        records.enumerate().map(|(index, record)| fs::write(folder.path().join(index.to_string()), record.data).unwrap()).count();
+    assert!(record_count > 1, "all lines are in one record");
+    folder
+}
+
+/// What a program that prints what is in the files of a folder makes of them are the lines.
+fn verify_decompressed(sent: &[String], folder: &TempDir, story: &str, program: &mut Command) {
+    for record in fs::read_dir(folder.path()).unwrap() {
+        program.arg(record.unwrap().path());
+    }
+    let output = match run(program) {
+        Ok(output) => output,
+        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("in CI this has to run: {why}"),
+        Err(why) => return skipped(story, &why),
+    };
+    assert!(output.stdout.ends_with(b"\n"));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let received = lines.lines().map(|line| Received {
+        partition_key: String::new(),
+        data: line.as_bytes().to_vec(),
+        shard_id: String::new(),
+    });
+    verify(sent, &received.collect::<Vec<_>>());
+}
+
+/// Python's `gzip` reads each record of a flow with `compress = "gzip"`, to exactly the lines written.
+#[test]
+fn python_reads_records_that_are_compressed_by_gzip() {
+    let sent = lines("a", 5_000);
+    let folder = ship_compressed(&sent, "gzip");
+    let script = "import gzip, sys\nfor path in sys.argv[1:]: sys.stdout.buffer.write(gzip.open(path).read())";
+    let mut python = Command::new("python3");
+    verify_decompressed(&sent, &folder, "python_reads_records_that_are_compressed_by_gzip", python.args(["-c", script]));
+}
+
+/// `zstd` reads each record of a flow with `compress = "zstd"`, to exactly the lines written.
+#[test]
+fn zstd_reads_records_that_are_compressed_by_it() {
+    let sent = lines("a", 5_000);
+    let folder = ship_compressed(&sent, "zstd");
+    let mut zstd = Command::new("zstd");
+    verify_decompressed(&sent, &folder, "zstd_reads_records_that_are_compressed_by_it", zstd.args(["--decompress", "--stdout"]));
 }

@@ -11,16 +11,22 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use kinetail::config::Endpoints;
 use kinetail::encryption::keys::{KeyFailure, KeySource as _};
 use kinetail::encryption::kms::Kms;
 use kinetail::encryption::message::{Context, DataKey};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use common::kms_client;
+use common::wire::access;
 
 const ALIAS: &str = "arn:aws:kms:us-east-1:111122223333:alias/logs";
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+/// The key behind the alias, of the KMS at `url`.
+fn kms(url: &str, context: Context) -> Kms {
+    Kms::new(ALIAS.to_owned(), context, access(Endpoints { kms: Some(url.to_owned()), ..Endpoints::default() }))
+}
 
 /// One attempt at a service that answers everything with `status` and `answer`; and what it was asked.
 fn attempt(status: u16, answer: &str, context: &[(&str, &str)]) -> (Result<DataKey, KeyFailure>, Value) {
@@ -33,15 +39,16 @@ fn attempt(status: u16, answer: &str, context: &[(&str, &str)]) -> (Result<DataK
     let context: Context = context.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
-    let client = kms_client(&format!("http://{}", listener.local_addr().unwrap()));
-    let kms = Kms::new(ALIAS.to_owned(), context, move || std::future::ready(Ok(client.clone())));
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let kms = kms(&url, context);
     let key = Runtime::new().unwrap().block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         tokio::spawn(async { axum::serve(listener, Router::new().route("/", serve)).await.unwrap() });
         kms.generate().await
     });
     let asked = asked.lock().unwrap().clone();
-    (key, asked)
+    let nameless = |failure: KeyFailure| KeyFailure { message: failure.message.replace(&url, "URL"), ..failure };
+    (key.map_err(nameless), asked)
 }
 
 fn answer(key_byte_count: usize, encrypted: &[u8], key_id: &str) -> String {
@@ -82,9 +89,13 @@ fn each_failure_says_what_is_wrong_with_which_key() {
         (
             502,
             "<html>bad gateway</html>".to_owned(),
-            format!("Http502: {ALIAS}: not an answer of KMS; is there a proxy in between?"),
+            format!("Http502: {ALIAS}: URL: HTTP status 502, and not an answer of the service; is there a proxy in between?"),
         ),
-        (200, "<html>welcome</html>".to_owned(), format!("Http200: {ALIAS}: not an answer of KMS; is there a proxy in between?")),
+        (
+            200,
+            "<html>welcome</html>".to_owned(),
+            format!("Http200: {ALIAS}: URL: HTTP status 200, and not an answer of the service; is there a proxy in between?"),
+        ),
         (200, answer(16, b"encrypted", KEY), format!("Answer: {ALIAS}: KMS returned a data key of 16 bytes")),
         (200, answer(32, b"", KEY), format!("Answer: {ALIAS}: KMS returned no encrypted data key")),
         (200, answer(32, b"encrypted", "1234"), format!("Answer: {ALIAS}: KMS did not return the ARN of the key")),
@@ -98,8 +109,7 @@ fn each_failure_says_what_is_wrong_with_which_key() {
 #[test]
 fn a_service_that_is_not_there_is_told_as_that() {
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let client = kms_client(&format!("http://{nobody}"));
-    let kms = Kms::new(ALIAS.to_owned(), Context::new(), move || std::future::ready(Ok(client.clone())));
+    let kms = kms(&format!("http://{nobody}"), Context::new());
     let told = Runtime::new().unwrap().block_on(kms.generate()).unwrap_err().to_string();
     assert!(told.starts_with(&format!("Connection: {ALIAS}: ")), "{told}");
 }

@@ -21,7 +21,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("csv_core", &["processor::format::csv"]),
     ("encoding_rs", &["tailer::encoding"]),
     ("ferrokinesis", &["local"]),
-    ("flate2", &["tailer::gzip"]),
+    ("flate2", &["compressor", "tailer::gzip"]),
     ("glob", &["discovery"]),
     ("http", &["aws"]),
     ("http_body", &["aws::delivery"]),
@@ -45,6 +45,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("tower_service", &["aws::connect"]),
     ("tracing_subscriber", &["command", "local"]),
     ("zeroize", &["encryption"]),
+    ("zstd", &["compressor"]),
 ];
 
 /// Modules that take bytes, the time and random numbers as arguments, and wait for nothing.
@@ -58,10 +59,15 @@ const PURE: &[&str] = &[
     "command::estimate::tally",
     "command::estimate::text",
     "command::estimate::ways",
+    "compressor",
     "deaggregator",
     "encryption::message",
     "hash_key",
+    "joiner",
     "limits",
+    "packer::layout",
+    "packer::rules",
+    "packer::tokens",
     "processor",
     "sender::outcome",
     "sender::pace",

@@ -23,9 +23,11 @@ use tracing_subscriber::prelude::*;
 use self::signals::{Signals, TERM};
 use super::{exit, with_causes};
 use crate::admin;
-use crate::agent::{self, Ending, Reading, Setting};
+use crate::agent::{self, Ending, Reading, Setting, Way};
 use crate::aws::Accesses;
-use crate::config::{self, Config, Destination, Flow, STATE_DIR_DEFAULT, one_line};
+use crate::config::{self, Aws, Config, Destination, Flow, STATE_DIR_DEFAULT, one_line};
+use crate::encryption::keys::KeySource;
+use crate::encryption::kms::Kms;
 use crate::health::Health;
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::metadata::{Metadata, Wanted, host_name};
@@ -193,20 +195,32 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
             return exit::OSERR;
         }
     };
-    let target_of = |flow: &Flow| match flow.delivery.destination.clone() {
-        Destination::Kinesis(name) => Target::Kinesis(Stream::new(name, accesses.of(&flow.aws))),
-        Destination::Firehose(name) => Target::Firehose(DeliveryStream::new(name, accesses.of(&flow.aws))),
-    };
+    let way_of = |flow: &Flow| way(flow, &accesses);
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;
-        ended = agent::run(config, setting, stopped, target_of) => exit_code(ended, mode, first_signal.get()),
+        ended = agent::run(config, setting, stopped, way_of) => exit_code(ended, mode, first_signal.get()),
         signal = signals.stop_then_abort(&stop, &first_signal) => {
             tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
             exit::SIGNAL + signal
         }
         never = answers => match never {},
     }
+}
+
+/// Where the records of `flow` go, and where its data keys come from.
+fn way(flow: &Flow, accesses: &Accesses) -> Way<Target> {
+    let access = accesses.of(&flow.aws);
+    let destination = match flow.delivery.destination.clone() {
+        Destination::Kinesis(name) => Target::Kinesis(Stream::new(name, access)),
+        Destination::Firehose(name) => Target::Firehose(DeliveryStream::new(name, access)),
+    };
+    let key_source = flow.encryption.as_ref().map(|rules| -> Arc<dyn KeySource> {
+        // A key may be in another region than the stream.
+        let settings = Aws { region: Some(rules.kms_region().to_owned()), ..flow.aws.clone() };
+        Arc::new(Kms::new(rules.kms_key.clone(), rules.context.clone(), accesses.of(&settings)))
+    });
+    Way { destination, key_source }
 }
 
 /// `signal` is the one that told it to stop, if one did.

@@ -209,7 +209,7 @@ impl DataKeys {
         tracing::info!(flow = self.metrics.name, "there are data keys to encrypt with again");
         if told.is_pause {
             self.health.delivering();
-            self.metrics.paused.set(0);
+            self.metrics.paused.set(i64::from(self.health.is_paused()));
         }
     }
 
@@ -238,7 +238,7 @@ impl DataKeys {
         }
         if is_pause {
             self.health.paused(&format!("no data key: {reason}"));
-            self.metrics.paused.set(1);
+            self.metrics.paused.set(i64::from(self.health.is_paused()));
         }
         if !is_known {
             self.told = Some(Told { at: Instant::now(), code: failure.code.clone(), is_pause });

@@ -1,12 +1,10 @@
 //! Data keys of AWS KMS: the only module that knows that service.
 //!
 //! It decides how one is asked for, and how an error of the SDK is told. When it is asked again is left to [`super::keys`];
-//! credentials, region and endpoint to whoever makes the client.
+//! how it is reached, and as whom, to `aws`.
 
 use std::collections::HashMap;
-use std::error::Error as StdError;
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
@@ -14,38 +12,37 @@ use aws_sdk_kms::operation::generate_data_key::GenerateDataKeyError;
 use aws_sdk_kms::types::DataKeySpec;
 use zeroize::Zeroizing;
 
-use super::keys::{Generating, KeyFailure, KeySource, TIMEOUT};
+use super::keys::{Generating, KeyFailure, KeySource};
 use super::message::{Context, DATA_KEY_BYTES, DataKey};
-use crate::limits::MESSAGE_CHARS_MAX;
+use crate::aws::trouble::{self, shortened};
+use crate::aws::{self, Access, Service};
+use crate::sender::outcome::{self, Failure, Sent};
 
 /// A key of KMS that makes data keys.
 pub struct Kms {
     key: String,
     context: Context,
-    connect: Box<dyn Fn() -> Connecting + Send + Sync>,
+    client: aws::Client<Client>,
 }
 
-/// A client on its way.
-pub type Connecting = Pin<Box<dyn Future<Output = Result<Client, KeyFailure>> + Send>>;
-
 impl Kms {
-    /// The key `key`, an ARN of a key or of an alias; its data keys can only be decrypted with the same `context`.
-    /// `connect` is asked for a client at every attempt, so that it need not have one at the first. The client must not try
-    /// again by itself, and must be one of the region that the ARN names.
-    pub fn new<C, F>(key: String, context: Context, connect: C) -> Self
-    where
-        C: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = Result<Client, KeyFailure>> + Send + 'static,
-    {
-        Self { key, context, connect: Box::new(move || Box::pin(connect())) }
+    /// The key `key`, an ARN of a key or of an alias; its data keys can only be decrypted with the same `context`. `access` must be
+    /// one to the region that the ARN names.
+    pub fn new(key: String, context: Context, access: Arc<Access>) -> Self {
+        Self { key, context, client: aws::Client::new(access, Service::Kms, Client::new) }
+    }
+
+    fn told(&self, failure: Failure) -> KeyFailure {
+        let advice = hint(&failure.code).map(|hint| format!(" ({hint})")).unwrap_or_default();
+        KeyFailure { message: format!("{}: {}{advice}", self.key, failure.message), code: failure.code }
     }
 
     async fn generate(&self) -> Result<DataKey, KeyFailure> {
-        let client = (self.connect)().await?;
+        let made = self.client.get().await.map_err(|failure| self.told(failure))?;
         let context: HashMap<String, String> = self.context.clone().into_iter().collect();
-        let request = client.generate_data_key().key_id(&self.key).key_spec(DataKeySpec::Aes256);
+        let request = made.client.generate_data_key().key_id(&self.key).key_spec(DataKeySpec::Aes256);
         let request = request.set_encryption_context(Some(context).filter(|context| !context.is_empty()));
-        let answer = request.send().await.map_err(|error| failure(&error, &self.key))?;
+        let answer = request.send().await.map_err(|error| self.told(self.client.renew(&made, failure(&error, &made.place))))?;
 
         let unusable = |what: &str| KeyFailure { code: "Answer".to_owned(), message: format!("{}: {what}", self.key) };
         // The SDK's own copy is overwritten; what it was read from is not ours to overwrite.
@@ -70,28 +67,18 @@ impl KeySource for Kms {
     }
 }
 
-fn failure(error: &SdkError<GenerateDataKeyError>, key: &str) -> KeyFailure {
-    let (code, message) = match error {
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            match service.err().code() {
-                Some(code) => (code.to_owned(), service.err().message().unwrap_or("no message").to_owned()),
-                None => not_of_the_service(status),
-            }
+/// What it means that there is no data key. Nothing is stored, so that nothing is uncertain.
+fn failure(error: &SdkError<GenerateDataKeyError>, place: &str) -> Failure {
+    match error {
+        SdkError::ServiceError(service) if service.err().code().is_some() => {
+            let (code, status) = (service.err().code().unwrap_or_default(), service.raw().status().as_u16());
+            // Credentials are refused by all services alike; what else it means is the same for all failures.
+            let verdict = outcome::of_request(outcome::Service::Kinesis, code, status);
+            let message = shortened(service.err().message().unwrap_or("no message"));
+            Failure { verdict, code: code.to_owned(), message }
         }
-        SdkError::ResponseError(response) => not_of_the_service(response.raw().status().as_u16()),
-        SdkError::TimeoutError(_) => (TIMEOUT.to_owned(), causes(error)),
-        SdkError::DispatchFailure(_) => ("Connection".to_owned(), causes(error)),
-        // Not even made into a request.
-        _ => ("Client".to_owned(), causes(error)),
-    };
-    let hint = hint(&code).map(|hint| format!(" ({hint})")).unwrap_or_default();
-    KeyFailure { message: format!("{key}: {}{hint}", shortened(&message)), code }
-}
-
-/// An answer without an error of the service in it, or without anything that can be read.
-fn not_of_the_service(status: u16) -> (String, String) {
-    (format!("Http{status}"), "not an answer of KMS; is there a proxy in between?".to_owned())
+        _ => trouble::failure(error, Sent::Nothing, place),
+    }
 }
 
 fn hint(code: &str) -> Option<&'static str> {
@@ -105,17 +92,4 @@ fn hint(code: &str) -> Option<&'static str> {
         "ExpiredTokenException" | "ExpiredToken" => "renew the credentials",
         _ => return None,
     })
-}
-
-/// What comes from outside goes into log and health at a bounded length.
-fn shortened(message: &str) -> String {
-    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
-        Some((end, _)) => format!("{} …", &message[..end]),
-        None => message.to_owned(),
-    }
-}
-
-/// What went wrong and why, from the outside in; the SDK's own way of saying it is for its developers.
-fn causes(error: &(dyn StdError + 'static)) -> String {
-    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

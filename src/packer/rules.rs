@@ -2,23 +2,28 @@
 
 use std::path::Path;
 
-use crate::config::PartitionKey;
-use crate::limits::{LINE_BYTES_MAX, PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES_MAX};
+use crate::config::{Flow, PartitionKey};
+use crate::limits::{PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES_MAX};
 use crate::processor::Made;
 use crate::settlement::DropReason;
 
-/// The bytes that are sent of `line`, of which `record` was made.
+/// The bytes that are sent of `line`, of which `record` was made, where records have room for at most `bytes_max` of them.
 ///
 /// # Errors
 /// Why none are.
-pub fn data_of<'a>(made: Made, line: &'a [u8], record: &'a [u8]) -> Result<&'a [u8], DropReason> {
-    match made {
-        Made::Raw => Ok(line),
-        // JSON may be several times as long as the line that it is made of.
-        Made::Record if record.len() > LINE_BYTES_MAX + TERMINATOR_BYTES_MAX => Err(DropReason::RecordTooLarge),
-        Made::Record => Ok(record),
-        Made::Dropped(reason) => Err(reason),
-    }
+pub fn data_of<'a>(made: Made, line: &'a [u8], record: &'a [u8], bytes_max: usize) -> Result<&'a [u8], DropReason> {
+    let data = match made {
+        Made::Raw => line,
+        Made::Record => record,
+        Made::Dropped(reason) => return Err(reason),
+    };
+    // JSON may be several times as long as the line that it is made of.
+    if data.len() > bytes_max { Err(DropReason::RecordTooLarge) } else { Ok(data) }
+}
+
+/// The longest data of a user record where nothing is known of the stream but that it takes the lines of this flow.
+pub fn data_bytes_expected(flow: &Flow) -> usize {
+    flow.delivery.line_bytes_default().max(flow.line.max_bytes) + TERMINATOR_BYTES_MAX
 }
 
 /// The key of the lines of a file, where that is what `rule` asks for; else empty.

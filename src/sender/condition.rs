@@ -95,6 +95,6 @@ impl Condition {
             Some(reason) => self.health.paused(reason),
             None => self.health.delivering(),
         }
-        self.metrics.paused.set(i64::from(reason.is_some()));
+        self.metrics.paused.set(i64::from(self.health.is_paused()));
     }
 }

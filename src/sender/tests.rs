@@ -123,7 +123,7 @@ async fn a_record_that_is_refused_holds_up_no_other_and_goes_when_it_is_taken() 
     running.requests.send(entries(500, 200)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(running.service.0.lock().unwrap().delivered.len(), 499);
-    let pause = running.health.flows()[0].paused.clone().expect("the flow says so");
+    let pause = running.health.flows()[0].paused().cloned().expect("the flow says so");
     assert!(pause.reason.starts_with("ValidationException") && pause.reason.contains("the others go on"), "{}", pause.reason);
     let request_count = running.service.0.lock().unwrap().requests.len();
     assert!(request_count < 60, "{request_count} requests");
@@ -131,7 +131,7 @@ async fn a_record_that_is_refused_holds_up_no_other_and_goes_when_it_is_taken() 
     drop(running.requests);
     running.task.await.unwrap();
     assert_eq!(running.service.0.lock().unwrap().delivered.len(), 500);
-    assert!(running.health.flows()[0].paused.is_none());
+    assert!(running.health.flows()[0].paused().is_none());
     assert_eq!(running.metrics.possibly_doubled_records.get(), 0);
     drop(running.events);
 }

@@ -164,6 +164,12 @@ impl Charset {
     }
 }
 
+/// How much of the beginning of `line`, which is longer than `length_max`, is kept where it is cut: at least a byte, and no more
+/// than that. No character of UTF-8 is torn, but one that is longer by itself.
+pub fn utf_8_cut_before(line: &[u8], length_max: usize) -> usize {
+    Charset::Utf8.cut_before(line, length_max)
+}
+
 /// What is not UTF-8 is cut at `length_max`.
 fn utf_8_cut(bytes: &[u8], length_max: usize) -> usize {
     let is_continuation = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);

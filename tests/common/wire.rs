@@ -2,20 +2,25 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
-use kinetail::aws::Accesses;
+use kinetail::aws::{Access, Accesses};
 use kinetail::config::{Aws, Endpoints};
 use kinetail::sender::kinesis::Stream;
 use serde_json::Value;
 
 use super::PATIENCE;
 
+/// A way to the services at `endpoints`.
+pub(crate) fn access(endpoints: Endpoints) -> Arc<Access> {
+    let credentials = aws_credential_types::Credentials::new("test", "test", None, None, "test");
+    let settings = Aws { region: Some("us-east-1".to_owned()), endpoints, ..Aws::default() };
+    Accesses::with_credentials(settings, credentials).of(&Aws::default())
+}
+
 /// The stream `name` at `url` as the agent sees it.
 pub(crate) fn stream(url: String, name: &str) -> Stream {
-    let credentials = aws_credential_types::Credentials::new("test", "test", None, None, "test");
-    let endpoints = Endpoints { kinesis: Some(url), ..Endpoints::default() };
-    let settings = Aws { region: Some("us-east-1".to_owned()), endpoints, ..Aws::default() };
-    Stream::new(name.to_owned(), Accesses::with_credentials(settings, credentials).of(&Aws::default()))
+    Stream::new(name.to_owned(), access(Endpoints { kinesis: Some(url), ..Endpoints::default() }))
 }
 
 /// Asks the `service` at `addr` for `operation`, such as `Kinesis_20131202.ListShards`. Status and answer.

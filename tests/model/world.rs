@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kinetail::agent::{self, Ending, Reading, Setting};
+use kinetail::agent::{self, Ending, Reading, Setting, Way};
 use kinetail::config::{Config, Flow};
 use kinetail::health::Health;
 use kinetail::metadata::Metadata;
@@ -293,7 +293,7 @@ impl World {
         };
         let (stop, stopped) = watch::channel(false);
         let stream = Arc::clone(&self.stream);
-        let mut agent = Box::pin(agent::run(&config, setting, stopped, |_: &Flow| Connection(Arc::clone(&stream))));
+        let mut agent = Box::pin(agent::run(&config, setting, stopped, |_: &Flow| Way::plain(Connection(Arc::clone(&stream)))));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
         assert!(at_once.is_err(), "the agent ends at once: {at_once:?}");
         if mode == Mode::Once {

@@ -1,10 +1,12 @@
 //! The books: what every life of the agent delivered, against the model and against what the store then says.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 use std::ops::Range;
 use std::time::Duration;
 
-use kinetail::config::{Config, Flow, PartitionKey};
+use flate2::read::GzDecoder;
+use kinetail::config::{Aggregate, Compression, Config, Flow, Order, PartitionKey};
 use kinetail::deaggregator::{Deaggregated, deaggregate};
 use kinetail::hash_key::hash_of;
 use kinetail::limits::COMMIT_INTERVAL;
@@ -60,9 +62,6 @@ type Counts = BTreeMap<UserRecord, i64>;
 
 /// So long after a stream has become AUTO no aggregates of the KPL are made for it any more, or still on their way.
 const AUTO_KNOWN_AFTER: Duration = Duration::from_secs(60 * 60);
-
-/// Aggregates go to the shard in which each of their records would be by itself. Not yet: the packer has to know the shards.
-const KEYS_KEEP_TO_SHARDS: bool = false;
 
 /// Where in which file a line begins.
 #[derive(Clone, Copy)]
@@ -252,37 +251,57 @@ fn received(flow: &Flow, stored: &Stored) -> Vec<UserRecord> {
     let entry = &stored.entry;
     // Readers that use the KCL drop aggregates that shards store without regard to hash keys.
     let range = if stored.auto_for.is_some_and(|auto_for| auto_for < AUTO_KNOWN_AFTER) { None } else { Some(stored.shard) };
-    let records = match deaggregate(&entry.data, range) {
-        Deaggregated::Raw => vec![UserRecord { key: key(flow, &entry.partition_key), data: entry.data.to_vec() }],
+    let data = decompressed(flow.delivery.compress, &entry.data);
+    let record = |partition_key: &str, data: &[u8]| UserRecord { key: key(flow, partition_key), data: data.to_vec() };
+    let records = match deaggregate(&data, range) {
+        Deaggregated::Raw if flow.delivery.aggregate == Aggregate::Lines => {
+            assert!(is_token(&entry.partition_key), "{} is no delivery token", entry.partition_key);
+            data.split_inclusive(|byte| *byte == b'\n').map(|line| UserRecord { key: None, data: line.to_vec() }).collect()
+        }
+        Deaggregated::Raw => vec![record(&entry.partition_key, &data)],
         Deaggregated::Records(records) => {
-            if KEYS_KEEP_TO_SHARDS && stored.is_map_sure {
-                for record in records.iter().filter(|record| record.partition_key != entry.partition_key) {
-                    let hash_key = hash_of(&*record.partition_key);
-                    assert!(stored.shard.contains(hash_key), "{} is not in the shard of its key", record.partition_key);
-                }
+            // By itself each would be in the same shard, unless it goes where its file does.
+            let keeps_to_shards = stored.is_map_sure && flow.delivery.order == Order::Throughput;
+            for inner in records.iter().filter(|inner| keeps_to_shards && !is_token(&inner.partition_key)) {
+                let hash_key = hash_of(&*inner.partition_key);
+                assert!(stored.shard.contains(hash_key), "{} is not in the shard of its key", inner.partition_key);
             }
-            let record = |record: &kinetail::deaggregator::UserRecord<'_>| UserRecord {
-                key: key(flow, &record.partition_key),
-                data: record.data.to_vec(),
-            };
-            records.iter().map(record).collect()
+            records.iter().map(|inner| record(&inner.partition_key, inner.data)).collect::<Vec<UserRecord>>()
         }
         lost => panic!("readers lose records of {}: {lost:?}", entry.partition_key),
     };
     assert_eq!(records.len(), entry.user_record_count as usize, "user records in {}", entry.partition_key);
+    if flow.delivery.order == Order::File {
+        let mut files = entry.spans.iter().map(|span| span.file);
+        let first = files.next();
+        assert!(
+            files.all(|file| Some(file) == first) && entry.is_hash_key_explicit,
+            "{} is not of one file",
+            entry.partition_key
+        );
+    }
     records
 }
 
-/// The partition key as far as the configuration decides it: not where it is a delivery token or a path.
+fn decompressed(compression: Compression, data: &[u8]) -> Vec<u8> {
+    match compression {
+        Compression::None => data.to_vec(),
+        Compression::Gzip => {
+            let mut out = Vec::new();
+            GzDecoder::new(data).read_to_end(&mut out).unwrap();
+            out
+        }
+        Compression::Zstd => zstd::decode_all(data).unwrap(),
+    }
+}
+
+/// The partition key as far as the configuration decides it: not where it is a delivery token or a path, nor where lines are joined.
 fn key(flow: &Flow, partition_key: &str) -> Option<String> {
-    let is_token = || {
-        let (run_id, number) = partition_key.split_once('-')?;
-        (run_id.len() == 32 && u128::from_str_radix(run_id, 16).is_ok() && u64::from_str_radix(number, 16).is_ok()).then_some(())
-    };
     match &flow.delivery.partition_key {
-        PartitionKey::Template(_) => is_token().is_none().then(|| partition_key.to_owned()),
+        _ if flow.delivery.aggregate == Aggregate::Lines => None,
+        PartitionKey::Template(_) => (!is_token(partition_key)).then(|| partition_key.to_owned()),
         PartitionKey::Random => {
-            assert!(is_token().is_some(), "{partition_key} is no delivery token");
+            assert!(is_token(partition_key), "{partition_key} is no delivery token");
             None
         }
         PartitionKey::File => {
@@ -290,6 +309,12 @@ fn key(flow: &Flow, partition_key: &str) -> Option<String> {
             None
         }
     }
+}
+
+/// No key of the logs here looks like that.
+pub(crate) fn is_token(partition_key: &str) -> bool {
+    let Some((run_id, number)) = partition_key.split_once('-') else { return false };
+    run_id.len() == 32 && u128::from_str_radix(run_id, 16).is_ok() && u64::from_str_radix(number, 16).is_ok()
 }
 
 /// How many bytes of `range` are settled.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use kinetail::config::{AddedValue, Flow, Format, OnMismatch, Output, Parse, PartitionKey, TooLong};
+use kinetail::config::{AddedValue, Aggregate, Flow, Format, OnMismatch, Output, Parse, PartitionKey, TooLong};
 use kinetail::limits::{LINE_BYTES_MAX, PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES_MAX};
 use kinetail::settlement::DropReason;
 
@@ -199,7 +199,8 @@ fn parsed(flow: &Flow, parse: &Parse, text: &[u8]) -> Option<(Option<String>, Ve
         }
         PartitionKey::Random | PartitionKey::File => String::new(),
     };
-    Some((Some(key).filter(|key| !key.is_empty()), fields))
+    // Of joined lines nobody learns the key.
+    Some((Some(key).filter(|key| !key.is_empty() && flow.delivery.aggregate != Aggregate::Lines), fields))
 }
 
 fn json(text: &[u8]) -> String {

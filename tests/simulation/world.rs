@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kinetail::agent::{self, Ending, Reading, Setting};
+use kinetail::agent::{self, Ending, Reading, Setting, Way};
 use kinetail::config::{Config, Flow};
 use kinetail::health::Health;
 use kinetail::limits::MEMORY_PER_LINE_BYTE;
@@ -225,7 +225,7 @@ impl World {
         let streams = self.streams.clone();
         let connect = |flow: &Flow| {
             let index = config.flows.iter().position(|other| other.name == flow.name).unwrap();
-            Connection(Arc::clone(&streams[index]))
+            Way::plain(Connection(Arc::clone(&streams[index])))
         };
         let mut agent = Box::pin(agent::run(&config, setting, stopped, connect));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
@@ -291,7 +291,7 @@ impl World {
     /// Every line that is there has been read and is settled, and every gauge says so.
     fn check_caught_up(&mut self, metrics: &Metrics, health: &Health) {
         for flow in health.flows() {
-            assert!(flow.paused.is_none(), "{} is still paused: {:?}", flow.flow, flow.paused);
+            assert!(flow.paused().is_none(), "{} is still paused: {:?}", flow.flow, flow.paused());
         }
         for (flow, ledger) in self.config.flows.iter().zip(&mut self.ledgers) {
             let metrics = flow_metrics(metrics, flow);
@@ -377,7 +377,14 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
     let partition_key = keys[rng.usize(..keys.len())];
     let filter = ["", "[flow.filter]\ndrop = ['7']\n"][rng.usize(..2)];
     let record = ["", "", "terminator = \"\\n\"\n", "terminator = \"\\n\"\nadd = { n = 7, ok = true }\n"][rng.usize(..4)];
-    let aggregate = ["kpl", "kpl", "none"][rng.usize(..3)];
+    let aggregate = ["kpl", "kpl", "none", "lines"][rng.usize(..4)];
+    let compress = if aggregate == "kpl" { "none" } else { ["none", "gzip", "zstd"][rng.usize(..3)] };
+    let max_record_bytes = ["1 KiB", "", "1 MiB"][rng.usize(..3)];
+    let max_record_bytes = match max_record_bytes {
+        written if aggregate == "lines" && !written.is_empty() => format!("max_record_bytes = \"{written}\"\n"),
+        _ => String::new(),
+    };
+    let order = ["throughput", "throughput", "file"][rng.usize(..3)];
     let max_delay = ["10 ms", "1 s", "10 s"][rng.usize(..3)];
     let request_bytes = ["10 MiB", "5 MiB", "1200 KiB"][rng.usize(..3)];
     format!(
@@ -385,7 +392,8 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
          [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\nskip_header_lines = {skip_header_lines}\n{parse}{filter}\
          [flow.record]\n{record}\
          [flow.kinesis]\nstream = \"s{index}\"\naggregate = \"{aggregate}\"\npartition_key = \"{partition_key}\"\n\
-         max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n"
+         max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n\
+         compress = \"{compress}\"\norder = \"{order}\"\n{max_record_bytes}"
     )
 }
 

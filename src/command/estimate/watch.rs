@@ -289,6 +289,7 @@ impl Way {
             request_bytes,
             facts: facts_out,
             load: Load::default(),
+            keys: None,
             budget_bytes,
             requests,
             events,

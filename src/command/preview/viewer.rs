@@ -200,7 +200,7 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
         let file_key = rules::file_key(rule, &chunk.path);
         // In UTF-8 the tailer replaces nothing.
         let is_replaced = processed.replaced || self.flow.line.encoding != Encoding::Utf8 && has_replacement(text);
-        let made = rules::data_of(processed.made, text, &record);
+        let made = rules::data_of(processed.made, text, &record, rules::data_bytes_expected(&self.flow));
         let shown = Shown {
             path: &chunk.path,
             span,

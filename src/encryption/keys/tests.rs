@@ -85,7 +85,7 @@ impl Stage {
     }
 
     fn pause(&self) -> Option<String> {
-        let pause = self.health.flows()[0].paused.clone().map(|pause| pause.reason);
+        let pause = self.health.flows()[0].paused().cloned().map(|pause| pause.reason);
         assert_eq!(self.metrics.paused.get(), i64::from(pause.is_some()));
         pause
     }
