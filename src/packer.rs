@@ -128,6 +128,8 @@ impl Packer {
         // An error says that nobody asks, and a time that is over that nobody answers: then it is guessed.
         let facts = timeout(FACTS_WAIT, self.facts.changed());
         let _ = tokio::join!(self.metadata.ready(), facts);
+        // To have waited for them is not to have looked at them.
+        self.facts.mark_changed();
         loop {
             let flush_at = self.waiting_since.map(|since| since + self.flow.delivery.max_delay);
             tokio::select! {

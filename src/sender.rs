@@ -10,6 +10,7 @@ mod condition;
 pub mod firehose;
 pub mod kinesis;
 mod lanes;
+mod learned;
 pub mod outcome;
 mod pace;
 mod sdk;
@@ -101,6 +102,8 @@ pub struct Sender<D> {
     load: Load,
     load_set_at: Instant,
     doubt: Doubt,
+    /// The service spreads records as it likes.
+    is_auto: bool,
     /// Most bytes of the entries of one request; less than `room_max` after one that was not answered in time.
     room: usize,
     room_max: usize,
@@ -154,7 +157,7 @@ impl<D: Destination> Sender<D> {
         let Parts { destination, mut facts, load, doubt, order, request_bytes, held_byte_count_max, .. } = parts;
         let Parts { events, metrics, health, mut random, .. } = parts;
         let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
-        let map = Arc::clone(&facts.borrow_and_update().shards);
+        let StreamFacts { shards: map, is_auto, .. } = facts.borrow_and_update().clone();
         let lanes = Lanes::new(map, order, random.fork(), now.into_std());
         Self {
             destination,
@@ -162,6 +165,7 @@ impl<D: Destination> Sender<D> {
             load,
             load_set_at: now,
             doubt,
+            is_auto,
             room: room_max,
             room_max,
             events,
@@ -233,7 +237,8 @@ impl<D: Destination> Sender<D> {
     }
 
     fn remap(&mut self) {
-        let map = Arc::clone(&self.facts.borrow_and_update().shards);
+        let StreamFacts { shards: map, is_auto, .. } = self.facts.borrow_and_update().clone();
+        self.is_auto = is_auto;
         if !Arc::ptr_eq(&map, self.lanes.map()) {
             self.lanes.remap(map, Instant::now().into_std());
         }
@@ -306,7 +311,7 @@ impl<D: Destination> Sender<D> {
             match result {
                 RecordResult::Delivered { shard_id } => {
                     of_shard.delivered += Amount::of(&entry);
-                    self.check_shard(index, shard_id.as_deref());
+                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
                     self.metrics.delivered_records.inc();
                     self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
                     self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
@@ -319,7 +324,7 @@ impl<D: Destination> Sender<D> {
                         Verdict::SlowDown => of_shard.throttled += Amount::of(&entry),
                         _ => of_shard.has_failed = true,
                     }
-                    self.check_shard(index, shard_id.as_deref());
+                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
                     self.record_failed(verdict, &code, &message);
                     last_failure = Some(Failure { verdict, code, message });
                     failed.push(entry);
@@ -354,12 +359,13 @@ impl<D: Destination> Sender<D> {
     }
 
     /// The service says where a record went; is that where the map says it goes?
-    fn check_shard(&self, index: usize, shard_id: Option<&str>) {
-        let map = self.lanes.map();
-        if let (Some(expected), Some(actual)) = (map.id_of(index), shard_id)
-            && **expected != *actual
+    fn check_shard(&self, hash_key: u128, index: usize, shard_id: Option<&str>, sent_at: Instant) {
+        let expected = self.lanes.map().id_of(index);
+        if let Some(actual) = shard_id
+            && expected.is_none_or(|expected| **expected != *actual)
+            && !self.is_auto
         {
-            self.doubt.raise();
+            self.doubt.raise(hash_key, actual, sent_at);
         }
     }
 

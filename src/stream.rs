@@ -37,6 +37,8 @@ pub struct ShardMap {
     ranges: Vec<HashRange>,
     /// As many as there are ranges, or none.
     ids: Vec<Arc<str>>,
+    /// Where the ranges begin and end is not quite sure.
+    is_learned: bool,
 }
 
 /// How long what waits for each shard will take to be sent. The sender says it, and the packer asks where a record that may go
@@ -104,7 +106,13 @@ impl ShardMap {
         is_whole.then(|| Self {
             ranges: shards.iter().map(|shard| shard.range).collect(),
             ids: shards.into_iter().map(|shard| shard.id).collect(),
+            is_learned: false,
         })
+    }
+
+    /// A map of shards that nobody has listed: what is known of their ranges is that they have some hash keys within them.
+    pub fn learned(shards: Vec<Shard>) -> Option<Self> {
+        Self::of(shards).map(|map| Self { is_learned: true, ..map })
     }
 
     /// `count` ranges of the same width, a power of two, for when nobody knows the shards.
@@ -112,12 +120,21 @@ impl ShardMap {
         let width_log2 = u128::BITS - count.max(1).ilog2();
         let width_less_1 = u128::MAX >> (u128::BITS - width_log2);
         let starts = (0..u128::from(count.max(1))).map(|index| index.checked_shl(width_log2).unwrap_or(0));
-        Self { ranges: starts.map(|start| HashRange { start, end: start + width_less_1 }).collect(), ids: Vec::new() }
+        Self {
+            ranges: starts.map(|start| HashRange { start, end: start + width_less_1 }).collect(),
+            ids: Vec::new(),
+            is_learned: false,
+        }
     }
 
     /// The ranges are those of shards.
     pub fn is_known(&self) -> bool {
         !self.ids.is_empty()
+    }
+
+    /// They are those that the service says there are.
+    pub fn is_listed(&self) -> bool {
+        self.is_known() && !self.is_learned
     }
 
     /// How many ranges there are; at least one.
@@ -144,6 +161,18 @@ impl ShardMap {
     pub fn range_of(&self, shard_id: &str) -> Option<HashRange> {
         let index = self.ids.iter().position(|id| **id == *shard_id)?;
         self.ranges.get(index).copied()
+    }
+
+    /// A hash key of a range for a record that may go anywhere in it: in the middle, or by a number of the caller's where the range
+    /// may be that of several shards, so that all of them get records, and are found.
+    pub fn hash_key_in(&self, index: usize, anywhere: u128) -> u128 {
+        if self.is_listed() {
+            return self.hash_key_of(index);
+        }
+        let HashRange { start, end } = self.ranges[index];
+        // The upper half of the bits of both is enough.
+        let width = ((end - start) >> 64) + 1;
+        start + (((anywhere >> 64) * width) >> 64 << 64).min(end - start)
     }
 
     /// A hash key in the middle of a range. After a split it is in one of the two halves.

@@ -54,15 +54,19 @@ impl Places {
 
     /// Where a record of so many bytes that may go anywhere is sent soonest.
     pub(super) fn anywhere(&mut self, byte_count: usize) -> u128 {
-        self.least_busy(byte_count).unwrap_or_else(|| {
-            self.golden = self.golden.wrapping_add(GOLDEN_STEP);
-            self.golden
-        })
+        self.least_busy(byte_count).unwrap_or_else(|| self.next_golden())
     }
 
     /// The same; none when nothing has to wait anywhere.
-    pub(super) fn least_busy(&self, byte_count: usize) -> Option<u128> {
-        self.load.place(&self.shards, byte_count).map(|index| self.shards.hash_key_of(index))
+    pub(super) fn least_busy(&mut self, byte_count: usize) -> Option<u128> {
+        let index = self.load.place(&self.shards, byte_count)?;
+        let anywhere = self.next_golden();
+        Some(self.shards.hash_key_in(index, anywhere))
+    }
+
+    fn next_golden(&mut self) -> u128 {
+        self.golden = self.golden.wrapping_add(GOLDEN_STEP);
+        self.golden
     }
 }
 
@@ -100,7 +104,7 @@ mod tests {
         // A map that the load is not of says nothing of it.
         places.set_shards(&Arc::new(ShardMap::equal_ranges(4)));
         assert_eq!(places.least_busy(200), None);
-        assert_eq!(places.anywhere(200), 1u128.wrapping_add(GOLDEN_STEP));
+        assert_eq!(places.anywhere(200), 1u128.wrapping_add(GOLDEN_STEP.wrapping_mul(7)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::backoff;
 use super::pace::{Amount, Pace};
 use crate::collector::{Collector, Entry};
 use crate::config::Order;
+use crate::hash_key::HashRange;
 use crate::stream::{ShardMap, Wait};
 
 /// The lanes of one flow.
@@ -62,7 +63,7 @@ struct Full;
 impl Lanes {
     /// Lanes without anything in them.
     pub(super) fn new(map: Arc<ShardMap>, order: Order, mut random: Rng, now: Instant) -> Self {
-        let lanes = map.ranges().iter().map(|_| Lane::new(Pace::new(now, ceiling(&map), random.u64(..)))).collect();
+        let lanes = map.ranges().iter().map(|_| Lane::new(first_pace(&map, random.u64(..), now))).collect();
         Self { map, lanes, random, order, busy: HashSet::new(), next: 0, byte_count: 0 }
     }
 
@@ -150,21 +151,32 @@ impl Lanes {
         }
     }
 
-    /// Goes on with another map: shards that were there before keep their pace, and what waits goes to its shard's lane.
+    /// Goes on with another map: shards that were there before keep their pace, others begin with that of the shards whose hash
+    /// keys they have, and what waits goes to its shard's lane.
     pub(super) fn remap(&mut self, map: Arc<ShardMap>, now: Instant) {
-        let mut known: HashMap<Arc<str>, Lane> = HashMap::new();
-        let mut waiting = Vec::new();
-        for (index, mut lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
-            waiting.extend(std::mem::take(&mut lane.queues).into_values().flatten());
-            if let Some(id) = self.map.id_of(index) {
-                known.insert(Arc::clone(id), Lane { byte_count: 0, record_count: 0, ..lane });
+        let before = std::mem::take(&mut self.lanes);
+        let same: HashMap<&str, &Lane> =
+            before.iter().enumerate().filter_map(|(index, lane)| Some((&**self.map.id_of(index)?, lane))).collect();
+        let lane_of = |index| match map.id_of(index).and_then(|id| same.get(&**id)) {
+            Some(lane) => lane.without_entries(),
+            None => {
+                let new = first_pace(&map, self.random.u64(..), now);
+                let range = map.ranges()[index];
+                let parents = before.get(self.map.index_of(range.start)..=self.map.index_of(range.end)).unwrap_or_default();
+                let is_starting = parents.iter().all(|lane| lane.pace.is_starting());
+                // Nothing was learned, and now the number of shards is known.
+                let is_first = is_starting && map.is_listed() && !self.map.is_known();
+                let share = if is_first { None } else { share_of_successor(parents, &self.map, range) };
+                Lane::new(match share {
+                    Some(share) => new.of_share(share, is_starting),
+                    None => new,
+                })
             }
-        }
-        let of_range = |index| map.id_of(index).and_then(|id| known.remove(id));
-        self.lanes = (0..map.range_count())
-            .map(of_range)
-            .map(|lane| lane.unwrap_or_else(|| Lane::new(Pace::new(now, ceiling(&map), self.random.u64(..)))))
-            .collect();
+        };
+        let lanes = (0..map.range_count()).map(lane_of).collect();
+        drop(same);
+        let waiting: Vec<Entry> = before.into_iter().flat_map(|lane| lane.queues.into_values().flatten()).collect();
+        self.lanes = lanes;
         (self.map, self.next, self.byte_count) = (map, 0, 0);
         for entry in waiting {
             self.push(entry);
@@ -191,7 +203,34 @@ fn ceiling(map: &ShardMap) -> f64 {
     if map.is_known() { 1.0 } else { f64::INFINITY }
 }
 
+/// The pace where nothing is known of others. Ranges that stand for nobody knows how many shards begin as if it was a single one.
+fn first_pace(map: &ShardMap, random: u64, now: Instant) -> Pace {
+    let pace = Pace::new(now, ceiling(map), random);
+    if map.is_known() { pace } else { pace.of_share(1.0 / map.range_count() as f64, true) }
+}
+
+/// The share at a shard, or range, that has taken the place of others; none if there are none.
+fn share_of_successor(parents: &[Lane], map: &ShardMap, range: HashRange) -> Option<f64> {
+    if map.is_known() {
+        // The others who send to them come along.
+        let sum: f64 = parents.iter().map(|lane| lane.pace.share()).sum();
+        return (!parents.is_empty()).then(|| sum / parents.len() as f64);
+    }
+    let part = |of: &HashRange| {
+        let (start, end) = (of.start.max(range.start), of.end.min(range.end));
+        (end - start) as f64 / (of.end - of.start) as f64
+    };
+    let ranges = &map.ranges()[map.index_of(range.start)..];
+    let shares = parents.iter().zip(ranges).map(|(lane, of)| lane.pace.share() * part(of));
+    (!parents.is_empty()).then(|| shares.sum())
+}
+
 impl Lane {
+    /// The same, with nothing that waits.
+    fn without_entries(&self) -> Self {
+        Self { failure_count: self.failure_count, held_until: self.held_until, ..Self::new(self.pace.clone()) }
+    }
+
     fn new(pace: Pace) -> Self {
         let queues = BTreeMap::new();
         Self { pace, queues, last: 0, byte_count: 0, record_count: 0, failure_count: 0, held_until: None }

@@ -30,7 +30,7 @@ pub(super) struct Amount {
 }
 
 /// The pace at one shard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// Of the shard's limits, what this agent uses at most: [`SHARE_MIN`] to `ceiling`.
     share: f64,
@@ -139,9 +139,20 @@ impl Pace {
     }
 
     /// Of the shard's limits, what this agent uses at most.
-    #[cfg(test)]
     pub(super) fn share(&self) -> f64 {
         self.share
+    }
+
+    /// The same for a shard that has taken the place of others, of which this share was learned. Of the credit there nothing is
+    /// known.
+    pub(super) fn of_share(self, share: f64, is_starting: bool) -> Self {
+        let share = share.clamp(SHARE_MIN, self.ceiling);
+        Self { share, is_starting: is_starting && share < self.ceiling, byte_credit: 0.0, record_credit: 0.0, ..self }
+    }
+
+    /// Nothing was throttled yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.is_starting
     }
 
     /// Whether one more record may be sent, of any size: it may take more credit than there is.

@@ -2,12 +2,13 @@
 //!
 //! It decides when to ask. Who may not ask is told once what that costs; records are delivered all the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::learned::Learned;
 use super::outcome::Failure;
 use super::{Destination, Summary};
 use crate::limits::{
@@ -27,20 +28,38 @@ pub struct Survey<D> {
     summary: Question,
     /// The last list of shards that was whole.
     known: Option<Arc<ShardMap>>,
-    /// Doubts since the shards have last changed.
+    /// An answer has contradicted it since.
+    is_doubted: bool,
+    /// How often the shards were listed because of a doubt and were the same as before.
     doubt_count: u32,
+    /// When what answers have said is looked at again, where nobody lists the shards.
+    learn_at: Option<Instant>,
 }
 
 /// What makes it ask again at once; a clone is the same.
 #[derive(Clone, Default)]
-pub struct Doubt(Arc<Notify>);
+pub struct Doubt(Arc<Doubts>);
+
+#[derive(Default)]
+struct Doubts {
+    raised: Notify,
+    learned: Mutex<Learned>,
+}
 
 impl Doubt {
-    /// An answer names a shard that the map does not have, or not for this hash key.
-    pub(super) fn raise(&self) {
-        self.0.notify_one();
+    /// The answer to a request that was sent at `sent_at` names a shard that the map does not have, or not for this hash key.
+    pub(super) fn raise(&self, hash_key: u128, shard_id: &str, sent_at: Instant) {
+        self.learned().learn(hash_key, shard_id, sent_at.into_std(), Instant::now().into_std());
+        self.0.raised.notify_one();
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.0.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How long answers are gathered before the shards that they name are taken for those that there are.
+const LEARN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One of the two that are asked.
 struct Question {
@@ -77,7 +96,9 @@ impl<D: Destination> Survey<D> {
                 "the stream is taken to have the usual distribution and size of records; readers lose aggregates where it is AUTO",
             ),
             known: None,
+            is_doubted: false,
             doubt_count: 0,
+            learn_at: None,
         }
     }
 
@@ -105,7 +126,8 @@ impl<D: Destination> Survey<D> {
         loop {
             let doubt = self.doubt.clone();
             tokio::select! {
-                () = doubt.0.notified() => self.doubted(),
+                () = doubt.0.raised.notified() => self.doubted(),
+                () = sleep_until(self.learn_at.unwrap_or_else(Instant::now)), if self.learn_at.is_some() => self.learn(),
                 () = sleep_until(self.shards.ask_at) => {
                     let answer = destination.shards().await;
                     let mut facts = self.facts.borrow().clone();
@@ -122,19 +144,37 @@ impl<D: Destination> Survey<D> {
         }
     }
 
-    /// The map is not right, or not any more. If it is new and still not right, it may be that the service does not go by it.
+    /// The map is not right, or not any more.
     fn doubted(&mut self) {
         let now = Instant::now();
-        let interval = DOUBT_INTERVAL_MIN.saturating_mul(1 << self.doubt_count.min(16)).min(DOUBT_INTERVAL_MAX);
-        self.shards.ask_soon(now, interval);
-        if self.doubt_count > 0 {
-            self.summary.ask_soon(now, DOUBT_INTERVAL_MAX.mul_f64(0.5 + self.random.f64()));
+        self.is_doubted = true;
+        if self.known.is_some() || !self.shards.is_told {
+            let interval = DOUBT_INTERVAL_MIN.saturating_mul(1 << self.doubt_count.min(16)).min(DOUBT_INTERVAL_MAX);
+            self.shards.ask_soon(now, interval);
         }
-        self.doubt_count = self.doubt_count.saturating_add(1);
+        if self.learn_at.is_none() {
+            self.learn_at = Some(now + LEARN_INTERVAL);
+        }
+    }
+
+    /// Takes what answers have said for what the service has not.
+    fn learn(&mut self) {
+        self.learn_at = None;
+        let mut facts = self.facts.borrow().clone();
+        if self.doubt.learned().is_spread() && !facts.is_auto {
+            let flow = &self.metrics.name;
+            tracing::warn!(flow, "shards store records without regard to their hash keys: the stream is taken to be AUTO");
+            facts.is_auto = true;
+            // It may have been changed a moment ago, and all agents notice.
+            self.summary.ask_soon(Instant::now(), SURVEY_RETRY_MAX.mul_f64(0.5 + self.random.f64()));
+        }
+        self.take_map(&mut facts);
+        self.publish(facts);
     }
 
     fn shards_answered(&mut self, answer: Result<Vec<Shard>, Failure>, facts: &mut StreamFacts) {
-        let answer = answer.and_then(|shards| ShardMap::of(shards).ok_or_else(in_the_middle));
+        let is_right = |map: &ShardMap| self.doubt.learned().list(map, Instant::now().into_std());
+        let answer = answer.and_then(|shards| ShardMap::of(shards).filter(is_right).ok_or_else(in_the_middle));
         match answer {
             Ok(map) => {
                 self.shards.answered(self.random.f64());
@@ -143,7 +183,10 @@ impl<D: Destination> Survey<D> {
                     self.metrics.shards.set(i64::try_from(map.range_count()).unwrap_or(i64::MAX));
                     self.known = Some(Arc::new(map));
                     self.doubt_count = 0;
+                } else if self.is_doubted {
+                    self.doubt_count = self.doubt_count.saturating_add(1);
                 }
+                self.is_doubted = false;
             }
             Err(failure) => self.shards.failed(&failure, &self.metrics.name, self.random.f64()),
         }
@@ -163,6 +206,10 @@ impl<D: Destination> Survey<D> {
                     );
                 }
                 facts.is_auto = is_auto;
+                if !is_auto {
+                    // It may have been until now.
+                    self.doubt.learned().is_not_spread(self.known.as_deref(), Instant::now().into_std());
+                }
                 facts.record_bytes_max = record_bytes_max.unwrap_or(facts.record_bytes_max);
             }
             Err(failure) => self.summary.failed(&failure, &self.metrics.name, self.random.f64()),
@@ -170,15 +217,21 @@ impl<D: Destination> Survey<D> {
         self.take_map(facts);
     }
 
-    /// Where the service spreads records as it likes, shards mean nothing to who sends them.
+    /// Where the service spreads records as it likes, shards mean nothing to who sends them. Else answers are newer than lists.
     fn take_map(&self, facts: &mut StreamFacts) {
         let is_one = facts.shards.range_count() == 1 && !facts.shards.is_known();
-        match &self.known {
+        let (is_as_listed, learned) = {
+            let learned = self.doubt.learned();
+            (learned.is_as_listed(), learned.map())
+        };
+        match (&self.known, learned) {
             _ if facts.is_auto && is_one => {}
             _ if facts.is_auto => facts.shards = Arc::new(ShardMap::equal_ranges(1)),
-            Some(map) => facts.shards = Arc::clone(map),
-            None if is_one => facts.shards = Arc::new(ShardMap::equal_ranges(HASH_RANGES)),
-            None => {}
+            (Some(map), _) if is_as_listed => facts.shards = Arc::clone(map),
+            (_, Some(learned)) if *facts.shards == learned => {}
+            (_, Some(learned)) => facts.shards = Arc::new(learned),
+            (_, None) if is_one => facts.shards = Arc::new(ShardMap::equal_ranges(HASH_RANGES)),
+            (_, None) => {}
         }
     }
 
@@ -196,7 +249,7 @@ fn in_the_middle() -> Failure {
     Failure {
         verdict: super::outcome::Verdict::Retry,
         code: "Resharding".to_owned(),
-        message: "the open shards do not have all hash keys".to_owned(),
+        message: "the open shards do not have all hash keys, or are not those that answer".to_owned(),
     }
 }
 
@@ -230,3 +283,6 @@ impl Question {
         self.ask_at = now + wait.mul_f64(0.5 + random);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,19 @@ async fn what_is_in_flight_at_an_early_end_counts_as_possibly_doubled() {
     assert!(running.task.await.is_err());
     assert_eq!(running.metrics.possibly_doubled_records.get(), 50);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_has_a_bound() {
+    // Whatever is offered while nothing is answered: what may be held, and the request with which it is reached.
+    let running = run(ServiceState { answers_never: true, ..ServiceState::default() });
+    let mut taken_byte_count = 0;
+    let offered = |running: &Running| running.requests.try_send(entries(50, 100_000)).is_ok();
+    for _ in 0..1_000 {
+        taken_byte_count += if offered(&running) { 5_000_000 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // One more waits in the channel.
+    assert!(taken_byte_count >= 4 * REQUEST_BYTES_DEFAULT, "{taken_byte_count}");
+    assert!(taken_byte_count < 4 * REQUEST_BYTES_DEFAULT + 2 * 5_000_000, "{taken_byte_count}");
+    running.task.abort();
+}

@@ -182,12 +182,21 @@ impl Agent {
     /// Most bytes of memory that it has had so far, as the kernel counts them, without the pages of the program, which are
     /// many more in a build for tests.
     pub(crate) fn peak_memory(&self) -> usize {
+        self.memory_as("VmHWM:")
+    }
+
+    /// The same, now.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory_as("VmRSS:")
+    }
+
+    fn memory_as(&self, name: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let bytes_of = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
             line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
         };
-        bytes_of("VmHWM:") - bytes_of("RssFile:")
+        bytes_of(name) - bytes_of("RssFile:")
     }
 
     /// Waits until it ends by itself.

@@ -1,6 +1,9 @@
 //! A Kinesis stream in memory, which fails in every way that the service and the network do, by its own
 //! random numbers, and knows what it has stored and what it has said about it.
 
+mod plan;
+mod questions;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,94 +12,45 @@ use bytes::Bytes;
 use kinetail::collector::Entry;
 use kinetail::config::Flow;
 use kinetail::hash_key::{HashRange, hash_of};
-use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BYTES};
+use kinetail::limits::{MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
 use kinetail::sender::outcome::{self, Failure, RecordResult, Service, Verdict};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
 
+use self::plan::{Answer, Plan};
 use crate::ledger::is_token;
+use crate::shards::{Limiting, Shards};
+use crate::weather::{Listing, Weather};
 
 /// CR and LF.
 const TERMINATOR_BYTES_MAX: usize = 2;
 
-/// How likely each trouble is at each request, or each record.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Weather {
-    latency_ms_max: u64,
-    requests: Vec<(RequestFault, f64)>,
-    record_throttled: f64,
-    record_failed: f64,
-    /// Records that the service refuses, each with the whole of its request, while the weather lasts.
-    record_refused: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum RequestFault {
-    Throttled,
-    ServerError,
-    Unavailable,
-    ResetBeforeBody,
-    ResetAfterBody,
-    Timeout,
-    TooFewResults,
-    TooManyResults,
-    EmptyAnswer,
-    /// Nobody answers for minutes.
-    Blackout,
-    /// Access is denied for a while.
-    Denied,
-}
-
-const REQUEST_FAULTS: [RequestFault; 11] = [
-    RequestFault::Throttled,
-    RequestFault::ServerError,
-    RequestFault::Unavailable,
-    RequestFault::ResetBeforeBody,
-    RequestFault::ResetAfterBody,
-    RequestFault::Timeout,
-    RequestFault::TooFewResults,
-    RequestFault::TooManyResults,
-    RequestFault::EmptyAnswer,
-    RequestFault::Blackout,
-    RequestFault::Denied,
-];
-
-impl Weather {
-    /// From calm to a storm.
-    pub(crate) fn drawn(rng: &mut fastrand::Rng) -> Self {
-        let latency_ms_max = [1, 20, 200, 2_000][rng.usize(..4)];
-        let severity = [0.0, 0.02, 0.1, 0.4][rng.usize(..4)];
-        let mut chance = |scale: f64| if rng.bool() { 0.0 } else { rng.f64() * severity * scale };
-        let requests = REQUEST_FAULTS.map(|fault| match fault {
-            RequestFault::Blackout | RequestFault::Denied => (fault, chance(0.3)),
-            _ => (fault, chance(0.5)),
-        });
-        Self {
-            latency_ms_max,
-            requests: requests.to_vec(),
-            record_throttled: chance(1.0),
-            record_failed: chance(1.0),
-            record_refused: chance(0.05),
-        }
-    }
-}
-
 /// One stream.
 pub(crate) struct Stream {
     flow: Flow,
-    shards: Vec<HashRange>,
+    /// Most bytes of a request in this region.
+    request_bytes_max: usize,
     state: Mutex<State>,
 }
 
 struct State {
     rng: fastrand::Rng,
     weather: Weather,
+    shards: Shards,
+    /// Bytes of a record, if the service says it.
+    record_bytes_max: Option<usize>,
+    /// In this life of the agent the shards are what they were, and whoever asks is told so.
+    is_map_sure: bool,
+    /// Since when records go to any shard.
+    auto_since: Option<Duration>,
     /// The time of the simulation when this life of the agent began, and the runtime's.
     life: Option<(Duration, Instant)>,
     metrics: Option<(Arc<Metrics>, usize)>,
     blackout_until: Duration,
+    /// In a blackout nobody answers, else connections are refused.
+    is_hanging: bool,
     denied_until: Duration,
     /// By delivery token: the bytes, which never change.
     tokens: HashMap<String, Bytes>,
@@ -111,6 +65,11 @@ struct State {
 /// One record as it was stored.
 pub(crate) struct Stored {
     pub(crate) shard: HashRange,
+    shard_id: String,
+    /// The agent has had every chance to know the shard.
+    pub(crate) is_map_sure: bool,
+    /// For how long records had gone to any shard, if they did.
+    pub(crate) auto_for: Option<Duration>,
     pub(crate) entry: Entry,
     /// When the agent was told so; never, if the answer was another or did not arrive.
     pub(crate) acknowledged_at: Option<Duration>,
@@ -125,38 +84,28 @@ pub(crate) struct LifeTally {
     pub(crate) acknowledged_record_count: u64,
 }
 
-/// What happens to a request; decided when it arrives.
-struct Plan {
-    before: Duration,
-    after: Duration,
-    stored: Vec<bool>,
-    answer: Answer,
-}
-
-enum Answer {
-    /// For each record nothing, or the code of its error.
-    ByRecord(Vec<Option<&'static str>>),
-    /// So many good results, which is not the number of records.
-    WrongCount(usize),
-    Failed(Failure),
-}
-
 const RECORD_THROTTLED: &str = "ProvisionedThroughputExceededException";
 const RECORD_FAILED: &str = "InternalFailure";
+/// Streams change to the distribution AUTO and back. Not yet: there lines of flows that aggregate are joined, without keys.
+const STREAMS_BECOME_AUTO: bool = false;
 
 impl Stream {
     pub(crate) fn new(flow: &Flow, mut rng: fastrand::Rng) -> Self {
-        let shard_count = rng.u128(1..=6);
-        let width = u128::MAX / shard_count;
-        let start = |shard: u128| shard * width;
-        let end = |shard: u128| if shard + 1 == shard_count { u128::MAX } else { start(shard + 1) - 1 };
-        let shards = (0..shard_count).map(|shard| HashRange { start: start(shard), end: end(shard) }).collect();
+        let limiting = [Limiting::Never, Limiting::Bucket, Limiting::Window][rng.usize(..3)];
+        let shards = Shards::new(rng.u32(1..=6), limiting);
+        let request_bytes_max = [5 * MIB, 10 * MIB][rng.usize(..2)];
+        let record_bytes_max = [None, Some(MIB)][rng.usize(..2)];
         let state = State {
             weather: Weather::drawn(&mut rng),
             rng,
+            shards,
+            record_bytes_max,
+            is_map_sure: false,
+            auto_since: None,
             life: None,
             metrics: None,
             blackout_until: Duration::ZERO,
+            is_hanging: false,
             denied_until: Duration::ZERO,
             tokens: HashMap::new(),
             in_flight: HashSet::new(),
@@ -165,7 +114,7 @@ impl Stream {
             life_tally: LifeTally::default(),
             faults: BTreeMap::new(),
         };
-        Self { flow: flow.clone(), shards, state: Mutex::new(state) }
+        Self { flow: flow.clone(), request_bytes_max, state: Mutex::new(state) }
     }
 
     /// An agent comes to life at `now`. Its bytes in flight, as `metrics` has them, must never pass `budget_bytes`.
@@ -174,6 +123,7 @@ impl Stream {
         state.life = Some((now, Instant::now()));
         state.metrics = Some((metrics, budget_bytes));
         state.in_flight.clear();
+        state.is_map_sure = state.weather.listing == Listing::Fresh && state.auto_since.is_none();
         state.life_tally = LifeTally::default();
     }
 
@@ -187,6 +137,8 @@ impl Stream {
     pub(crate) fn set_weather(&self, weather: Weather) -> Weather {
         let mut state = self.state();
         (state.blackout_until, state.denied_until) = (Duration::ZERO, Duration::ZERO);
+        state.shards.release();
+        state.is_map_sure &= weather.listing == Listing::Fresh;
         std::mem::replace(&mut state.weather, weather)
     }
 
@@ -214,7 +166,7 @@ impl Stream {
         self.check_budget();
         assert!((1..=500).contains(&entries.len()), "{} records in a request", entries.len());
         let byte_count: usize = entries.iter().map(Entry::byte_count).sum();
-        assert!(byte_count <= (5 * MIB).min(self.flow.delivery.request_bytes), "{byte_count} bytes in a request");
+        assert!(byte_count <= self.flow.delivery.request_bytes, "{byte_count} bytes in a request");
         let mut state = self.state();
         state.life_tally.request_count += 1;
         for entry in entries {
@@ -231,16 +183,37 @@ impl Stream {
         }
     }
 
-    fn store(&self, entries: &[Entry], stored: &[bool]) -> Vec<Option<usize>> {
+    /// Stores what the plan says, as far as the shards have room now; what they have not becomes its answer.
+    fn store(&self, entries: &[Entry], plan: &mut Plan) -> Vec<Option<usize>> {
         let mut state = self.state();
+        let (now, auto_since) = (state.now(), state.auto_since);
         let mut indexes = Vec::with_capacity(entries.len());
-        for (entry, is_stored) in entries.iter().zip(stored) {
-            if *is_stored {
-                assert!(entry.is_hash_key_explicit || entry.hash_key == hash_of(&entry.partition_key));
-                let shard = *self.shards.iter().find(|shard| shard.contains(entry.hash_key)).unwrap();
-                state.stored.push(Stored { shard, entry: entry.clone(), acknowledged_at: None });
+        for (position, (entry, is_stored)) in entries.iter().zip(&plan.stored).enumerate() {
+            assert!(entry.is_hash_key_explicit || entry.hash_key == hash_of(&entry.partition_key));
+            let open = state.shards.open_now();
+            let owner = match auto_since {
+                Some(_) => open[state.rng.usize(..open.len())],
+                None => state.shards.owner(entry.hash_key),
+            };
+            let error = match &mut plan.answer {
+                Answer::ByRecord(errors) => Some(&mut errors[position]),
+                Answer::WrongCount(_) | Answer::Failed(_) => None,
+            };
+            if *is_stored && !state.shards.admits(owner, entry.byte_count(), now) {
+                state.note("shard full");
+                if let Some(error) = error {
+                    *error = Some(RECORD_THROTTLED);
+                }
+                indexes.push(None);
+            } else if *is_stored {
+                let shard = state.shards.get(owner);
+                let (shard, shard_id) = (shard.range, shard.id.clone());
+                let (auto_for, is_map_sure) = (auto_since.map(|since| now - since), state.is_map_sure);
+                state.stored.push(Stored { shard, shard_id, is_map_sure, auto_for, entry: entry.clone(), acknowledged_at: None });
+                indexes.push(Some(state.stored.len() - 1));
+            } else {
+                indexes.push(None);
             }
-            indexes.push(is_stored.then(|| state.stored.len() - 1));
         }
         indexes
     }
@@ -267,16 +240,26 @@ impl Stream {
         for ((entry, error), index) in entries.iter().zip(errors).zip(indexes) {
             results.push(match error {
                 None => {
-                    state.stored[index.unwrap()].acknowledged_at = Some(now);
+                    let stored = &mut state.stored[index.unwrap()];
+                    stored.acknowledged_at = Some(now);
+                    let shard_id = Some(stored.shard_id.clone());
                     state.life_tally.acknowledged_record_count += 1;
                     if is_token(&entry.partition_key) {
                         state.acknowledged.insert(entry.partition_key.clone());
                     }
-                    RecordResult::Delivered { shard_id: None }
+                    RecordResult::Delivered { shard_id }
                 }
                 Some(code) => {
                     state.life_tally.uncertain_record_count += u64::from(code == RECORD_FAILED);
-                    RecordResult::Failed { code: code.to_owned(), message: "as drawn".to_owned(), shard_id: None }
+                    let is_throttled = code == RECORD_THROTTLED;
+                    // Of a stream that is AUTO any shard may have been full.
+                    let owner = state.auto_since.is_none().then(|| state.shards.owner(entry.hash_key));
+                    let shard_id = owner.filter(|_| is_throttled).map(|owner| state.shards.get(owner).id.clone());
+                    let message = match &shard_id {
+                        Some(id) => format!("Rate exceeded for shard {id} in stream s under account 111111111111."),
+                        None => "Internal service failure.".to_owned(),
+                    };
+                    RecordResult::Failed { code: code.to_owned(), message, shard_id }
                 }
             });
         }
@@ -288,90 +271,6 @@ impl State {
     fn now(&self) -> Duration {
         let (base, start) = self.life.unwrap();
         base + start.elapsed()
-    }
-
-    fn plan(&mut self, entries: &[Entry]) -> Plan {
-        let count = entries.len();
-        let mut latency = || Duration::from_millis(self.rng.u64(..=self.weather.latency_ms_max));
-        let (before, after) = (latency(), latency());
-        let not_stored = vec![false; count];
-        let failed = |failure| Plan { before, after, stored: not_stored.clone(), answer: Answer::Failed(failure) };
-        let now = self.now();
-        if now < self.blackout_until {
-            return failed(transport(Verdict::Retry, "Connection"));
-        }
-        if now < self.denied_until {
-            return failed(service("AccessDeniedException", 400));
-        }
-        if entries.iter().any(|entry| self.is_refused(entry)) {
-            self.note("record refused");
-            return failed(service("ValidationException", 400));
-        }
-        let drawn = self.weather.requests.iter().find(|(_, chance)| self.rng.f64() < *chance).map(|(fault, _)| *fault);
-        let Some(fault) = drawn else { return self.plan_by_record(before, after, count) };
-        self.note(&format!("{fault:?}"));
-        let stored = self.drawn_stored(count);
-        let lost = |failure| Plan { before, after, stored: stored.clone(), answer: Answer::Failed(failure) };
-        match fault {
-            RequestFault::Throttled => failed(service("ThrottlingException", 400)),
-            RequestFault::ServerError => lost(service("InternalFailure", 500)),
-            RequestFault::Unavailable => lost(service("ServiceUnavailable", 503)),
-            RequestFault::ResetBeforeBody => failed(transport(Verdict::Retry, "Connection")),
-            RequestFault::ResetAfterBody => {
-                Plan { stored: vec![true; count], ..failed(transport(Verdict::Uncertain, "ConnectionLost")) }
-            }
-            RequestFault::Timeout => Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, "Timeout")) },
-            RequestFault::TooFewResults => Plan { before, after, stored, answer: Answer::WrongCount(self.rng.usize(..count)) },
-            RequestFault::TooManyResults => Plan { before, after, stored, answer: Answer::WrongCount(count + 1) },
-            RequestFault::EmptyAnswer => Plan { before, after, stored, answer: Answer::WrongCount(0) },
-            RequestFault::Blackout => {
-                self.blackout_until = now + Duration::from_secs(self.rng.u64(5..600));
-                if self.rng.bool() {
-                    failed(transport(Verdict::Retry, "Connection"))
-                } else {
-                    Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, "Timeout")) }
-                }
-            }
-            RequestFault::Denied => {
-                self.denied_until = now + Duration::from_secs(self.rng.u64(5..300));
-                failed(service("AccessDeniedException", 400))
-            }
-        }
-    }
-
-    /// Always the same of the same record.
-    fn is_refused(&self, entry: &Entry) -> bool {
-        let drawn = hash_of(&entry.partition_key) ^ entry.spans.iter().next().map_or(0, |span| hash_of(span.start.to_string()));
-        (drawn as f64) < self.weather.record_refused * (u128::MAX as f64)
-    }
-
-    fn plan_by_record(&mut self, before: Duration, after: Duration, count: usize) -> Plan {
-        let mut stored = Vec::with_capacity(count);
-        let mut errors = Vec::with_capacity(count);
-        for _ in 0..count {
-            if self.rng.f64() < self.weather.record_throttled {
-                self.note("record throttled");
-                stored.push(false);
-                errors.push(Some(RECORD_THROTTLED));
-            } else if self.rng.f64() < self.weather.record_failed {
-                self.note("record failed");
-                stored.push(self.rng.bool());
-                errors.push(Some(RECORD_FAILED));
-            } else {
-                stored.push(true);
-                errors.push(None);
-            }
-        }
-        Plan { before, after, stored, answer: Answer::ByRecord(errors) }
-    }
-
-    /// All of a request, nothing of it, or some.
-    fn drawn_stored(&mut self, count: usize) -> Vec<bool> {
-        match self.rng.u8(..3) {
-            0 => vec![true; count],
-            1 => vec![false; count],
-            _ => (0..count).map(|_| self.rng.bool()).collect(),
-        }
     }
 
     fn note(&mut self, fault: &str) {
@@ -398,18 +297,26 @@ impl Destination for Connection {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
         let Self(stream) = self;
         stream.receive(entries);
-        let plan = stream.state().plan(entries);
+        let mut plan = stream.state().plan(entries, stream.request_bytes_max);
         sleep(plan.before).await;
-        let indexes = stream.store(entries, &plan.stored);
+        let indexes = stream.store(entries, &mut plan);
         sleep(plan.after).await;
         stream.answer(entries, plan.answer, &indexes)
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
-        Err(Failure::unsupported("ListShards"))
+        let Self(stream) = self;
+        let plan = stream.state().plan_answer();
+        sleep(plan.after).await;
+        plan.answer?;
+        stream.state().listed()
     }
 
     async fn summary(&self) -> Result<Summary, Failure> {
-        Err(Failure::unsupported("DescribeStreamSummary"))
+        let Self(stream) = self;
+        let plan = stream.state().plan_answer();
+        sleep(plan.after).await;
+        plan.answer?;
+        stream.state().summarized()
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 use kinetail::config::{Aggregate, Compression, Config, Flow, Order, PartitionKey};
 use kinetail::deaggregator::{Deaggregated, deaggregate};
+use kinetail::hash_key::hash_of;
 use kinetail::limits::COMMIT_INTERVAL;
 use kinetail::metrics::FlowMetrics;
 use kinetail::offsets::Row;
@@ -58,6 +59,9 @@ pub(crate) struct Life<'a> {
 }
 
 type Counts = BTreeMap<UserRecord, i64>;
+
+/// So long after a stream has become AUTO no aggregates of the KPL are made for it any more, or still on their way.
+const AUTO_KNOWN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// Where in which file a line begins.
 #[derive(Clone, Copy)]
@@ -245,15 +249,23 @@ fn settled_by_inode(flow: &Flow, life: &Life<'_>) -> HashMap<(u64, u64), (FileKe
 /// The user records of a stored record, as a reader of its shard gets them.
 fn received(flow: &Flow, stored: &Stored) -> Vec<UserRecord> {
     let entry = &stored.entry;
+    // Readers that use the KCL drop aggregates that shards store without regard to hash keys.
+    let range = if stored.auto_for.is_some_and(|auto_for| auto_for < AUTO_KNOWN_AFTER) { None } else { Some(stored.shard) };
     let data = decompressed(flow.delivery.compress, &entry.data);
     let record = |partition_key: &str, data: &[u8]| UserRecord { key: key(flow, partition_key), data: data.to_vec() };
-    let records = match deaggregate(&data, Some(stored.shard)) {
+    let records = match deaggregate(&data, range) {
         Deaggregated::Raw if flow.delivery.aggregate == Aggregate::Lines => {
             assert!(is_token(&entry.partition_key), "{} is no delivery token", entry.partition_key);
             data.split_inclusive(|byte| *byte == b'\n').map(|line| UserRecord { key: None, data: line.to_vec() }).collect()
         }
         Deaggregated::Raw => vec![record(&entry.partition_key, &data)],
         Deaggregated::Records(records) => {
+            // By itself each would be in the same shard, unless it goes where its file does.
+            let keeps_to_shards = stored.is_map_sure && flow.delivery.order == Order::Throughput;
+            for inner in records.iter().filter(|inner| keeps_to_shards && !is_token(&inner.partition_key)) {
+                let hash_key = hash_of(&*inner.partition_key);
+                assert!(stored.shard.contains(hash_key), "{} is not in the shard of its key", inner.partition_key);
+            }
             records.iter().map(|inner| record(&inner.partition_key, inner.data)).collect::<Vec<UserRecord>>()
         }
         lost => panic!("readers lose records of {}: {lost:?}", entry.partition_key),

@@ -14,8 +14,11 @@ mod logs;
 mod model;
 #[path = "../common/seeds.rs"]
 mod seeds;
+#[path = "../common/shards.rs"]
+mod shards;
 #[path = "../common/state.rs"]
 mod state;
+mod weather;
 mod world;
 
 use std::io::Write as _;

@@ -19,10 +19,11 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::kinesis::{Connection, Stream, Weather};
+use crate::kinesis::{Connection, Stream};
 use crate::ledger::{Ended, Ledger, Life, ledgers};
 use crate::logs::Logs;
 use crate::state::{copy_folder, folder_in_memory, open_store, wait_until};
+use crate::weather::Weather;
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
@@ -385,7 +386,7 @@ fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
     };
     let order = ["throughput", "throughput", "file"][rng.usize(..3)];
     let max_delay = ["10 ms", "1 s", "10 s"][rng.usize(..3)];
-    let request_bytes = ["5 MiB", "1200 KiB"][rng.usize(..2)];
+    let request_bytes = ["10 MiB", "5 MiB", "1200 KiB"][rng.usize(..3)];
     format!(
         "[[flow]]\nname = \"flow {index}\"\nfiles = [{files:?}]\n\
          [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\nskip_header_lines = {skip_header_lines}\n{parse}{filter}\
