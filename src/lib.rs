@@ -11,11 +11,11 @@
 //!    |  '- what is settled, once, when a file is opened --------------------- offsets
 //!    | Chunk: lines, each with its span                                        ^
 //!    v                                                                         | commit, once a second
-//!  packer: processor, aggregator, collector                               checkpointer
-//!    |                                                                         ^ settled spans:
-//!    | a request: entries, each with its spans                                 | range set -> watermark
-//!    v                                                                         |
-//!  sender ---> Kinesis ---> delivered ------------------------------------------'
+//!  packer: processor, aggregator or joiner, compressor, encryption,       checkpointer
+//!    |     collector                   ^                                     ^ settled spans:
+//!    | a request: entries, each        | stream: shards, sizes, load         | range set -> watermark
+//!    v with its spans                  |                                     |
+//!  sender ---> Kinesis or Firehose ----+--> delivered ------------------------'
 //!                           (the tailer and the packer report what they drop)
 //! ```
 //!
@@ -23,8 +23,10 @@
 //! side, each in turn, and cuts them into lines; every byte that it reads belongs to one [`span`], and no more
 //! is read than the [`budget`] allows. The [`packer`] makes each line into a user record (the [`processor`]),
 //! many user records into a Kinesis record in the format of the KPL (the [`aggregator`]) or one behind the other
-//! (the [`joiner`]), perhaps compressed (the [`compressor`]), and Kinesis records into a request (the
-//! [`collector`]). The [`sender`] sends requests until every entry is delivered.
+//! (the [`joiner`]), compressed (the [`compressor`]) and encrypted ([`encryption`]) if that is wanted, and Kinesis
+//! records into a request (the [`collector`]). The [`sender`] sends requests, at the pace of each shard and by the
+//! way that [`aws`] knows, until every entry is delivered. What it learns of the [`stream`] decides where further
+//! records go.
 //!
 //! On the way back only spans travel. The [`checkpointer`] keeps what is settled of each file ([`settlement`]):
 //! the watermark is the first byte that is not. It commits that to the offset store ([`offsets`]), gives the
@@ -44,14 +46,14 @@ pub mod tailer;
 pub mod processor;
 
 pub mod aggregator;
-pub mod collector;
+pub mod joiner;
 pub mod compressor;
 pub mod encryption;
-pub mod joiner;
+pub mod collector;
 pub mod packer;
 
-pub mod aws;
 pub mod sender;
+pub mod aws;
 
 pub mod checkpointer;
 pub mod offsets;
