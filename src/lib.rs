@@ -47,12 +47,15 @@ pub mod processor;
 
 pub mod aggregator;
 pub mod joiner;
+
 pub mod compressor;
 pub mod encryption;
+
 pub mod collector;
 pub mod packer;
 
 pub mod sender;
+
 pub mod aws;
 
 pub mod checkpointer;
