@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use kinetail::limits::{MIB, SHARD_BYTES_IN_MAX};
 
-use common::{Kinesis, Stage, line, wait_until_or};
+use common::{Figures, Kinesis, Stage, line, wait_until_or};
+
+/// By then an agent knows how much the shards take from it.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 /// While files are longer than the shards can take, the shards are used, little is sent in vain, memory does not grow, and in the
 /// end every line is there, once.
@@ -29,30 +32,36 @@ fn an_agent_with_a_backlog_uses_the_shards_and_no_more_memory() {
         stage.sent.extend(written);
     }
     let wanted = stage.sent.len();
-    let (mut memory, mut peak) = (0, 0);
+    let (mut memory, mut peak, mut records) = (0, 0, (0, 0));
+    let records_of = |figures: &Figures| {
+        let throttled = figures.sum_where("kinetail_failed_records_total", "ProvisionedThroughputExceededException");
+        (figures.sum("kinetail_delivered_records_total"), throttled)
+    };
     let is_delivered = || {
         peak = peak.max(agent.memory());
-        if begun.elapsed() < Duration::from_secs(5) {
-            memory = peak;
-        }
         let figures = agent.figures();
+        if begun.elapsed() < SETTLED_AFTER {
+            (memory, records) = (peak, records_of(&figures));
+        }
         figures.sum("kinetail_delivered_user_records_total") >= wanted && figures.sum("kinetail_in_flight_bytes") == 0
     };
     wait_until_or("everything is delivered", is_delivered, || agent.stderr());
     let took = begun.elapsed();
     let figures = agent.figures();
-    let delivered = figures.sum("kinetail_delivered_records_total");
-    let throttled = figures.sum_where("kinetail_failed_records_total", "ProvisionedThroughputExceededException");
+    let (delivered, throttled) = records_of(&figures);
+    let (delivered, throttled) = (delivered - records.0, throttled - records.1);
     let requests = figures.sum("kinetail_requests_total");
     let partial = figures.sum_where("kinetail_requests_total", "partial");
     let used = byte_count as f64 / took.as_secs_f64() / f64::from(shard_count) / SHARD_BYTES_IN_MAX as f64;
     // Past the test harness, which keeps what a passing test prints to itself.
     let _ = writeln!(
         std::io::stderr(),
-        "agent and emulator: {:.1} MiB in {took:.1?}, {:.1} % of capacity; throttled: {throttled} of {} records, {partial} of \
-         {requests} requests; memory {:.1} MiB after 5 s, {:.1} MiB at most",
+        "agent and emulator: {:.1} MiB in {took:.1?}, {:.1} % of capacity; throttled: {} of {} records in the first \
+         {SETTLED_AFTER:?}, then {throttled} of {}, {partial} of {requests} requests; memory {:.1} MiB by then, {:.1} MiB at most",
         byte_count as f64 / MIB as f64,
         used * 100.0,
+        records.1,
+        records.0 + records.1,
         delivered + throttled,
         memory as f64 / MIB as f64,
         peak as f64 / MIB as f64,

@@ -35,7 +35,7 @@ pub(crate) enum Keys {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer {
     pub(crate) record_bytes: usize,
-    pub(crate) bytes_a_second: f64,
+    pub(crate) bytes_a_second: u64,
     pub(crate) keys: Keys,
     /// Most bytes that are read and not delivered.
     pub(crate) memory_bytes: usize,
@@ -135,8 +135,9 @@ impl Packer {
         let (mut waiting_byte_count, mut flush_at) = (0, began + MAX_DELAY);
         let data = Bytes::from(vec![b'x'; self.offer.record_bytes - 16]);
         while !*stop.borrow() {
-            let written = began.elapsed().as_secs_f64() * self.offer.bytes_a_second;
-            let there_is = (written - self.made_byte_count as f64).clamp(0.0, READ_BYTES as f64) as usize;
+            let written = u128::from(self.offer.bytes_a_second) * began.elapsed().as_micros() / 1_000_000;
+            let unread = written.saturating_sub(self.made_byte_count.into());
+            let there_is = usize::try_from(unread).unwrap().min(READ_BYTES);
             if there_is < READ_BYTES.min(self.offer.record_bytes * 20) {
                 sleep(Duration::from_millis(10)).await;
             } else {

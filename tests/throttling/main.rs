@@ -17,7 +17,7 @@ use service::{Listing, Setting};
 use shards::Limiting;
 use story::{Figures, Story};
 
-const MIB: f64 = 1_048_576.0;
+const MIB: u64 = 1_048_576;
 
 /// An aggregate, and a line that is sent by itself.
 const LARGE: usize = 49_900;
@@ -28,7 +28,7 @@ fn setting() -> Setting {
 }
 
 fn offer(record_bytes: usize) -> Offer {
-    Offer { record_bytes, bytes_a_second: 16.0 * MIB, keys: Keys::Anywhere, memory_bytes: record_bytes.min(5_000) * 3_300 }
+    Offer { record_bytes, bytes_a_second: 16 * MIB, keys: Keys::Anywhere, memory_bytes: record_bytes.min(5_000) * 3_300 }
 }
 
 /// A minute after a quarter of one in which the senders find their pace.
@@ -79,7 +79,7 @@ async fn a_busy_shard_holds_up_no_other() {
     for keys in [Keys::Anywhere, Keys::Drawn] {
         let mut story = Story::begin(setting());
         // Of records with keys of their own a quarter is for the busy shard; they fill the memory in the end.
-        let rate = if keys == Keys::Anywhere { 16.0 * MIB } else { 1.6 * MIB };
+        let rate = if keys == Keys::Anywhere { 16 * MIB } else { 16 * MIB / 10 };
         story.start(Offer { keys, bytes_a_second: rate, ..offer(LARGE) });
         story.take_part(0, 0.8, Duration::MAX);
         let figures = match keys {
@@ -93,9 +93,9 @@ async fn a_busy_shard_holds_up_no_other() {
         let admitted = figures.by_shard();
         let wanted = if keys == Keys::Anywhere { 0.95 } else { 0.35 };
         for of_shard in &admitted[1..] {
-            assert!(*of_shard >= wanted * MIB, "{admitted:?}");
+            assert!(*of_shard >= wanted * MIB as f64, "{admitted:?}");
         }
-        assert!(admitted[0] >= 0.15 * MIB, "{admitted:?}");
+        assert!(admitted[0] >= 0.15 * MIB as f64, "{admitted:?}");
         assert!(figures.throttled_part() < 0.05, "{figures}");
         story.finish().await;
     }
@@ -154,7 +154,7 @@ async fn round_trips_cost_no_throughput() {
         for round_trip_ms in [0, 20, 100] {
             let round_trip = Duration::from_millis(round_trip_ms);
             let mut story = Story::begin(Setting { shard_count: 64, limiting: Limiting::Never, round_trip, ..setting() });
-            story.start(Offer { bytes_a_second: 400.0 * MIB, memory_bytes: 16 << 20, ..offer(record_bytes) });
+            story.start(Offer { bytes_a_second: 400 * MIB, memory_bytes: 16 << 20, ..offer(record_bytes) });
             story.pass(5).await;
             let figures = story.figures(10).await;
             figures.tell(&format!("64 shards, round trip {round_trip_ms} ms, {record_bytes} B"));
@@ -170,7 +170,7 @@ async fn shards_that_nobody_may_list_are_found_by_their_answers() {
     for shard_count in [1, 4, 16, 40] {
         for record_bytes in [LARGE, SMALL] {
             let mut story = Story::begin(Setting { shard_count, listing: Listing::Denied, ..setting() });
-            story.start(Offer { bytes_a_second: 4.0 * f64::from(shard_count) * MIB, ..offer(record_bytes) });
+            story.start(Offer { bytes_a_second: 4 * u64::from(shard_count) * MIB, ..offer(record_bytes) });
             story.pass(30).await;
             let figures = story.figures(60).await;
             figures.tell(&format!("{shard_count} shards that may not be listed, {record_bytes} B"));
