@@ -69,6 +69,7 @@ const PURE: &[&str] = &[
     "packer::rules",
     "packer::tokens",
     "processor",
+    "sender::learned",
     "sender::outcome",
     "sender::pace",
     "settlement",

@@ -31,10 +31,15 @@ fn offer(record_bytes: usize) -> Offer {
     Offer { record_bytes, bytes_a_second: 16 * MIB, keys: Keys::Anywhere, memory_bytes: record_bytes.min(5_000) * 3_300 }
 }
 
+/// Of small records there are enough in less than a minute.
+fn minute(record_bytes: usize) -> u64 {
+    if record_bytes == LARGE { 60 } else { 15 }
+}
+
 /// A minute after a quarter of one in which the senders find their pace.
-async fn settled_minute(story: &mut Story) -> Figures {
+async fn settled_minute(story: &mut Story, record_bytes: usize) -> Figures {
     story.pass(15).await;
-    story.figures(60).await
+    story.figures(minute(record_bytes)).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +48,7 @@ async fn four_times_what_the_shards_admit_gives_what_they_admit() {
         for record_bytes in [LARGE, 5_000, SMALL] {
             let mut story = Story::begin(Setting { limiting, ..setting() });
             story.start(offer(record_bytes));
-            let figures = settled_minute(&mut story).await;
+            let figures = settled_minute(&mut story, record_bytes).await;
             figures.tell(&format!("4x on 4 shards, {record_bytes} B, {limiting:?}"));
             // Between two turns of an emulator nothing is counted until the next record comes.
             let wanted = if limiting == Limiting::Turns { 0.88 } else { 0.95 };
@@ -62,7 +67,7 @@ async fn agents_share_a_stream_fairly() {
             for _ in 0..agent_count {
                 story.start(offer(record_bytes));
             }
-            let figures = settled_minute(&mut story).await;
+            let figures = settled_minute(&mut story, record_bytes).await;
             figures.tell(&format!("{agent_count} agents on 4 shards, {record_bytes} B"));
             assert!(figures.use_of_capacity() >= 0.95, "{figures}");
             assert!(figures.throttled_part() < 0.05, "{figures}");
@@ -83,7 +88,7 @@ async fn a_busy_shard_holds_up_no_other() {
         story.start(Offer { keys, bytes_a_second: rate, ..offer(LARGE) });
         story.take_part(0, 0.8, Duration::MAX);
         let figures = match keys {
-            Keys::Anywhere => settled_minute(&mut story).await,
+            Keys::Anywhere => settled_minute(&mut story, LARGE).await,
             Keys::Drawn => {
                 story.pass(5).await;
                 story.figures(30).await
@@ -153,11 +158,11 @@ async fn round_trips_cost_no_throughput() {
         let mut rates = Vec::new();
         for round_trip_ms in [0, 20, 100] {
             let round_trip = Duration::from_millis(round_trip_ms);
-            let mut story = Story::begin(Setting { shard_count: 64, limiting: Limiting::Never, round_trip, ..setting() });
-            story.start(Offer { bytes_a_second: 400 * MIB, memory_bytes: 16 << 20, ..offer(record_bytes) });
-            story.pass(5).await;
-            let figures = story.figures(10).await;
-            figures.tell(&format!("64 shards, round trip {round_trip_ms} ms, {record_bytes} B"));
+            let mut story = Story::begin(Setting { shard_count: 32, limiting: Limiting::Never, round_trip, ..setting() });
+            story.start(Offer { bytes_a_second: 200 * MIB, memory_bytes: 16 << 20, ..offer(record_bytes) });
+            story.pass(3).await;
+            let figures = story.figures(5).await;
+            figures.tell(&format!("32 shards, round trip {round_trip_ms} ms, {record_bytes} B"));
             rates.push(figures.use_of_capacity());
             story.finish().await;
         }
@@ -171,8 +176,8 @@ async fn shards_that_nobody_may_list_are_found_by_their_answers() {
         for record_bytes in [LARGE, SMALL] {
             let mut story = Story::begin(Setting { shard_count, listing: Listing::Denied, ..setting() });
             story.start(Offer { bytes_a_second: 4 * u64::from(shard_count) * MIB, ..offer(record_bytes) });
-            story.pass(30).await;
-            let figures = story.figures(60).await;
+            story.pass(minute(record_bytes) / 2).await;
+            let figures = story.figures(minute(record_bytes)).await;
             figures.tell(&format!("{shard_count} shards that may not be listed, {record_bytes} B"));
             assert!(figures.use_of_capacity() >= 0.9, "{shard_count} {figures}");
             assert!(figures.throttled_part() < 0.05, "{shard_count} {figures}");
@@ -190,7 +195,7 @@ async fn a_herd_that_starts_at_once_calms_down() {
         }
         let start = story.figures(15).await;
         start.tell(&format!("20 agents start at once on 1 shard, {record_bytes} B, first 15 s"));
-        let figures = story.figures(60).await;
+        let figures = story.figures(minute(record_bytes)).await;
         figures.tell("  the minute after that");
         assert!(figures.use_of_capacity() >= 0.9, "{figures}");
         assert!(figures.throttled_part() < 0.2, "{figures}");
