@@ -76,7 +76,7 @@ impl Running {
 
     fn ids(&self) -> Vec<String> {
         let map = Arc::clone(&self.facts.borrow().shards);
-        (0..map.range_count()).filter_map(|index| map.id_of(index).map(|id| id.to_string())).collect()
+        (0..map.range_count()).filter_map(|index| map.id_of(index).map(ToString::to_string)).collect()
     }
 
     fn is_auto(&self) -> bool {
