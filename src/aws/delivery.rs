@@ -90,6 +90,8 @@ pub(super) struct Gauge(Arc<Mutex<Written>>);
 struct Written {
     bytes: u64,
     is_sealed: bool,
+    /// A write has failed. TLS may have kept what it was to write, and is not asked to try again: that is not counted.
+    has_failed: bool,
 }
 
 impl Gauge {
@@ -111,10 +113,17 @@ impl Gauge {
             return Poll::Ready(Err(given_up()));
         }
         let result = write();
-        if let Poll::Ready(Ok(count)) = &result {
-            written.bytes += *count as u64;
+        match &result {
+            Poll::Ready(Ok(count)) => written.bytes += *count as u64,
+            Poll::Ready(Err(_)) => (written.is_sealed, written.has_failed) = (true, true),
+            Poll::Pending => {}
         }
         result
+    }
+
+    /// Sends on what was written before by `flush`, unless some of that could not be written.
+    pub(super) fn flush(&self, flush: impl FnOnce() -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if lock(&self.0).has_failed { Poll::Ready(Err(given_up())) } else { flush() }
     }
 }
 

@@ -64,7 +64,6 @@ fn a_body_is_complete_with_its_last_byte() {
         assert!(write(40).is_ready());
         delivery.begin(Some(gauge.clone()), Some(100)).unwrap();
         assert!(write(written).is_ready());
-        assert!(gauge.write(|| Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))).is_ready());
         assert_eq!(delivery.sent(), sent, "{written}");
         // Who has asked has a right to that answer. What comes behind the body is of others.
         let result = write(100);
@@ -72,6 +71,19 @@ fn a_body_is_complete_with_its_last_byte() {
         assert_eq!(is_given_up, sent != Sent::Perhaps, "{written}");
         assert_eq!(delivery.sent(), sent, "{written}");
     }
+}
+
+/// What a write that failed has left in a buffer is not counted.
+#[test]
+fn nothing_leaves_behind_a_write_that_has_failed() {
+    let (gauge, delivery) = (Gauge::default(), Delivery::default());
+    delivery.begin(Some(gauge.clone()), Some(100)).unwrap();
+    assert!(matches!(gauge.write(|| Poll::Ready(Ok(60))), Poll::Ready(Ok(60))));
+    assert!(matches!(gauge.flush(|| Poll::Ready(Ok(()))), Poll::Ready(Ok(()))));
+    assert!(gauge.write(|| Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))).is_ready());
+    assert!(matches!(gauge.flush(|| panic!("it is flushed")), Poll::Ready(Err(_))));
+    assert!(matches!(gauge.write(|| panic!("it is written")), Poll::Ready(Err(_))));
+    assert_eq!(delivery.sent(), Sent::Partly);
 }
 
 #[test]
