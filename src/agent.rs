@@ -101,7 +101,8 @@ pub enum Ending {
 /// Runs all flows until `stop` is true, or, with [`Mode::Once`], until everything is settled.
 ///
 /// # Errors
-/// A thread could not be started, or a pattern that was checked with the configuration is none after all.
+/// A thread could not be started, a pattern that was checked with the configuration is none after all, or a flow whose records
+/// are to be encrypted has no source of data keys.
 pub async fn run<D: Destination>(
     config: &Config,
     setting: Setting,
@@ -132,11 +133,13 @@ pub async fn run<D: Destination>(
         let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
         let Way { destination, key_source } = way_of(&flow);
         let destination = Arc::new(destination);
-        let keys = flow
-            .encryption
-            .as_ref()
-            .zip(key_source)
-            .map(|(rules, source)| DataKeys::new(rules, source, metrics.clone(), health.of_data_keys(), random.fork()));
+        let keys = match (&flow.encryption, key_source) {
+            (None, _) => None,
+            (Some(rules), Some(source)) => {
+                Some(DataKeys::new(rules, source, metrics.clone(), health.of_data_keys(), random.fork()))
+            }
+            (Some(_), None) => return Err(io::Error::other("records are to be encrypted, and there is no source of data keys")),
+        };
         let (load, doubt) = (Load::default(), Doubt::default());
         let (learned, facts) = watch::channel(StreamFacts::before_asking(&flow.delivery.destination));
         let random_of_survey = random.fork();

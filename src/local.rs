@@ -43,6 +43,8 @@ pub struct Route {
     pub flow: String,
     /// Name of its stream; several flows may share one.
     pub stream: String,
+    /// Lines are joined in its records, which a consumer does not take apart.
+    pub is_joined: bool,
 }
 
 /// The embedded Kinesis, its consumer and the live view.

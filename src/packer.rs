@@ -2,7 +2,7 @@
 //!
 //! It decides what is made of a line that is longer than the stream takes, and when something that is not full is sent: when its
 //! oldest line has waited `max_delay`, or when so much is waiting that the tailer may soon have to. Which lines share a record
-//! and where that goes is decided in [`records`]; what a record looks like, and what fits, the others know.
+//! and where that goes is decided in `records`; what a record looks like, and what fits, the others know.
 
 mod layout;
 mod places;

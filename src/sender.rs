@@ -266,11 +266,17 @@ impl<D: Destination> Sender<D> {
 
     /// Makes the next request, if there is something that may go now.
     fn send_next(&mut self) -> bool {
-        let entries = self.halves.pop_front().unwrap_or_else(|| {
-            let mut request = Collector::with_room(self.room);
-            self.lanes.take(&mut request, Instant::now().into_std());
-            request.take()
-        });
+        let entries = match self.halves.pop_front() {
+            Some(half) => {
+                self.lanes.departed(&half);
+                half
+            }
+            None => {
+                let mut request = Collector::with_room(self.room);
+                self.lanes.take(&mut request, Instant::now().into_std());
+                request.take()
+            }
+        };
         let is_something = !entries.is_empty();
         if is_something {
             self.send(entries, false);
@@ -288,6 +294,10 @@ impl<D: Destination> Sender<D> {
     async fn answered(&mut self, Answered { sent, answer }: Answered) {
         let record_count = sent.entries.len();
         self.in_flight_byte_count -= sent.byte_count;
+        // What was refused goes beside the others, also those of its file.
+        if !sent.is_of_refused {
+            self.lanes.landed(&sent.entries);
+        }
         match answer {
             Ok(results) if results.len() == sent.entries.len() => self.by_record(sent, results).await,
             Ok(results) => {
@@ -316,7 +326,6 @@ impl<D: Destination> Sender<D> {
                     self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
                     self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
                     delivered.extend(&entry.spans);
-                    self.lanes.is_settled(&entry);
                 }
                 RecordResult::Failed { code, message, shard_id } => {
                     let verdict = outcome::of_record(&code);
@@ -433,7 +442,6 @@ impl<D: Destination> Sender<D> {
         let record_bytes_max = self.facts.borrow().record_bytes_max;
         for entry in entries {
             tracing::warn!(flow = self.metrics.name, bytes = entry.byte_count(), "a record is too large for the stream");
-            self.lanes.is_settled(&entry);
             let Shortened { kept, dropped, reason } = shortened(entry, record_bytes_max);
             self.lanes.push_front(kept);
             if !dropped.is_empty() {
@@ -455,9 +463,6 @@ impl<D: Destination> Sender<D> {
     fn keep_apart(&mut self, entries: Vec<Entry>) {
         if self.refused.is_empty() {
             self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
-        }
-        for entry in &entries {
-            self.lanes.is_settled(entry);
         }
         self.refused.extend(entries);
     }

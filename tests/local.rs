@@ -14,6 +14,38 @@ use kinetail::local::{Local, REGION, Report, Route, Screen, credentials};
 use kinetail::metrics::Metrics;
 use serde_json::Value;
 
+/// The exit code and what is complained of by `run --local --once` with some lines and a flow with these settings.
+fn run_once(settings: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("there is room");
+    let (log, config) = (folder.path().join("a.log"), folder.path().join("agent.toml"));
+    std::fs::write(&log, "one\ntwo\nthree\n").expect("it is written");
+    let flow = format!("[agent]\nadmin = \"off\"\n[[flow]]\nname = \"f\"\nfiles = [{log:?}]\n{settings}");
+    std::fs::write(&config, flow).expect("it is written");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kinetail"));
+    let output = command.args(["run", "--local", "--once", "--config"]).arg(&config).output().expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn lines_that_are_joined_are_read_back() {
+    for settings in [
+        "[flow.kinesis]\nstream = \"s\"\n",
+        "[flow.kinesis]\nstream = \"s\"\naggregate = \"lines\"\ncompress = \"gzip\"\n",
+        "[flow.firehose]\ndelivery_stream = \"s\"\n",
+    ] {
+        let (code, text) = run_once(settings);
+        assert_eq!(code, Some(0), "{settings}{text}");
+    }
+}
+
+#[test]
+fn a_flow_that_is_to_be_encrypted_is_refused() {
+    let key = "[flow.encryption]\nkms_key = \"arn:aws:kms:us-east-1:111122223333:alias/logs\"\n";
+    let (code, text) = run_once(&format!("[flow.kinesis]\nstream = \"s\"\naggregate = \"lines\"\n{key}"));
+    assert!(code == Some(64) && text.contains("there is no KMS for --local"), "{code:?} {text}");
+}
+
 /// The explicit hash keys in the aggregates of the same name; both belong to the third of four shards.
 const HASH_KEY_OF_ABC: &str = "191415658344158766168031473277922803570";
 const HASH_KEY_OF_UNIFORM: &str = "170141183460469231731687303715884118073";
@@ -59,7 +91,7 @@ async fn the_largest_requests_are_taken_and_read_back() {
 
 #[tokio::test]
 async fn a_stream_that_cannot_be_is_an_error() {
-    let routes = vec![Route { flow: "f".into(), stream: "no spaces".into() }];
+    let routes = vec![Route { flow: "f".into(), stream: "no spaces".into(), is_joined: false }];
     let Err(error) = Local::start(routes, Arc::default(), Screen::default()).await else { panic!("it has started") };
     assert_eq!(error.to_string(), "embedded Kinesis: cannot create a stream");
     let why = std::error::Error::source(&error).expect("it says why").to_string();
@@ -70,7 +102,7 @@ async fn a_stream_that_cannot_be_is_an_error() {
 async fn report_of(delivered: u64, requests: &[&[(Vec<u8>, &str)]]) -> Report {
     let metrics = Arc::new(Metrics::default());
     let flow = metrics.flow("f");
-    let routes = vec![Route { flow: "f".into(), stream: "s".into() }];
+    let routes = vec![Route { flow: "f".into(), stream: "s".into(), is_joined: false }];
     let local = Local::start(routes, metrics, Screen::default()).await.expect("it starts");
     let client = client(local.endpoint());
     for request in requests {

@@ -264,10 +264,12 @@ impl AsyncWrite for Channel {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let Self { stream, gauge, .. } = &mut *self;
+        gauge.flush(|| Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, gauge, .. } = &mut *self;
+        gauge.flush(|| Pin::new(stream).poll_shutdown(context))
     }
 }

@@ -2,8 +2,9 @@
 //! carried out.
 //!
 //! Bytes are counted where HTTP hands them to TLS or to the socket. What was not handed over has surely not left, and once
-//! somebody has asked, nothing more is let through: the answer stays true. What was handed over may still be in a buffer of
-//! the system or on its way, so that of a request that was handed over as a whole nothing is known.
+//! somebody has asked, nothing more of a request that was not handed over as a whole is let through: the answer stays true.
+//! What was handed over may still be in a buffer of the system or on its way, so that of a request that was handed over as a
+//! whole nothing is known; its connection may serve others by then.
 
 use std::io;
 use std::pin::Pin;
@@ -45,12 +46,13 @@ impl Delivery {
         move |request| request.add_extension(delivery.clone())
     }
 
-    /// What has left of the request. Nothing more leaves from now on: to be asked when it has failed.
+    /// What has left of the request. Unless that is perhaps all of it, nothing more leaves from now on: to be asked when it has
+    /// failed.
     pub fn sent(&self) -> Sent {
         let mut progress = lock(&self.0);
         let sent = match &*progress {
             Progress::Waiting => Sent::Nothing,
-            Progress::Sending { gauge, before, body_bytes } => match gauge.seal().saturating_sub(*before) {
+            Progress::Sending { gauge, before, body_bytes } => match gauge.seal(before + body_bytes).saturating_sub(*before) {
                 0 => Sent::Nothing,
                 // The head of the request goes first: with so many bytes the end of the body was surely not among them. How
                 // long it is does not matter, which may have been counted before the body was asked for.
@@ -88,6 +90,8 @@ pub(super) struct Gauge(Arc<Mutex<Written>>);
 struct Written {
     bytes: u64,
     is_sealed: bool,
+    /// A write has failed. TLS may have kept what it was to write, and is not asked to try again: that is not counted.
+    has_failed: bool,
 }
 
 impl Gauge {
@@ -95,10 +99,10 @@ impl Gauge {
         lock(&self.0).bytes
     }
 
-    /// What was written; nothing more will be.
-    fn seal(&self) -> u64 {
+    /// What was written. If that is less than `complete_bytes`, nothing more will be.
+    fn seal(&self, complete_bytes: u64) -> u64 {
         let mut written = lock(&self.0);
-        written.is_sealed = true;
+        written.is_sealed |= written.bytes < complete_bytes;
         written.bytes
     }
 
@@ -109,10 +113,17 @@ impl Gauge {
             return Poll::Ready(Err(given_up()));
         }
         let result = write();
-        if let Poll::Ready(Ok(count)) = &result {
-            written.bytes += *count as u64;
+        match &result {
+            Poll::Ready(Ok(count)) => written.bytes += *count as u64,
+            Poll::Ready(Err(_)) => (written.is_sealed, written.has_failed) = (true, true),
+            Poll::Pending => {}
         }
         result
+    }
+
+    /// Sends on what was written before by `flush`, unless some of that could not be written.
+    pub(super) fn flush(&self, flush: impl FnOnce() -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if lock(&self.0).has_failed { Poll::Ready(Err(given_up())) } else { flush() }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Snapshot {
 pub(super) struct FlowFigures {
     pub(super) flow: String,
     pub(super) stream: String,
+    /// The consumer counts its records, not its lines.
+    pub(super) is_joined: bool,
     pub(super) open_files: u64,
     pub(super) read_lines: u64,
     pub(super) read_bytes: u64,
@@ -54,15 +56,18 @@ impl Snapshot {
         Self { flows, streams }
     }
 
-    /// User records that were acknowledged to the flows of a stream.
+    /// What was acknowledged to the flows of a stream, as the consumer counts it: user records, or those in which they are
+    /// joined.
     pub(super) fn delivered_to(&self, stream: &str) -> u64 {
-        self.flows.iter().filter(|flow| flow.stream == stream).map(|flow| flow.delivered_lines).sum()
+        let delivered = |flow: &FlowFigures| if flow.is_joined { flow.delivered_records } else { flow.delivered_lines };
+        self.flows.iter().filter(|flow| flow.stream == stream).map(delivered).sum()
     }
 }
 
 /// The figures of one flow; all zero until the agent has registered it.
 fn figures(route: &Route, metrics: &Metrics) -> FlowFigures {
-    let mut figures = FlowFigures { flow: route.flow.clone(), stream: route.stream.clone(), ..FlowFigures::default() };
+    let Route { flow, stream, is_joined } = route.clone();
+    let mut figures = FlowFigures { flow, stream, is_joined, ..FlowFigures::default() };
     let Some(flow) = metrics.flows().into_iter().find(|flow| flow.name == route.flow) else { return figures };
     let gauge = |value: i64| u64::try_from(value).unwrap_or(0);
     let dropped = DropReason::ALL.map(|reason| (reason.as_str(), flow.dropped(reason).get()));

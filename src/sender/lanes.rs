@@ -89,20 +89,29 @@ impl Lanes {
         self.lanes[lane].queues.entry(queue).or_default().push_back(entry);
     }
 
-    /// Puts entries that were on their way in front of those of their shards, in their order.
+    /// Puts entries in front of those of their shards, in their order.
     pub(super) fn push_front(&mut self, entries: Vec<Entry>) {
         for entry in entries.into_iter().rev() {
             self.byte_count += entry.byte_count();
-            self.busy.remove(&entry.hash_key);
             let (lane, queue) = self.place_of(&entry);
             self.lanes[lane].count_in(&entry);
             self.lanes[lane].queues.entry(queue).or_default().push_front(entry);
         }
     }
 
-    /// The next entry of the same file may go.
-    pub(super) fn is_settled(&mut self, entry: &Entry) {
-        self.busy.remove(&entry.hash_key);
+    /// These are on their way: so are those that were [taken](Self::take), and some that were and that the sender sends again
+    /// by itself.
+    pub(super) fn departed(&mut self, entries: &[Entry]) {
+        if self.order == Order::File {
+            self.busy.extend(entries.iter().map(|entry| entry.hash_key));
+        }
+    }
+
+    /// They are no longer on their way: the next entries of their files may go.
+    pub(super) fn landed(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.busy.remove(&entry.hash_key);
+        }
     }
 
     /// Moves what may go now into `request`, until it is full.
@@ -131,7 +140,6 @@ impl Lanes {
     /// Learns what became of a request that was sent at `sent_at`.
     pub(super) fn answered(&mut self, answers: &BTreeMap<usize, ShardAnswer>, sent_at: Instant, now: Instant) {
         for (index, answer) in answers {
-            // A map may have had more ranges when the request was sent.
             let Some(lane) = self.lanes.get_mut(*index) else { continue };
             lane.pace.answered(now, sent_at, answer.delivered, answer.throttled);
             if answer.has_failed {

@@ -148,7 +148,8 @@ impl<D: Destination> Survey<D> {
     fn doubted(&mut self) {
         let now = Instant::now();
         self.is_doubted = true;
-        if self.known.is_some() || !self.shards.is_told {
+        // What has failed is asked again by itself, later each time: all agents have the same doubt at once.
+        if self.shards.failure_count == 0 {
             let interval = DOUBT_INTERVAL_MIN.saturating_mul(1 << self.doubt_count.min(16)).min(DOUBT_INTERVAL_MAX);
             self.shards.ask_soon(now, interval);
         }

@@ -27,6 +27,31 @@ struct ServiceState {
     requests: Vec<(usize, bool)>,
     delivered: Vec<String>,
     answers_never: bool,
+    /// How long it takes to store a request.
+    storing: Duration,
+    /// Requests that are being stored, and the most there ever were at once.
+    stored_at_once: usize,
+    stored_at_once_max: usize,
+}
+
+impl ServiceState {
+    /// How long it takes to store a request, if it is taken.
+    fn begin(&mut self, entries: &[Entry], byte_count: usize) -> Result<Duration, Failure> {
+        let is_poisoned = entries.iter().any(|entry| Some(entry.partition_key.as_str()) == self.poisoned);
+        let failure = |verdict, code: &str| Failure { verdict, code: code.to_owned(), message: "at 12:00:00".to_owned() };
+        let failure = match byte_count > self.bytes_in_time {
+            true => Some(failure(Verdict::Uncertain, Failure::TIMEOUT)),
+            false if is_poisoned => Some(failure(Verdict::Split, "ValidationException")),
+            false => None,
+        };
+        self.requests.push((byte_count, failure.is_none()));
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.stored_at_once += 1;
+        self.stored_at_once_max = self.stored_at_once_max.max(self.stored_at_once);
+        Ok(self.storing)
+    }
 }
 
 impl Destination for Service {
@@ -35,20 +60,13 @@ impl Destination for Service {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let mut state = self.0.lock().unwrap();
         let byte_count = entries.iter().map(Entry::byte_count).sum();
-        let is_poisoned = entries.iter().any(|entry| Some(entry.partition_key.as_str()) == state.poisoned);
-        let failure = |verdict, code: &str| Failure { verdict, code: code.to_owned(), message: "at 12:00:00".to_owned() };
-        let answer = match byte_count > state.bytes_in_time {
-            true => Err(failure(Verdict::Uncertain, Failure::TIMEOUT)),
-            false if is_poisoned => Err(failure(Verdict::Split, "ValidationException")),
-            false => Ok(vec![RecordResult::Delivered { shard_id: None }; entries.len()]),
-        };
-        state.requests.push((byte_count, answer.is_ok()));
-        if answer.is_ok() {
-            state.delivered.extend(entries.iter().map(|entry| entry.partition_key.clone()));
-        }
-        answer
+        let storing = self.0.lock().unwrap().begin(entries, byte_count)?;
+        tokio::time::sleep(storing).await;
+        let mut state = self.0.lock().unwrap();
+        state.stored_at_once -= 1;
+        state.delivered.extend(entries.iter().map(|entry| entry.partition_key.clone()));
+        Ok(vec![RecordResult::Delivered { shard_id: None }; entries.len()])
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
@@ -83,6 +101,10 @@ struct Running {
 }
 
 fn run(service: ServiceState) -> Running {
+    run_in(Order::Throughput, service)
+}
+
+fn run_in(order: Order, service: ServiceState) -> Running {
     let service = Service(Arc::new(Mutex::new(service)));
     let (metrics, health) = (Metrics::default().flow("access"), Health::default());
     let (events, events_out) = mpsc::channel(10_000);
@@ -92,7 +114,7 @@ fn run(service: ServiceState) -> Running {
         facts: watch::channel(StreamFacts::before_asking(&config::Destination::Kinesis("s".to_owned()))).1,
         load: Load::default(),
         doubt: Doubt::default(),
-        order: Order::Throughput,
+        order,
         request_bytes: REQUEST_BYTES_DEFAULT,
         held_byte_count_max: 4 * REQUEST_BYTES_DEFAULT,
         events,
@@ -150,6 +172,25 @@ async fn a_refused_record_gets_alone_while_the_flow_is_busy() {
     assert_eq!(state.delivered.len(), 499 * 201);
     let failed_count = state.requests.iter().filter(|(_, is_well)| !is_well).count();
     assert!(failed_count < 20, "{failed_count} requests failed");
+}
+
+/// The retries of the refused one come while others of its file are being stored.
+#[tokio::test(start_paused = true)]
+async fn a_file_is_kept_in_order_also_while_one_of_its_records_is_refused() {
+    let storing = Duration::from_secs(15);
+    let service = ServiceState { bytes_in_time: usize::MAX, poisoned: Some("0000"), storing, ..ServiceState::default() };
+    let running = run_in(Order::File, service);
+    let of_file = entries(10, 100).into_iter().map(|entry| Entry { hash_key: 7, ..entry });
+    running.requests.send(of_file.collect()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    running.service.0.lock().unwrap().poisoned = None;
+    drop(running.requests);
+    running.task.await.unwrap();
+    let state = running.service.0.lock().unwrap();
+    let others: Vec<_> = state.delivered.iter().filter(|key| *key != "0000").map(String::as_str).collect();
+    assert_eq!(others, ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]);
+    // One of the file, and beside it the one that was refused.
+    assert_eq!((state.delivered.len(), state.stored_at_once_max), (10, 2));
 }
 
 #[tokio::test(start_paused = true)]

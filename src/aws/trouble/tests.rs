@@ -100,10 +100,9 @@ fn nothing_was_sent_where_there_was_no_connection() {
         (
             of_proxy(E::Certificate(issuer())),
             Pause,
-            format!(
-                "Certificate: Kinesis in x: the proxy http://proxy:3128/ cannot be reached: the certificate is not trusted: \
-                 invalid peer certificate: UnknownIssuer (if a proxy or a private authority has signed it, set `ca_file` in [aws])"
-            ),
+            "Certificate: Kinesis in x: the proxy http://proxy:3128/ cannot be reached: the certificate is not trusted: \
+             invalid peer certificate: UnknownIssuer (if a proxy or a private authority has signed it, set `ca_file` in [aws])"
+                .to_owned(),
         ),
     ] {
         check(&connecting(error), Sent::Nothing, verdict, &text);

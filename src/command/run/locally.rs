@@ -8,13 +8,21 @@ use tempfile::TempDir;
 
 use super::{LOGGED, Options, complain, exit, log_to, ship, with_causes};
 use crate::aws::Accesses;
-use crate::config::{Aws, Config, Destination, Endpoints, Flow, Proxy};
+use crate::config::{Aggregate, Aws, Config, Destination, Endpoints, Flow, Proxy};
 use crate::limits::REQUEST_BYTES_DEFAULT;
 use crate::local::{Local, REGION, Route, Screen, credentials};
 use crate::metrics::Metrics;
 
 /// Ships, shows how it goes, reports what was read back; returns the exit code.
 pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
+    // Nothing goes unencrypted that is to be encrypted, and KMS would be asked with credentials that are none.
+    if let Some(flow) = config.flows.iter().find(|flow| flow.encryption.is_some()) {
+        let name = &flow.name;
+        return complain(
+            &format!("flow {name} has [flow.encryption], and there is no KMS for --local: leave it out"),
+            exit::USAGE,
+        );
+    }
     let screen = Screen::default();
     log_to(screen.clone(), LOGGED);
     let state = match State::of(&config) {
@@ -28,7 +36,11 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
         flow.delivery.request_bytes = flow.delivery.request_bytes.min(REQUEST_BYTES_DEFAULT);
         flow.aws = Aws::default();
     }
-    let route = |flow: &Flow| Route { flow: flow.name.clone(), stream: flow.delivery.destination.stream().to_owned() };
+    let route = |flow: &Flow| Route {
+        flow: flow.name.clone(),
+        stream: flow.delivery.destination.stream().to_owned(),
+        is_joined: flow.delivery.aggregate == Aggregate::Lines,
+    };
     let routes = config.flows.iter().map(route).collect();
     let metrics = Arc::<Metrics>::default();
     let local = match Local::start(routes, Arc::clone(&metrics), screen).await {

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::time::sleep;
 
@@ -16,6 +16,8 @@ struct Service {
     shards: Mutex<Option<Vec<Shard>>>,
     summary: Mutex<Option<Summary>>,
     listed_count: AtomicU32,
+    /// Too many ask for shards.
+    is_throttled: AtomicBool,
 }
 
 impl Destination for Service {
@@ -26,6 +28,9 @@ impl Destination for Service {
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
         self.listed_count.fetch_add(1, Ordering::Relaxed);
         sleep(Duration::from_millis(10)).await;
+        if self.is_throttled.load(Ordering::Relaxed) {
+            return Err(throttled());
+        }
         self.shards.lock().unwrap().clone().ok_or_else(denied)
     }
 
@@ -36,6 +41,10 @@ impl Destination for Service {
 
 fn denied() -> Failure {
     Failure { verdict: Verdict::Pause, code: "AccessDeniedException".to_owned(), message: String::new() }
+}
+
+fn throttled() -> Failure {
+    Failure { verdict: Verdict::SlowDown, code: "LimitExceededException".to_owned(), message: String::new() }
 }
 
 const HALF: u128 = u128::MAX / 2;
@@ -116,6 +125,17 @@ async fn who_may_not_list_shards_is_not_asking_for_them_all_the_time() {
     assert_eq!(running.ids(), ["s-2", "s-3"]);
     assert_eq!(running.service.listed_count.load(Ordering::Relaxed), 1);
     assert!(!running.is_auto());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_throttled_becomes_rare_whatever_answers_say() {
+    let running = Running::of(Some(one()), USUAL).await;
+    running.service.is_throttled.store(true, Ordering::Relaxed);
+    for _ in 0..600 {
+        running.answered(7, "s-2", Duration::from_millis(100)).await;
+    }
+    let listed_count = running.service.listed_count.load(Ordering::Relaxed);
+    assert!(listed_count < 12, "{listed_count}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,11 +42,8 @@ impl State {
             return failed(transport(Verdict::Retry, "Connection"));
         }
         if now < self.denied_until {
-            let code = if self.denied_until.subsec_millis().is_multiple_of(2) {
-                "AccessDeniedException"
-            } else {
-                "ExpiredTokenException"
-            };
+            let is_even = self.denied_until.subsec_millis().is_multiple_of(2);
+            let code = if is_even { "AccessDeniedException" } else { "ExpiredTokenException" };
             return failed(service(code, 400));
         }
         if entries.iter().map(Entry::byte_count).sum::<usize>() > request_bytes_max {
