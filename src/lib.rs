@@ -11,20 +11,22 @@
 //!    |  '- what is settled, once, when a file is opened --------------------- offsets
 //!    | Chunk: lines, each with its span                                        ^
 //!    v                                                                         | commit, once a second
-//!  packer: processor, aggregator, collector                               checkpointer
+//!  packer: processor, aggregator or joiner, collector                     checkpointer
 //!    |                                                                         ^ settled spans:
 //!    | a request: entries, each with its spans                                 | range set -> watermark
 //!    v                                                                         |
-//!  sender ---> Kinesis ---> delivered ------------------------------------------'
-//!                           (the tailer and the packer report what they drop)
+//!  sender ---> Kinesis, Firehose ---> delivered --------------------------------'
+//!                                     (tailer, packer and sender report what they drop)
 //! ```
 //!
 //! [`discovery`] expands the globs and watches the folders. The [`tailer`] of a flow reads its files side by
 //! side, each in turn, and cuts them into lines; every byte that it reads belongs to one [`span`], and no more
 //! is read than the [`budget`] allows. The [`packer`] makes each line into a user record (the [`processor`]),
 //! many user records into a Kinesis record in the format of the KPL (the [`aggregator`]) or one behind the other
-//! (the [`joiner`]), perhaps compressed (the [`compressor`]), and Kinesis records into a request (the
-//! [`collector`]). The [`sender`] sends requests until every entry is delivered.
+//! (the [`joiner`]), perhaps compressed (the [`compressor`]) and encrypted ([`encryption`]), and Kinesis records into a
+//! request (the [`collector`]). The [`sender`] sends requests until every entry is delivered, to each shard as fast as that
+//! takes them; it reaches the service by way of [`aws`]. Its survey asks what the service knows of the [`stream`], so that
+//! packer and sender know the shards.
 //!
 //! On the way back only spans travel. The [`checkpointer`] keeps what is settled of each file ([`settlement`]):
 //! the watermark is the first byte that is not. It commits that to the offset store ([`offsets`]), gives the
@@ -44,14 +46,17 @@ pub mod tailer;
 pub mod processor;
 
 pub mod aggregator;
-pub mod collector;
+pub mod joiner;
+
 pub mod compressor;
 pub mod encryption;
-pub mod joiner;
+
+pub mod collector;
 pub mod packer;
 
-pub mod aws;
 pub mod sender;
+
+pub mod aws;
 
 pub mod checkpointer;
 pub mod offsets;

@@ -136,6 +136,7 @@ impl Packer {
         let data = Bytes::from(vec![b'x'; self.offer.record_bytes - 16]);
         while !*stop.borrow() {
             let written = began.elapsed().as_secs_f64() * self.offer.bytes_a_second;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
             let there_is = (written - self.made_byte_count as f64).clamp(0.0, READ_BYTES as f64) as usize;
             if there_is < READ_BYTES.min(self.offer.record_bytes * 20) {
                 sleep(Duration::from_millis(10)).await;
