@@ -69,7 +69,6 @@ const PURE: &[&str] = &[
     "packer::rules",
     "packer::tokens",
     "processor",
-    "sender::learned",
     "sender::outcome",
     "sender::pace",
     "settlement",

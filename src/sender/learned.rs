@@ -1,8 +1,8 @@
 //! The shards as a list and the answers after it name them: where a list is late, or nobody may ask for one, answers are enough;
 //! and they tell whether the service goes by hash keys at all.
 //!
-//! Pure. When it is looked at, and what follows, the survey decides. That a shard which has taken the place of another has the
-//! greater name is how the service counts.
+//! Pure but for names that are shared. When it is looked at, and what follows, the survey decides. That a shard which has taken
+//! the place of another has the greater name is how the service counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kinetail::agent::{self, Ending, Reading, Setting, Way};
 use kinetail::config::{Config, Flow};
 use kinetail::health::Health;
-use kinetail::limits::MEMORY_PER_LINE_BYTE;
+use kinetail::limits::{MEMORY_PER_LINE_BYTE, SHARD_BYTES_IN_MAX, SHARD_RECORDS_IN_MAX};
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row};
@@ -247,8 +247,12 @@ impl World {
                 Action::Quiet => {
                     let weather: Vec<Weather> =
                         self.streams.iter().map(|stream| stream.set_weather(Weather::default())).collect();
-                    let ended = timeout(CATCH_UP, &mut agent).await;
-                    assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    let mut before = None;
+                    while before.is_none() || self.flows_behind(&metrics, before.as_deref().unwrap_or_default()) {
+                        before = Some(self.delivered_seconds(&metrics));
+                        let ended = timeout(CATCH_UP, &mut agent).await;
+                        assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    }
                     self.check_caught_up(&metrics, &health);
                     for (stream, weather) in self.streams.iter().zip(weather) {
                         stream.set_weather(weather);
@@ -286,6 +290,24 @@ impl World {
         };
         self.now = begun_at + begun.elapsed();
         ended
+    }
+
+    /// Of each flow how many seconds a shard takes for what is delivered so far, at least.
+    fn delivered_seconds(&self, metrics: &Metrics) -> Vec<f64> {
+        let seconds_of = |flow: &Flow| {
+            let metrics = flow_metrics(metrics, flow);
+            let by_bytes = metrics.delivered_record_bytes.get() as f64 / SHARD_BYTES_IN_MAX as f64;
+            by_bytes.max(metrics.delivered_records.get() as f64 / SHARD_RECORDS_IN_MAX as f64)
+        };
+        self.config.flows.iter().map(seconds_of).collect()
+    }
+
+    /// Whether some flow has more to deliver than a shard could take in [`CATCH_UP`]; then it has at least used one most of the
+    /// time since `before`.
+    fn flows_behind(&self, metrics: &Metrics, before: &[f64]) -> bool {
+        let is_used = |(before, now): (&f64, f64)| now - before > CATCH_UP.as_secs_f64() / 2.0;
+        let used = before.iter().zip(self.delivered_seconds(metrics)).map(is_used);
+        self.config.flows.iter().zip(used).any(|(flow, is_used)| is_used && flow_metrics(metrics, flow).in_flight() > 0)
     }
 
     /// Every line that is there has been read and is settled, and every gauge says so.
