@@ -256,6 +256,8 @@ pub const DOUBT_INTERVAL_MAX: Duration = Duration::from_secs(5 * 60);
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a retry, also while a flow is paused.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
+/// Longest answer of a service: 10 MiB of records in base64 with their keys, and something more. What is longer is none.
+pub const ANSWER_BYTES_MAX: usize = 20 * MIB;
 /// Name, TCP, proxy and TLS together, when the configuration says nothing.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Least `connect_timeout`: round trips through a proxy add up.

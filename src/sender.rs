@@ -102,6 +102,7 @@ pub struct Sender<D> {
     load: Load,
     load_set_at: Instant,
     doubt: Doubt,
+    order: Order,
     /// The service spreads records as it likes.
     is_auto: bool,
     /// Most bytes of the entries of one request; less than `room_max` after one that was not answered in time.
@@ -117,8 +118,10 @@ pub struct Sender<D> {
     held_byte_count_max: usize,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
     lanes: Lanes,
-    /// Halves of requests that were refused, to be sent as they are, ahead of what is in `lanes`.
+    /// Halves of requests that were refused, to be sent as they are.
     halves: VecDeque<Vec<Entry>>,
+    /// The last request was one of these.
+    is_turn_of_lanes: bool,
     /// Entries that the service refuses by themselves.
     refused: VecDeque<Entry>,
     /// When one of them is sent again.
@@ -127,6 +130,8 @@ pub struct Sender<D> {
     wait_until: Option<Instant>,
     /// Requests in a row that failed as a whole.
     failure_count: u32,
+    /// Refusals in a row, for the sake of one of the records.
+    refusal_count: u32,
     /// Since when nothing was delivered though something was sent, and how many answers said so.
     fruitless: Option<(Instant, u32)>,
 }
@@ -147,6 +152,9 @@ struct Request {
 
 /// Answers in a row that delivered nothing after which a flow counts as paused.
 const FAILURES_UNTIL_PAUSED: u32 = 3;
+/// Refusals in a row, with nothing delivered in between, after which it takes longer until the next request: more than it takes to
+/// find some dozens of records in a request.
+const REFUSALS_UNTIL_BACKOFF: u32 = 256;
 /// After a timeout the room of a request grows by this part of it with each that is delivered: slowly, because a
 /// step too far costs another one, and its records may be there twice.
 const ROOM_GROWTH: usize = 64;
@@ -165,6 +173,7 @@ impl<D: Destination> Sender<D> {
             load,
             load_set_at: now,
             doubt,
+            order,
             is_auto,
             room: room_max,
             room_max,
@@ -178,10 +187,12 @@ impl<D: Destination> Sender<D> {
             held_byte_count_max,
             lanes,
             halves: VecDeque::new(),
+            is_turn_of_lanes: false,
             refused: VecDeque::new(),
             refused_retry_at: now,
             wait_until: None,
             failure_count: 0,
+            refusal_count: 0,
             fruitless: None,
         }
     }
@@ -266,17 +277,21 @@ impl<D: Destination> Sender<D> {
 
     /// Makes the next request, if there is something that may go now.
     fn send_next(&mut self) -> bool {
-        let entries = match self.halves.pop_front() {
-            Some(half) => {
-                self.lanes.departed(&half);
-                half
-            }
-            None => {
-                let mut request = Collector::with_room(self.room);
-                self.lanes.take(&mut request, Instant::now().into_std());
-                request.take()
-            }
-        };
+        let mut entries = Vec::new();
+        // In turns: what is good does not wait until all that is refused was found, but where what is refused comes first.
+        let is_turn_of_lanes = std::mem::replace(&mut self.is_turn_of_lanes, false) && self.order == Order::Throughput;
+        if self.halves.is_empty() || is_turn_of_lanes {
+            let mut request = Collector::with_room(self.room);
+            self.lanes.take(&mut request, Instant::now().into_std());
+            entries = request.take();
+        }
+        if entries.is_empty()
+            && let Some(half) = self.halves.pop_front()
+        {
+            self.lanes.departed(&half);
+            entries = half;
+            self.is_turn_of_lanes = true;
+        }
         let is_something = !entries.is_empty();
         if is_something {
             self.send(entries, false);
@@ -401,21 +416,14 @@ impl<D: Destination> Sender<D> {
         );
         match failure.verdict {
             Verdict::Split if entries.len() == 1 => {
-                if outcome::is_about_size(&failure.code, &failure.message) {
-                    return self.shorten(entries).await;
-                }
-                self.condition.refused(failure);
-                self.keep_apart(entries);
-                if is_of_refused {
-                    // As expected; nothing is to be learned from it about the others.
-                    return;
-                }
+                return self.refused_by_itself(entries, is_of_refused, failure).await;
             }
             Verdict::Split => {
                 self.respect_the_region(byte_count);
                 let second = entries.split_off(entries.len() / 2);
                 self.halves.push_front(second);
                 self.halves.push_front(entries);
+                return self.back_off_from_refusal();
             }
             _ if is_of_refused => self.keep_apart(entries),
             verdict => {
@@ -437,7 +445,29 @@ impl<D: Destination> Sender<D> {
         }
     }
 
-    /// Of records that are too large by themselves what `too_long` says: what is kept of them is sent again.
+    /// One record that is too large is made smaller as `too_long` says; any other is kept apart.
+    async fn refused_by_itself(&mut self, entries: Vec<Entry>, is_of_refused: bool, failure: &Failure) {
+        let is_too_large = outcome::is_about_size(&failure.code, &failure.message);
+        if is_too_large {
+            self.doubt.raise_about_size();
+        }
+        // Of several lines each may fit: they are not given up for the sake of their number.
+        if is_too_large && entries.iter().all(|entry| entry.user_record_count == 1) {
+            self.shorten(entries).await;
+            if is_of_refused && self.refused.is_empty() {
+                self.condition.none_is_refused();
+            }
+            return;
+        }
+        self.condition.refused(failure);
+        self.keep_apart(entries);
+        // Of one that is tried again nothing is to be learned about the others.
+        if !is_of_refused {
+            self.back_off_from_refusal();
+        }
+    }
+
+    /// What is kept of records that are too large is sent again.
     async fn shorten(&mut self, entries: Vec<Entry>) {
         let record_bytes_max = self.facts.borrow().record_bytes_max;
         for entry in entries {
@@ -478,6 +508,16 @@ impl<D: Destination> Sender<D> {
         self.wait_until = Some(Instant::now() + wait);
     }
 
+    /// Finding the records that are refused takes many requests: they follow each other soon, unless nothing else comes of it.
+    fn back_off_from_refusal(&mut self) {
+        self.refusal_count = self.refusal_count.saturating_add(1);
+        if self.refusal_count > REFUSALS_UNTIL_BACKOFF {
+            self.back_off();
+        } else if self.wait_until.is_none() {
+            self.wait_until = Some(Instant::now() + backoff(1, self.random.f64()));
+        }
+    }
+
     /// An answer delivered nothing. That a shard is busy is no trouble for a while.
     fn fruitless(&mut self, failure: &Failure) {
         let now = Instant::now();
@@ -491,6 +531,7 @@ impl<D: Destination> Sender<D> {
 
     fn delivering(&mut self, byte_count: usize, is_of_refused: bool) {
         self.fruitless = None;
+        self.refusal_count = 0;
         let room = self.room.max(byte_count);
         self.room = (room + (room / ROOM_GROWTH).max(KIB)).min(self.room_max);
         self.condition.delivering();

@@ -170,8 +170,8 @@ fn answers_of_firehose() {
 /// A request that has surely not left as a whole was not stored.
 #[test]
 fn a_connection_lost_in_the_middle_of_a_request() {
-    // More than fits the buffers of the system, and less than a request.
-    let sent: Vec<String> = (0..40).map(|number| line("a", number, 98_000)).collect();
+    // Of a full request more is left than the buffers of the system for a connection take, 4 MiB.
+    let sent: Vec<String> = (0..120).map(|number| line("a", number, 98_000)).collect();
     tell(&TO_KINESIS.replace("20 ms", "1 s"), "", &sent, story([LostAfterHead], Doubled::None, false));
 }
 

@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http::header::PROXY_AUTHORIZATION;
 use http::uri::Scheme;
+use http_body_util::Limited;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -29,7 +30,7 @@ use super::proxy::{Proxies, Way};
 use super::tls;
 use super::trouble::caused_by;
 use crate::config::Aws;
-use crate::limits::{CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT};
+use crate::limits::{ANSWER_BYTES_MAX, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT};
 use crate::sender::outcome::Failure;
 
 /// The client; a clone shares its connections.
@@ -140,7 +141,8 @@ impl HttpConnector for Requests {
                 None => answer.await,
             };
             let answer = answer.map_err(connector_error)?;
-            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x)).map_err(|error| ConnectorError::other(error.into(), None))
+            HttpResponse::try_from(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES_MAX))))
+                .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }

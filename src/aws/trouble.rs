@@ -27,6 +27,8 @@ pub fn failure<E: StdError + 'static>(error: &SdkError<E, HttpResponse>, sent: S
         (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Nothing) => format!("{place}: {reason}; nothing was sent"),
         (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Partly) => format!("{place}: {reason}; only a part was sent"),
         (Failure::TIMEOUT | Failure::CONNECTION_LOST, Sent::Perhaps) => format!("{place}: {reason}; it may have arrived"),
+        // It is not the service that has none.
+        (Failure::CREDENTIALS, _) => reason,
         _ => format!("{place}: {reason}"),
     };
     Failure { verdict: outcome::of_client(code, sent), code: code.to_owned(), message }

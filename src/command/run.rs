@@ -112,8 +112,9 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
 }
 
-/// What is logged when nothing else is said: what matters to an operator.
-const LOGGED: &str = "error,kinetail=info";
+/// What is logged when nothing else is said: what matters to an operator. What the SDK takes for errors of its own making is
+/// told as a failure of the request.
+const LOGGED: &str = "error,aws_smithy_runtime=off,kinetail=info";
 
 /// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what `otherwise` does.
 pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W, otherwise: &str) {

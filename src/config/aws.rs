@@ -360,8 +360,35 @@ fn ca_file(table: &mut Table<'_>) -> Option<PathBuf> {
     Some(path)
 }
 
-/// `source` with `*` for every byte of a password in a URL, so that a mistake can be shown in its line.
+/// `source` with `*` for every byte of a password in a URL, and of all that could be one in the value of `proxy`, so that a
+/// mistake can be shown in its line.
 pub(super) fn without_passwords(source: &str) -> String {
+    let shown = without_passwords_of_urls(source);
+    let hidden = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        let is_proxy = key
+            .trim_start_matches('#')
+            .trim()
+            .rsplit(['.', '{', ',', ' '])
+            .next()
+            .is_some_and(|key| key.trim_matches(['"', '\'']) == "proxy");
+        let (secret, rest) = value.rsplit_once('@').filter(|_| is_proxy)?;
+        Some(format!("{key}={}@{rest}", hidden_credentials(secret)))
+    };
+    shown.split_inclusive('\n').map(|line| hidden(line).unwrap_or_else(|| line.to_owned())).collect()
+}
+
+/// `text`, which ends before the `@` of a URL that may be a wrong one, with `*` for every byte but its quotes and its scheme.
+fn hidden_credentials(text: &str) -> String {
+    let start =
+        text.find("://").map_or_else(|| text.find(['"', '\'']).map_or(0, |quote| quote + 1), |scheme| scheme + "://".len());
+    let (shown, secret) = text.split_at(start);
+    // What stands before a colon is a name.
+    let name_length = secret.find(':').map_or(0, |colon| colon + 1);
+    format!("{shown}{}{}", &secret[..name_length], "*".repeat(secret.len() - name_length))
+}
+
+fn without_passwords_of_urls(source: &str) -> String {
     let mut shown = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("://") {

@@ -85,6 +85,11 @@ impl Condition {
     /// A record that was refused by itself got through.
     pub(super) fn accepted(&mut self) {
         tracing::info!(flow = self.metrics.name, "a record that was refused is delivered");
+        self.none_is_refused();
+    }
+
+    /// No record is kept apart any more.
+    pub(super) fn none_is_refused(&mut self) {
         self.refusal = None;
         self.show();
     }

@@ -143,7 +143,8 @@ impl Lanes {
             let Some(lane) = self.lanes.get_mut(*index) else { continue };
             lane.pace.answered(now, sent_at, answer.delivered, answer.throttled);
             if answer.has_failed {
-                lane.failure_count = lane.failure_count.saturating_add(1);
+                // Where something gets through, what does not is no reason to send ever less.
+                lane.failure_count = if answer.delivered.record_count > 0 { 1 } else { lane.failure_count.saturating_add(1) };
                 lane.held_until = Some(now + backoff(lane.failure_count, self.random.f64()));
             } else if answer.delivered.record_count > 0 {
                 lane.failure_count = 0;

@@ -19,6 +19,16 @@ pub(super) struct Learned {
     /// Nothing was learned since shards were listed.
     is_as_listed: bool,
     is_spread: bool,
+    contradiction: Option<Contradiction>,
+}
+
+/// Answers of an older shard where a newer one was known.
+#[derive(Debug)]
+struct Contradiction {
+    /// The newest of the older ones.
+    shard_id: Arc<str>,
+    /// When the first such request was sent.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -40,6 +50,13 @@ impl Learned {
     /// The answer to a request that was sent at `sent_at` says that this shard has stored a record with this hash key.
     pub(super) fn learn(&mut self, hash_key: u128, shard_id: &str, sent_at: Instant, now: Instant) {
         let before = self.seen.range(..=hash_key).next_back();
+        if let Some(contradiction) = &self.contradiction
+            && contradiction.since < sent_at
+            && *shard_id > *contradiction.shard_id
+        {
+            // Closed shards store nothing, and those of a stream that was deleted neither: both do where hash keys mean nothing.
+            self.is_spread = true;
+        }
         if self.is_spread || before.is_some_and(|(_, seen)| hash_key <= seen.last && *seen.shard_id == *shard_id) {
             return;
         }
@@ -52,8 +69,9 @@ impl Learned {
         }
         let newer = self.meeting(range).filter(|seen| *seen.shard_id > *shard_id);
         if let Some(newest) = newer.map(|seen| seen.since).min() {
-            // Closed shards store nothing. Only where hash keys mean nothing does an older one do so for long.
-            self.is_spread = newest + UNREST < sent_at;
+            if newest + UNREST < sent_at {
+                self.contradicted(shard_id, sent_at);
+            }
             return;
         }
         let shard_id = known.map_or_else(|| shard_id.into(), |(_, seen)| Arc::clone(&seen.shard_id));
@@ -64,6 +82,17 @@ impl Learned {
         self.is_as_listed = false;
     }
 
+    /// An older shard has stored a record that a newer one should have. Either hash keys mean nothing, which the next answer of a
+    /// newer one says, or the stream was deleted and made again: then there are none.
+    fn contradicted(&mut self, shard_id: &str, sent_at: Instant) {
+        let since = self.contradiction.as_ref().map_or(sent_at, |contradiction| contradiction.since);
+        if since + UNREST < sent_at {
+            *self = Self::default();
+        } else if self.contradiction.as_ref().is_none_or(|contradiction| *contradiction.shard_id < *shard_id) {
+            self.contradiction = Some(Contradiction { shard_id: shard_id.into(), since });
+        }
+    }
+
     /// These are all shards, says the service. Returns whether that can be: not when answers have named newer ones.
     pub(super) fn list(&mut self, map: &ShardMap, now: Instant) -> bool {
         let shards = || map.ranges().iter().enumerate().filter_map(|(index, range)| Some((*range, map.id_of(index)?)));
@@ -71,7 +100,7 @@ impl Learned {
             self.meeting(range)
                 .any(|seen| seen.shard_id > *id && now < seen.since + LATE_MAX && map.range_of(&seen.shard_id).is_none())
         };
-        if shards().any(is_late) {
+        if self.contradiction.is_none() && shards().any(is_late) {
             return false;
         }
         let since: BTreeMap<&Arc<str>, Instant> = self.seen.values().map(|seen| (&seen.shard_id, seen.since)).collect();
@@ -80,6 +109,7 @@ impl Learned {
             (range.start, Seen { last: range.end, shard_id: Arc::clone(id), since })
         };
         self.seen = shards().map(seen).collect();
+        self.contradiction = None;
         self.is_as_listed = true;
         true
     }
@@ -203,9 +233,35 @@ mod tests {
         learned.learn(half + 7, "s-1", at(104), at(105));
         assert!(learned.is_as_listed() && !learned.is_spread());
         learned.learn(half + 7, "s-1", at(120), at(120));
+        assert!(!learned.is_spread());
+        learned.learn(half + 8, "s-3", at(121), at(121));
         assert!(learned.is_spread());
         learned.is_not_spread(Some(&after), at(121));
         assert!(!learned.is_spread() && learned.is_as_listed());
+    }
+
+    /// The numbers of shards begin anew in a stream that was deleted and made again under its name.
+    #[test]
+    fn a_stream_that_was_made_again_is_another() {
+        let (mut learned, begun) = (Learned::default(), Instant::now());
+        let at = |second| begun + Duration::from_secs(second);
+        let half = u128::MAX / 2;
+        let shard = |id: &str, start, end| Shard { id: id.into(), range: HashRange { start, end } };
+        let before = ShardMap::of(vec![shard("s-8", 0, half), shard("s-9", half + 1, u128::MAX)]).unwrap();
+        let after = ShardMap::of(vec![shard("s-0", 0, half), shard("s-1", half + 1, u128::MAX)]).unwrap();
+        assert!(learned.list(&before, at(0)));
+        learned.learn(7, "s-0", at(100), at(100));
+        learned.learn(half + 7, "s-1", at(100), at(100));
+        assert!(learned.list(&after, at(101)) && !learned.is_spread(), "a list that answers agree with is believed");
+        // Where nobody may list them answers are enough, after a while.
+        assert!(learned.list(&before, at(200)));
+        for second in 220..240 {
+            learned.learn(7, "s-0", at(second), at(second));
+            learned.learn(half + 7, "s-1", at(second), at(second));
+        }
+        let map = learned.map().unwrap();
+        assert_eq!((0..map.range_count()).map(|index| &**map.id_of(index).unwrap()).collect::<Vec<_>>(), ["s-0", "s-1"]);
+        assert!(!learned.is_spread());
     }
 
     #[test]

@@ -250,7 +250,8 @@ pub fn shard_in(message: &str) -> Option<&str> {
 /// - Kinesis, moto: "Records size exceeds 5 MB limit" (snowplow/enrich issue 685); Firehose: "... 4 MB limit";
 /// - ferrokinesis: "Records' total data + partition key payload exceeds 5242880 bytes", "Request body is too large".
 pub fn is_about_size(code: &str, message: &str) -> bool {
-    if matches!(code, "RequestEntityTooLargeException" | "RequestEntityTooLarge" | "Http413") {
+    // A proxy that says it without a name means its own limit.
+    if matches!(code, "RequestEntityTooLargeException" | "RequestEntityTooLarge") {
         return true;
     }
     let is_refusal = matches!(code, "InvalidArgumentException" | "ValidationException" | "SerializationException");

@@ -2,6 +2,7 @@
 //!
 //! It decides when to ask. Who may not ask is told once what that costs; records are delivered all the same.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub struct Doubt(Arc<Doubts>);
 #[derive(Default)]
 struct Doubts {
     raised: Notify,
+    is_about_size: AtomicBool,
     learned: Mutex<Learned>,
 }
 
@@ -50,6 +52,12 @@ impl Doubt {
     /// The answer to a request that was sent at `sent_at` names a shard that the map does not have, or not for this hash key.
     pub(super) fn raise(&self, hash_key: u128, shard_id: &str, sent_at: Instant) {
         self.learned().learn(hash_key, shard_id, sent_at.into_std(), Instant::now().into_std());
+        self.0.raised.notify_one();
+    }
+
+    /// A record is too large for the service, though it is not for what is known of the stream.
+    pub(super) fn raise_about_size(&self) {
+        self.0.is_about_size.store(true, Ordering::Relaxed);
         self.0.raised.notify_one();
     }
 
@@ -147,6 +155,9 @@ impl<D: Destination> Survey<D> {
     /// The map is not right, or not any more.
     fn doubted(&mut self) {
         let now = Instant::now();
+        if self.doubt.0.is_about_size.swap(false, Ordering::Relaxed) {
+            return self.summary.ask_soon(now, DOUBT_INTERVAL_MAX);
+        }
         self.is_doubted = true;
         // What has failed is asked again by itself, later each time: all agents have the same doubt at once.
         if self.shards.failure_count == 0 {

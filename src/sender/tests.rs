@@ -23,6 +23,11 @@ struct Service(Arc<Mutex<ServiceState>>);
 struct ServiceState {
     bytes_in_time: usize,
     poisoned: Option<&'static str>,
+    /// Entries with smaller numbers are poisoned too.
+    poisoned_below: u64,
+    /// Of so many records one fails.
+    fails_once_in: usize,
+    put_count: usize,
     /// Bytes of each request, and whether it was answered well.
     requests: Vec<(usize, bool)>,
     delivered: Vec<String>,
@@ -37,7 +42,10 @@ struct ServiceState {
 impl ServiceState {
     /// How long it takes to store a request, if it is taken.
     fn begin(&mut self, entries: &[Entry], byte_count: usize) -> Result<Duration, Failure> {
-        let is_poisoned = entries.iter().any(|entry| Some(entry.partition_key.as_str()) == self.poisoned);
+        let is_poisoned = entries.iter().any(|entry| {
+            Some(entry.partition_key.as_str()) == self.poisoned
+                || entry.partition_key.parse::<u64>().unwrap() < self.poisoned_below
+        });
         let failure = |verdict, code: &str| Failure { verdict, code: code.to_owned(), message: "at 12:00:00".to_owned() };
         let failure = match byte_count > self.bytes_in_time {
             true => Some(failure(Verdict::Uncertain, Failure::TIMEOUT)),
@@ -54,6 +62,18 @@ impl ServiceState {
     }
 }
 
+impl ServiceState {
+    fn put(&mut self, entry: &Entry) -> RecordResult {
+        self.put_count += 1;
+        if self.fails_once_in > 0 && self.put_count.is_multiple_of(self.fails_once_in) {
+            let (code, message) = ("InternalFailure".to_owned(), "no".to_owned());
+            return RecordResult::Failed { code, message, shard_id: None };
+        }
+        self.delivered.push(entry.partition_key.clone());
+        RecordResult::Delivered { shard_id: None }
+    }
+}
+
 impl Destination for Service {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
         if self.0.lock().unwrap().answers_never {
@@ -65,8 +85,7 @@ impl Destination for Service {
         tokio::time::sleep(storing).await;
         let mut state = self.0.lock().unwrap();
         state.stored_at_once -= 1;
-        state.delivered.extend(entries.iter().map(|entry| entry.partition_key.clone()));
-        Ok(vec![RecordResult::Delivered { shard_id: None }; entries.len()])
+        Ok(entries.iter().map(|entry| state.put(entry)).collect())
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
@@ -217,4 +236,32 @@ async fn what_is_held_has_a_bound() {
     assert!(taken_byte_count >= 4 * REQUEST_BYTES_DEFAULT, "{taken_byte_count}");
     assert!(taken_byte_count < 4 * REQUEST_BYTES_DEFAULT + 2 * 5_000_000, "{taken_byte_count}");
     running.task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_refused_together_hold_up_no_other() {
+    let running = run(ServiceState { bytes_in_time: usize::MAX, poisoned_below: 50, ..ServiceState::default() });
+    let mut all = entries(1_500, 200);
+    while !all.is_empty() {
+        let rest = all.split_off(all.len().min(500));
+        running.requests.send(std::mem::replace(&mut all, rest)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(running.service.0.lock().unwrap().delivered.len(), 1_450);
+    let request_count = running.service.0.lock().unwrap().requests.len();
+    assert!(request_count < 200, "{request_count} requests");
+    running.task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_of_all_records_that_fails_does_not_slow_the_others_down() {
+    let running = run(ServiceState { bytes_in_time: usize::MAX, fails_once_in: 10, ..ServiceState::default() });
+    let begun = Instant::now();
+    for _ in 0..40 {
+        running.requests.send(entries(500, 200)).await.unwrap();
+    }
+    drop(running.requests);
+    running.task.await.unwrap();
+    assert_eq!(running.service.0.lock().unwrap().delivered.len(), 20_000);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }

@@ -133,7 +133,7 @@ fn without_credentials_a_person_is_asked() {
         &error,
         Sent::Nothing,
         Verdict::Pause,
-        "Credentials: Kinesis in x: the credential provider was not enabled: no providers in chain provided credentials (set \
+        "Credentials: the credential provider was not enabled: no providers in chain provided credentials (set \
          them by environment, profile, or the role of the instance or container)",
     );
 }

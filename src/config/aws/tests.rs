@@ -166,6 +166,12 @@ fn passwords_are_replaced_byte_by_byte() {
         ("x\nhttp://u:p@h\nhttps://v:qq@i", "x\nhttp://u:*@h\nhttps://v:**@i"),
         ("://", "://"),
         ("none", "none"),
+        // What is no URL may hold one all the same.
+        ("proxy = \"me:pw@h:1\"", "proxy = \"me:**@h:1\""),
+        ("[aws]\nproxy = 'http://me:p/w@h'\nx = 'a@b'", "[aws]\nproxy = 'http://me:***@h'\nx = 'a@b'"),
+        ("proxy = \"http://token@h/x\"", "proxy = \"http://*****@h/x\""),
+        ("aws.proxy='http:\\u002fme:pw@h'", "aws.proxy='http:***********@h'"),
+        ("#proxy = \"http://name:password@h\"", "#proxy = \"http://name:********@h\""),
     ] {
         assert_eq!(without_passwords(source), shown);
         assert_eq!(shown.len(), source.len());

@@ -158,7 +158,6 @@ fn refusals_for_the_sake_of_size_are_told_from_others() {
         ("InvalidArgumentException", "Records' total data + partition key payload exceeds 5242880 bytes"),
         ("SerializationException", "Request body is too large"),
         ("RequestEntityTooLargeException", ""),
-        ("Http413", "HTTP status 413"),
     ] {
         assert!(is_about_size(code, message), "{code}: {message}");
     }

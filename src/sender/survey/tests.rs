@@ -143,7 +143,8 @@ async fn a_stream_that_becomes_auto_is_noticed_by_its_answers() {
     for summary in [None, USUAL] {
         let running = Running::of(Some(two()), summary).await;
         sleep(Duration::from_secs(60)).await;
-        running.answered(HALF + 7, "s-2", Duration::from_secs(1)).await;
+        running.answered(HALF + 7, "s-2", Duration::from_millis(10)).await;
+        running.answered(7, "s-3", Duration::from_secs(1)).await;
         assert!(running.is_auto());
         // Where the summary can be asked for it has the last word.
         sleep(Duration::from_secs(120)).await;
