@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use self::http::Http;
 use crate::config::Aws;
 use crate::limits::RENEWAL_INTERVAL;
-use crate::sender::outcome::{Failure, Verdict};
+use crate::outcome::{Failure, Verdict};
 
 pub use self::delivery::Delivery;
 

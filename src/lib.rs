@@ -62,9 +62,11 @@ pub mod checkpointer;
 pub mod offsets;
 pub mod settlement;
 
+pub mod backoff;
 pub mod budget;
 pub mod hash_key;
 pub mod limits;
+pub mod outcome;
 pub mod span;
 pub mod stream;
 

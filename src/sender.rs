@@ -11,7 +11,6 @@ pub mod firehose;
 pub mod kinesis;
 mod lanes;
 mod learned;
-pub mod outcome;
 mod pace;
 mod sdk;
 mod shortening;
@@ -21,7 +20,6 @@ mod target;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,19 +27,20 @@ use tokio::time::{Instant, sleep_until};
 
 use self::condition::Condition;
 use self::lanes::{Lanes, ShardAnswer};
-use self::outcome::{Failure, RecordResult, Verdict};
 use self::pace::Amount;
 use self::shortening::{Shortened, shortened};
 use self::survey::Doubt;
+use crate::backoff::backoff;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::Order;
 use crate::health::FlowReporter;
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, KIB, LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_BYTES_DEFAULT, REQUEST_MARGIN_BYTES,
-    REQUESTS_IN_FLIGHT, THROTTLED_UNTIL_PAUSED,
+    KIB, LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_BYTES_DEFAULT, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT,
+    THROTTLED_UNTIL_PAUSED,
 };
 use crate::metrics::FlowMetrics;
+use crate::outcome::{self, Failure, RecordResult, Verdict};
 use crate::settlement::{Outcome, Settled};
 use crate::span::Spans;
 use crate::stream::{Load, Shard, StreamFacts};
@@ -548,13 +547,6 @@ impl<D> Drop for Sender<D> {
     fn drop(&mut self) {
         self.metrics.possibly_doubled_records.inc_by(self.in_flight_record_count as u64);
     }
-}
-
-/// How long to wait after so many failures in a row: doubling, between half of it and all of it by `random`
-/// in `0..1`.
-fn backoff(failure_count: u32, random: f64) -> Duration {
-    let doubled = BACKOFF_MIN.saturating_mul(1 << failure_count.saturating_sub(1).min(16));
-    doubled.min(BACKOFF_MAX).mul_f64(0.5 + random / 2.0)
 }
 
 #[cfg(test)]

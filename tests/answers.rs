@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::Answer::{ByRecord, Cut, LostAfterBody, LostAfterHead, Refused, Results, Stored};
 use common::{Agent, Answer, Fate, Place, Received, Scripted, error, line, lines, wire};
+use kinetail::outcome::{Failure, Verdict};
 use kinetail::sender::kinesis::Stream;
-use kinetail::sender::outcome::{Failure, Verdict};
 use kinetail::sender::{Destination as _, Summary};
 use serde_json::{Value, json};
 

@@ -17,8 +17,8 @@ use flate2::read::MultiGzDecoder;
 use kinetail::deaggregator::{Deaggregated, deaggregate};
 use kinetail::hash_key::HashRange;
 use kinetail::limits::MIB;
+use kinetail::outcome::{self, Verdict, is_about_size};
 use kinetail::sender::Destination as _;
-use kinetail::sender::outcome::{self, Verdict, is_about_size};
 use kinetail::stream::ShardMap;
 use serde_json::{Value, json};
 

@@ -25,7 +25,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("glob", &["discovery"]),
     ("http", &["aws"]),
     ("http_body", &["aws::delivery"]),
-    ("http_body_util", &["admin"]),
+    ("http_body_util", &["admin", "aws::http"]),
     ("hyper", &["admin", "aws::trouble", "config::aws"]),
     ("indicatif", &["local"]),
     ("jiff", &["command::preview", "config::types", "packer", "processor"]),
@@ -51,6 +51,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
 /// Modules that take bytes, the time and random numbers as arguments, and wait for nothing.
 const PURE: &[&str] = &[
     "aggregator",
+    "backoff",
     "collector",
     "command::estimate::keys",
     "command::estimate::needs",
@@ -69,7 +70,7 @@ const PURE: &[&str] = &[
     "packer::rules",
     "packer::tokens",
     "processor",
-    "sender::outcome",
+    "outcome",
     "sender::pace",
     "settlement",
     "span",

@@ -18,7 +18,7 @@ use http::Extensions;
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::CaptureConnection;
 
-use crate::sender::outcome::Sent;
+use crate::outcome::Sent;
 
 /// Watches one request; a clone watches the same.
 ///

@@ -31,7 +31,7 @@ use super::tls;
 use super::trouble::caused_by;
 use crate::config::Aws;
 use crate::limits::{ANSWER_BYTES_MAX, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT};
-use crate::sender::outcome::Failure;
+use crate::outcome::Failure;
 
 /// The client; a clone shares its connections.
 #[derive(Clone)]

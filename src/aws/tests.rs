@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::Endpoints;
-use crate::sender::outcome;
+use crate::outcome;
 
 fn settings() -> Aws {
     Aws { region: Some("eu-west-1".to_owned()), ..Aws::default() }

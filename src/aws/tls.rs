@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use crate::sender::outcome::{Failure, Verdict};
+use crate::outcome::{Failure, Verdict};
 
 /// The settings of TLS. It reads files.
 pub(super) fn settings(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {

@@ -1,7 +1,7 @@
 //! What it means that there was no answer of a service: which failure it is, and whether the request may have been carried
 //! out.
 //!
-//! What an answer means is decided in `sender::outcome`.
+//! What an answer means is decided in `outcome`.
 
 use std::error::Error as StdError;
 use std::io;
@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 
 use super::connect::ConnectError;
 use crate::limits::MESSAGE_CHARS_MAX;
-use crate::sender::outcome::{self, Failure, Sent};
+use crate::outcome::{self, Failure, Sent};
 
 /// The failure of a request to `place` of which so much was `sent`, and to which the service has not given an answer that
 /// can be read. For an error that the service has answered, by name, ask [`outcome`].

@@ -14,9 +14,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::message::{DataKey, MESSAGE_ID_BYTES, MessageId};
+use crate::backoff::backoff;
 use crate::config::Encryption;
 use crate::health::FlowReporter;
-use crate::limits::{ATTEMPT_TIMEOUT, BACKOFF_MAX, BACKOFF_MIN, PAUSE_REMINDER};
+use crate::limits::{ATTEMPT_TIMEOUT, PAUSE_REMINDER};
 use crate::metrics::FlowMetrics;
 
 /// Where data keys come from. KMS, or in tests a fake that fails as told.
@@ -267,12 +268,6 @@ fn seal_with(key: &DataKey, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), K
     getrandom::fill(&mut id).map_err(|error| failure("Random", format!("the system gives no random numbers: {error}")))?;
     key.seal(&id, plaintext, out)
         .map_err(|_| failure("TooLong", format!("a record of {} bytes cannot be encrypted", plaintext.len())))
-}
-
-/// How long to wait after so many failures in a row: doubling, between half of it and all of it by `random` in `0..1`.
-fn backoff(failure_count: u32, random: f64) -> Duration {
-    let doubled = BACKOFF_MIN.saturating_mul(1 << failure_count.saturating_sub(1).min(16));
-    doubled.min(BACKOFF_MAX).mul_f64(0.5 + random / 2.0)
 }
 
 impl fmt::Display for KeyFailure {

@@ -16,7 +16,7 @@ use super::keys::{Generating, KeyFailure, KeySource};
 use super::message::{Context, DATA_KEY_BYTES, DataKey};
 use crate::aws::trouble::{self, shortened};
 use crate::aws::{self, Access, Service};
-use crate::sender::outcome::{self, Failure, Sent};
+use crate::outcome::{self, Failure, Sent};
 
 /// A key of KMS that makes data keys.
 pub struct Kms {

@@ -4,10 +4,10 @@
 
 use tokio::time::Instant;
 
-use super::outcome::Failure;
 use crate::health::FlowReporter;
 use crate::limits::PAUSE_REMINDER;
 use crate::metrics::FlowMetrics;
+use crate::outcome::Failure;
 
 /// The condition of one flow.
 pub(super) struct Condition {

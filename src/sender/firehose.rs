@@ -1,7 +1,7 @@
 //! Delivery streams of Data Firehose: how requests are made of entries, and what the answers say.
 //!
 //! There are no shards and no keys there, and nothing to ask for: limits are the same for all, and are kept by the packer and
-//! the collector. What an error means is decided in [`outcome`](super::outcome), by way of `sender::sdk`.
+//! the collector. What an error means is decided in [`outcome`](crate::outcome), by way of `sender::sdk`.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{PutRecordBatchResponseEntry, Record};
 
-use super::outcome::{Failure, Operation, RecordResult};
 use super::sdk;
 use super::{Destination, Summary};
 use crate::aws::{self, Access, Delivery};
 use crate::collector::Entry;
 use crate::limits::FIREHOSE_RECORD_BYTES_MAX;
+use crate::outcome::{Failure, Operation, RecordResult};
 use crate::stream::Shard;
 
 /// A delivery stream with Direct PUT.

@@ -1,6 +1,6 @@
 //! Streams of Kinesis Data Streams: how requests are made of entries and of questions, and what the answers say.
 //!
-//! What an error means is decided in [`outcome`](super::outcome), by way of `sender::sdk`. The SDK's own retries are off, so
+//! What an error means is decided in [`outcome`](crate::outcome), by way of `sender::sdk`. The SDK's own retries are off, so
 //! that no attempt is invisible.
 
 use std::error::Error as StdError;
@@ -12,13 +12,13 @@ use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{self, PutRecordsRequestEntry, RecordDistributionStrategy, ShardFilter, ShardFilterType};
 
-use super::outcome::{Failure, Operation, RecordResult, Sent, shard_in};
 use super::sdk;
 use super::{Destination, Summary};
 use crate::aws::{self, Access, Delivery, Made};
 use crate::collector::Entry;
 use crate::hash_key::HashRange;
 use crate::limits::{KIB, SHARD_PAGES_MAX, SHARDS_PER_PAGE};
+use crate::outcome::{Failure, Operation, RecordResult, Sent, shard_in};
 use crate::stream::Shard;
 
 /// A stream.

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use fastrand::Rng;
 
-use super::backoff;
 use super::pace::{Amount, Pace};
+use crate::backoff::backoff;
 use crate::collector::{Collector, Entry};
 use crate::config::Order;
 use crate::hash_key::HashRange;

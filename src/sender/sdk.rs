@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
-use super::outcome::{self, Failure, Operation, Sent};
 use crate::aws::trouble::{self, causes, shortened};
+use crate::outcome::{self, Failure, Operation, Sent};
 
 /// The failure of a request to `place` of whose body so much was `sent`.
 pub(super) fn failure<E: ProvideErrorMetadata + StdError + 'static>(

@@ -10,12 +10,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::learned::Learned;
-use super::outcome::Failure;
 use super::{Destination, Summary};
 use crate::limits::{
     DOUBT_INTERVAL_MAX, DOUBT_INTERVAL_MIN, FACTS_WAIT, HASH_RANGES, SURVEY_INTERVAL, SURVEY_RETRY_MAX, SURVEY_RETRY_MIN,
 };
 use crate::metrics::FlowMetrics;
+use crate::outcome::Failure;
 use crate::stream::{Shard, ShardMap, StreamFacts};
 
 /// The task of one flow.
@@ -259,7 +259,7 @@ impl<D: Destination> Survey<D> {
 /// Shards that do not tile the hash keys.
 fn in_the_middle() -> Failure {
     Failure {
-        verdict: super::outcome::Verdict::Retry,
+        verdict: crate::outcome::Verdict::Retry,
         code: "Resharding".to_owned(),
         message: "the open shards do not have all hash keys, or are not those that answer".to_owned(),
     }

@@ -2,9 +2,9 @@
 
 use super::firehose::DeliveryStream;
 use super::kinesis::Stream;
-use super::outcome::{Failure, RecordResult};
 use super::{Destination, Summary};
 use crate::collector::Entry;
+use crate::outcome::{Failure, RecordResult};
 use crate::stream::Shard;
 
 /// A stream or a delivery stream.

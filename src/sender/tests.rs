@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::*;
 use crate::config;
@@ -7,13 +8,6 @@ use crate::health::Health;
 use crate::limits::MIB;
 use crate::metrics::Metrics;
 use crate::span::{FileKey, Span};
-
-#[test]
-fn waits_double_up_to_the_greatest_and_are_spread() {
-    let longest: Vec<_> = [1, 2, 3, 8, 9, 100].map(|count| backoff(count, 1.0).as_millis()).to_vec();
-    assert_eq!(longest, [100, 200, 400, 12_800, 20_000, 20_000]);
-    assert_eq!(backoff(1, 0.0), BACKOFF_MIN / 2);
-}
 
 /// A service that takes requests of so many bytes in time, and refuses those with a poisoned entry.
 #[derive(Clone, Default)]

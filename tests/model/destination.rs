@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kinetail::collector::Entry;
 use kinetail::deaggregator::{Deaggregated, deaggregate};
-use kinetail::sender::outcome::{Failure, RecordResult};
+use kinetail::outcome::{Failure, RecordResult};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};

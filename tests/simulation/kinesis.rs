@@ -14,7 +14,7 @@ use kinetail::config::Flow;
 use kinetail::hash_key::{HashRange, hash_of};
 use kinetail::limits::{MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
-use kinetail::sender::outcome::{self, Failure, RecordResult, Service, Verdict};
+use kinetail::outcome::{self, Failure, RecordResult, Service, Verdict};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kinetail::collector::Entry;
-use kinetail::sender::outcome::{Failure, RecordResult, Verdict};
+use kinetail::outcome::{Failure, RecordResult, Verdict};
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream;
 use tokio::time::{Instant, sleep};

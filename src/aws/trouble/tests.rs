@@ -4,7 +4,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 
 use super::*;
-use crate::sender::outcome::Verdict;
+use crate::outcome::Verdict;
 
 type Error = SdkError<io::Error, HttpResponse>;
 

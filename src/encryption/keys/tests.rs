@@ -8,6 +8,7 @@ use super::super::message::tests::open;
 use super::super::message::{Context, DATA_KEY_BYTES};
 use super::*;
 use crate::health::Health;
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN};
 use crate::metrics::Metrics;
 
 /// What a source does at one attempt.

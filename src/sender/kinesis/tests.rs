@@ -1,7 +1,7 @@
 use aws_sdk_kinesis::types::{HashKeyRange, PutRecordsResultEntry, SequenceNumberRange};
 
 use super::*;
-use crate::sender::outcome::Verdict;
+use crate::outcome::Verdict;
 
 fn listed(id: &str, end: &str, ending_sequence_number: Option<&str>) -> types::Shard {
     let range = HashKeyRange::builder().starting_hash_key("0").ending_hash_key(end).build().unwrap();

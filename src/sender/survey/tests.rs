@@ -7,7 +7,7 @@ use crate::collector::Entry;
 use crate::config;
 use crate::hash_key::HashRange;
 use crate::metrics::Metrics;
-use crate::sender::outcome::{RecordResult, Verdict};
+use crate::outcome::{RecordResult, Verdict};
 
 /// A service that answers what it is told to.
 #[derive(Default)]

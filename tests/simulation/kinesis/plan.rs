@@ -5,7 +5,7 @@ use std::time::Duration;
 use kinetail::collector::Entry;
 use kinetail::hash_key::hash_of;
 use kinetail::limits::ATTEMPT_TIMEOUT;
-use kinetail::sender::outcome::{Failure, Verdict};
+use kinetail::outcome::{Failure, Verdict};
 
 use super::{RECORD_FAILED, RECORD_THROTTLED, STREAMS_BECOME_AUTO, State, service, transport};
 use crate::weather::RequestFault;

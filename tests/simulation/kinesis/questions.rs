@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kinetail::limits::ATTEMPT_TIMEOUT;
+use kinetail::outcome::{Failure, Verdict};
 use kinetail::sender::Summary;
-use kinetail::sender::outcome::{Failure, Verdict};
 use kinetail::stream::Shard;
 
 use super::{State, service, transport};
