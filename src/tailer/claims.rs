@@ -38,8 +38,10 @@ impl Tailer {
         // A copy is made after its original.
         undecided
             .sort_by_key(|inode| self.files.get(inode).map(|tailed| (tailed.file.place.created, Arc::clone(&tailed.file.path))));
-        let (at_known, others): (Vec<Inode>, Vec<Inode>) =
+        let (mut at_known, others): (Vec<Inode>, Vec<Inode>) =
             undecided.into_iter().partition(|inode| self.is_where_known_life_was(*inode));
+        // A file that was empty may be found to have the content of another life: of one that has lost its file by then.
+        at_known.sort_by_key(|inode| !self.is_where_content_was(*inode));
         for inode in at_known {
             self.establish_or_tell(inode, problems).await;
         }
@@ -52,12 +54,21 @@ impl Tailer {
     }
 
     fn is_where_known_life_was(&self, inode: Inode) -> bool {
-        let Some(file) = self.files.get(&inode).map(|tailed| &tailed.file) else { return false };
-        let is_here = |life: &KnownLife| {
+        !self.lives_that_were_in(inode).is_empty()
+    }
+
+    fn is_where_content_was(&self, inode: Inode) -> bool {
+        self.lives_that_were_in(inode).iter().any(|life| !life.is_blank())
+    }
+
+    fn lives_that_were_in(&self, inode: Inode) -> Vec<KnownLife> {
+        let Some(file) = self.files.get(&inode).map(|tailed| &tailed.file) else { return Vec::new() };
+        let mut lives = self.known.at_inode(inode.inode);
+        lives.retain(|life| {
             let known_place = life.identity.place.map(|place| (place, life.path.as_path()));
             known_place.is_some_and(|known| is_same_file(known, (file.place, &file.path), life.identity.fingerprint))
-        };
-        self.known.at_inode(inode.inode).iter().any(is_here)
+        });
+        lives
     }
 
     fn those(&self, are_meant: impl Fn(&Tailed) -> bool) -> Vec<Inode> {

@@ -45,3 +45,11 @@ fn a_seed_is_repeatable() {
         assert_eq!(simulate(seed, false), simulate(seed, false), "seed {seed}");
     }
 }
+
+/// Seeds in which a file that was known to be empty was taken for another that was still there, and its first line for sent.
+#[test]
+fn an_empty_file_that_is_written_like_another_is_a_file_of_its_own() {
+    for seed in [543, 2671, 3757, 4110] {
+        world::simulate(seed, false);
+    }
+}
