@@ -9,7 +9,7 @@ mod common;
 mod credentials;
 mod proxies;
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -156,29 +156,14 @@ fn timeouts_are_those_of_the_configuration() {
     agent.abort();
 }
 
-/// Passes connections with records on to `service`, but for the first `count`, which it resets when it has read a little of
-/// them, and those with questions, to which it has no answer. It is at the address 0.0.0.0.
-fn resetting(service: &str, count: usize) -> String {
+/// Passes connections on to `service`. It is at the address 0.0.0.0.
+fn forwarding(service: &str) -> String {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let service = service.strip_prefix("http://").unwrap().to_owned();
     thread::spawn(move || {
-        let mut reset_count = 0;
         for near in listener.incoming() {
-            let mut near = near.unwrap();
-            let head = head(&mut near);
-            if !head.windows(10).any(|window| window == b"PutRecords") {
-                refuse(&mut near);
-                continue;
-            }
-            if reset_count < count {
-                reset_count += 1;
-                near.read_exact(&mut [0; 10_000]).unwrap();
-                // What is not read makes it a reset.
-                continue;
-            }
-            let mut far = TcpStream::connect(&service).unwrap();
-            far.write_all(&head).unwrap();
+            let (mut near, mut far) = (near.unwrap(), TcpStream::connect(&service).unwrap());
             let (mut near_too, mut far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
             thread::spawn(move || {
                 let _ = io::copy(&mut near, &mut far);
@@ -191,48 +176,4 @@ fn resetting(service: &str, count: usize) -> String {
         }
     });
     url
-}
-
-/// The head of the first request on a connection.
-fn head(near: &mut TcpStream) -> Vec<u8> {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") && near.read(&mut byte).is_ok_and(|count| count == 1) {
-        head.push(byte[0]);
-    }
-    head
-}
-
-/// Says that it knows nothing of what is asked, and closes the connection.
-fn refuse(near: &mut TcpStream) {
-    let body = r#"{"__type":"UnknownOperationException"}"#;
-    let head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.1\r\n";
-    // Who asks may have gone.
-    let _ = write!(near, "{head}content-length: {}\r\n\r\n{body}", body.len());
-    // The body of the question, so that the answer is not cut off.
-    let _ = near.read(&mut [0; 10_000]);
-}
-
-fn forwarding(service: &str) -> String {
-    resetting(service, 0)
-}
-
-/// A connection that is lost in the middle of a request has not brought it: it is sent again, and nobody has to think that
-/// it may be there twice.
-#[test]
-fn what_was_cut_off_is_known_not_to_be_there() {
-    let mut story = Story::new("");
-    let url = resetting(&story.kinesis.url(), 3);
-    story.configure(&format!("region = \"us-east-1\"\nendpoints.kinesis = \"{url}\""), "");
-    // Requests that are larger than the buffers of the system for a connection, as soon as they are full.
-    let config = fs::read_to_string(story.place.config()).unwrap();
-    fs::write(story.place.config(), config.replace("max_delay = \"20 ms\"", "max_delay = \"5 s\"")).unwrap();
-    let written = lines("a", 60_000);
-    story.place.append("app.log", &written);
-    assert!(story.place.byte_count("app.log") > 5 << 20);
-    story.sent.extend(written);
-    let agent = story.start(|_| {});
-    story.settle(&agent);
-    let lost = agent.figures().sum_where("kinetail_requests_total", "outcome=\"ConnectionLost\"");
-    assert_eq!(lost, 3, "{}", agent.page("/metrics").1);
-    agent.stop();
 }

@@ -50,6 +50,6 @@ fn a_seed_is_repeatable() {
 #[test]
 fn an_empty_file_that_is_written_like_another_is_a_file_of_its_own() {
     for seed in [543, 2671, 3757, 4110] {
-        world::simulate(seed, false);
+        simulate(seed, false);
     }
 }
