@@ -99,3 +99,14 @@ proptest! {
         }
     }
 }
+
+/// Whoever copies a configuration out of README has a sound one.
+#[test]
+fn the_configurations_in_readme_are_sound() {
+    let readme = include_str!("../../../README.md");
+    let blocks: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 4, "{} of them", blocks.len());
+    for block in blocks {
+        Config::parse(block, "README.md").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    }
+}
