@@ -5,8 +5,9 @@ use super::*;
 use crate::config;
 use crate::hash_key::hash_of;
 use crate::health::Health;
-use crate::limits::MIB;
+use crate::limits::{MIB, REQUEST_BYTES_DEFAULT};
 use crate::metrics::Metrics;
+use crate::outcome::Verdict;
 use crate::span::{FileKey, Span};
 
 /// A service that takes requests of so many bytes in time, and refuses those with a poisoned entry.

@@ -1,0 +1,267 @@
+//! What follows from an answer: what is delivered, what is sent again and after which wait, what is made smaller, what is kept
+//! apart, and when a flow counts as paused.
+//!
+//! What an answer means is decided in [`outcome`]; what is sent when, by the loop above.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::lanes::ShardAnswer;
+use super::pace::Amount;
+use super::shortening::{Shortened, shortened};
+use super::{Answered, Destination, Request, Sender};
+use crate::backoff::backoff;
+use crate::checkpointer::Event;
+use crate::collector::Entry;
+use crate::limits::{KIB, REFUSED_RETRY_INTERVAL, REQUEST_BYTES_DEFAULT, REQUEST_MARGIN_BYTES, THROTTLED_UNTIL_PAUSED};
+use crate::outcome::{self, Failure, RecordResult, Verdict};
+use crate::settlement::{Outcome, Settled};
+use crate::span::Spans;
+
+/// Answers in a row that delivered nothing after which a flow counts as paused.
+const FAILURES_UNTIL_PAUSED: u32 = 3;
+/// Refusals in a row, with nothing delivered in between, after which it takes longer until the next request: more than it takes to
+/// find some dozens of records in a request.
+const REFUSALS_UNTIL_BACKOFF: u32 = 256;
+/// After a timeout the room of a request grows by this part of it with each that is delivered: slowly, because a
+/// step too far costs another one, and its records may be there twice.
+const ROOM_GROWTH: usize = 64;
+
+impl<D: Destination> Sender<D> {
+    pub(super) async fn answered(&mut self, Answered { sent, answer }: Answered) {
+        let record_count = sent.entries.len();
+        self.in_flight_byte_count -= sent.byte_count;
+        // What was refused goes beside the others, also those of its file.
+        if !sent.is_of_refused {
+            self.lanes.landed(&sent.entries);
+        }
+        match answer {
+            Ok(results) if results.len() == sent.entries.len() => self.by_record(sent, results).await,
+            Ok(results) => {
+                let failure = Failure::wrong_result_count(sent.entries.len(), results.len());
+                self.request_failed(sent, &failure).await;
+            }
+            Err(failure) => self.request_failed(sent, &failure).await,
+        }
+        // What was delivered is reported by now.
+        self.in_flight_record_count -= record_count;
+    }
+
+    async fn by_record(&mut self, sent: Request, results: Vec<RecordResult>) {
+        let mut delivered = Spans::default();
+        let mut failed = Vec::new();
+        let mut last_failure = None;
+        let mut by_shard: BTreeMap<usize, ShardAnswer> = BTreeMap::new();
+        for (entry, result) in sent.entries.into_iter().zip(results) {
+            let index = self.lanes.map().index_of(entry.hash_key);
+            let of_shard = by_shard.entry(index).or_default();
+            match result {
+                RecordResult::Delivered { shard_id } => {
+                    of_shard.delivered += Amount::of(&entry);
+                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
+                    self.metrics.delivered_records.inc();
+                    self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
+                    self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
+                    delivered.extend(&entry.spans);
+                }
+                RecordResult::Failed { code, message, shard_id } => {
+                    let verdict = outcome::of_record(&code);
+                    match verdict {
+                        Verdict::SlowDown => of_shard.throttled += Amount::of(&entry),
+                        _ => of_shard.has_failed = true,
+                    }
+                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
+                    self.record_failed(verdict, &code, &message);
+                    last_failure = Some(Failure { verdict, code, message });
+                    failed.push(entry);
+                }
+            }
+        }
+        let some_delivered = !delivered.is_empty();
+        self.lanes.answered(&by_shard, sent.sent_at.into_std(), Instant::now().into_std());
+        if some_delivered {
+            self.report(delivered, Outcome::Delivered).await;
+            self.delivering(sent.byte_count, sent.is_of_refused);
+        }
+        self.failure_count = 0;
+        let Some(failure) = last_failure else {
+            self.metrics.request("ok");
+            return;
+        };
+        self.metrics.request("partial");
+        if sent.is_of_refused {
+            self.keep_apart(failed);
+        } else {
+            self.lanes.push_front(failed);
+        }
+        if !some_delivered {
+            self.fruitless(&failure);
+        }
+    }
+
+    async fn report(&self, spans: Spans, outcome: Outcome) {
+        // The checkpointer ends last; without it there is nobody to tell.
+        let _ = self.events.send(Event::Settled(Settled { spans, outcome })).await;
+    }
+
+    /// The service says where a record went; is that where the map says it goes?
+    fn check_shard(&self, hash_key: u128, index: usize, shard_id: Option<&str>, sent_at: Instant) {
+        let expected = self.lanes.map().id_of(index);
+        if let Some(actual) = shard_id
+            && expected.is_none_or(|expected| **expected != *actual)
+            && !self.is_auto
+        {
+            self.doubt.raise(hash_key, actual, sent_at);
+        }
+    }
+
+    fn record_failed(&mut self, verdict: Verdict, code: &str, message: &str) {
+        self.metrics.failed_records(code, 1);
+        if verdict == Verdict::Uncertain {
+            self.metrics.possibly_doubled_records.inc();
+        }
+        tracing::debug!(flow = self.metrics.name, code, message, "a record was not delivered, sending it again");
+    }
+
+    async fn request_failed(&mut self, sent: Request, failure: &Failure) {
+        let Request { mut entries, byte_count, is_of_refused, .. } = sent;
+        self.metrics.request(&failure.code);
+        self.metrics.failed_records(&failure.code, entries.len() as u64);
+        if failure.verdict == Verdict::Uncertain {
+            self.metrics.possibly_doubled_records.inc_by(entries.len() as u64);
+        }
+        tracing::debug!(
+            flow = self.metrics.name,
+            code = failure.code,
+            message = failure.message,
+            "a request failed, sending it again"
+        );
+        match failure.verdict {
+            Verdict::Split if entries.len() == 1 => {
+                return self.refused_by_itself(entries, is_of_refused, failure).await;
+            }
+            Verdict::Split => {
+                self.respect_the_region(byte_count);
+                let second = entries.split_off(entries.len() / 2);
+                self.halves.push_front(second);
+                self.halves.push_front(entries);
+                return self.back_off_from_refusal();
+            }
+            _ if is_of_refused => self.keep_apart(entries),
+            verdict => {
+                if failure.code == Failure::TIMEOUT && entries.len() > 1 {
+                    self.room = self.room.min(byte_count / 2);
+                }
+                if verdict != Verdict::Uncertain {
+                    self.lanes.returned(&entries);
+                }
+                self.lanes.push_front(entries);
+            }
+        }
+        self.back_off();
+        // A timeout is long enough to be told the first time.
+        if failure.verdict == Verdict::Pause || failure.code == Failure::TIMEOUT {
+            self.condition.paused(failure);
+        } else {
+            self.fruitless(failure);
+        }
+    }
+
+    /// One record that is too large is made smaller as `too_long` says; any other is kept apart.
+    async fn refused_by_itself(&mut self, entries: Vec<Entry>, is_of_refused: bool, failure: &Failure) {
+        let is_too_large = outcome::is_about_size(&failure.code, &failure.message);
+        if is_too_large {
+            self.doubt.raise_about_size();
+        }
+        // Of several lines each may fit: they are not given up for the sake of their number.
+        if is_too_large && entries.iter().all(|entry| entry.user_record_count == 1) {
+            self.shorten(entries).await;
+            if is_of_refused && self.refused.is_empty() {
+                self.condition.none_is_refused();
+            }
+            return;
+        }
+        self.condition.refused(failure);
+        self.keep_apart(entries);
+        // Of one that is tried again nothing is to be learned about the others.
+        if !is_of_refused {
+            self.back_off_from_refusal();
+        }
+    }
+
+    /// What is kept of records that are too large is sent again.
+    async fn shorten(&mut self, entries: Vec<Entry>) {
+        let record_bytes_max = self.facts.borrow().record_bytes_max;
+        for entry in entries {
+            tracing::warn!(flow = self.metrics.name, bytes = entry.byte_count(), "a record is too large for the stream");
+            let Shortened { kept, dropped, reason } = shortened(entry, record_bytes_max);
+            self.lanes.push_front(kept);
+            if !dropped.is_empty() {
+                self.metrics.dropped_lines(reason, 1);
+                self.report(dropped, Outcome::Dropped(reason)).await;
+            }
+        }
+    }
+
+    /// A request above the limit that every region has was refused: this one may have no other.
+    fn respect_the_region(&mut self, byte_count: usize) {
+        if byte_count > REQUEST_BYTES_DEFAULT {
+            self.room_max = REQUEST_BYTES_DEFAULT - REQUEST_MARGIN_BYTES;
+            self.room = self.room.min(self.room_max);
+        }
+    }
+
+    /// Entries that are refused by themselves are tried again rarely, one at a time; the others go on.
+    fn keep_apart(&mut self, entries: Vec<Entry>) {
+        if self.refused.is_empty() {
+            self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
+        }
+        self.refused.extend(entries);
+    }
+
+    /// Waits a little longer after each request in a row that failed. Those that were in flight together fail together
+    /// and count once.
+    fn back_off(&mut self) {
+        if self.wait_until.is_some() {
+            return;
+        }
+        self.failure_count = self.failure_count.saturating_add(1);
+        let wait = backoff(self.failure_count, self.random.f64());
+        self.wait_until = Some(Instant::now() + wait);
+    }
+
+    /// Finding the records that are refused takes many requests: they follow each other soon, unless nothing else comes of it.
+    fn back_off_from_refusal(&mut self) {
+        self.refusal_count = self.refusal_count.saturating_add(1);
+        if self.refusal_count > REFUSALS_UNTIL_BACKOFF {
+            self.back_off();
+        } else if self.wait_until.is_none() {
+            self.wait_until = Some(Instant::now() + backoff(1, self.random.f64()));
+        }
+    }
+
+    /// An answer delivered nothing. That a shard is busy is no trouble for a while.
+    fn fruitless(&mut self, failure: &Failure) {
+        let now = Instant::now();
+        let (since, count) = self.fruitless.get_or_insert((now, 0));
+        *count = count.saturating_add(1);
+        let is_long = failure.verdict != Verdict::SlowDown || now - *since >= THROTTLED_UNTIL_PAUSED;
+        if *count >= FAILURES_UNTIL_PAUSED && is_long {
+            self.condition.paused(failure);
+        }
+    }
+
+    fn delivering(&mut self, byte_count: usize, is_of_refused: bool) {
+        self.fruitless = None;
+        self.refusal_count = 0;
+        let room = self.room.max(byte_count);
+        self.room = (room + (room / ROOM_GROWTH).max(KIB)).min(self.room_max);
+        self.condition.delivering();
+        if is_of_refused {
+            // What was wrong with the others may be mended too.
+            self.lanes.push_front(self.refused.drain(..).collect());
+            self.condition.accepted();
+        }
+    }
+}
