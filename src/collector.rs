@@ -1,4 +1,4 @@
-//! Entries into one `PutRecords` request, within the limits of the service.
+//! Entries into one `PutRecords` or `PutRecordBatch` request, within the limits of the service.
 //!
 //! Pure. When a request that is not full is sent, is the packer's decision.
 

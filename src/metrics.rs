@@ -117,7 +117,11 @@ impl Default for Metrics {
             "data bytes of the Kinesis records acknowledged",
             f.delivered_record_bytes.clone(),
         );
-        registry.register("requests", "PutRecords requests answered or failed, by outcome", f.requests.clone());
+        registry.register(
+            "requests",
+            "PutRecords and PutRecordBatch requests answered or failed, by outcome",
+            f.requests.clone(),
+        );
         registry.register(
             "failed_records",
             "Kinesis records that a request failed to deliver, to be sent again, by error",

@@ -53,6 +53,7 @@ impl Learned {
         if let Some(contradiction) = &self.contradiction
             && contradiction.since < sent_at
             && *shard_id > *contradiction.shard_id
+            && self.seen.values().any(|seen| *seen.shard_id == *shard_id)
         {
             // Closed shards store nothing, and those of a stream that was deleted neither: both do where hash keys mean nothing.
             self.is_spread = true;
@@ -257,7 +258,8 @@ mod tests {
         assert!(learned.list(&before, at(200)));
         for second in 220..240 {
             learned.learn(7, "s-0", at(second), at(second));
-            learned.learn(half + 7, "s-1", at(second), at(second));
+            let later = at(second) + Duration::from_millis(500);
+            learned.learn(half + 7, "s-1", later, later);
         }
         let map = learned.map().unwrap();
         assert_eq!((0..map.range_count()).map(|index| &**map.id_of(index).unwrap()).collect::<Vec<_>>(), ["s-0", "s-1"]);
