@@ -30,25 +30,22 @@ const ROOM_GROWTH: usize = 64;
 
 impl<D: Destination> Sender<D> {
     pub(super) async fn answered(&mut self, Answered { sent, answer }: Answered) {
-        let record_count = sent.entries.len();
         self.in_flight_byte_count -= sent.byte_count;
         // What was refused goes beside the others, also those of its file.
         if !sent.is_of_refused {
             self.lanes.landed(&sent.entries);
         }
-        match answer {
-            Ok(results) if results.len() == sent.entries.len() => self.by_record(sent, results).await,
-            Ok(results) => {
-                let failure = Failure::wrong_result_count(sent.entries.len(), results.len());
-                self.request_failed(sent, &failure).await;
-            }
-            Err(failure) => self.request_failed(sent, &failure).await,
-        }
-        // What was delivered is reported by now.
-        self.in_flight_record_count -= record_count;
+        let failure = match answer {
+            Ok(results) if results.len() == sent.entries.len() => return self.by_record(sent, results).await,
+            Ok(results) => Failure::wrong_result_count(sent.entries.len(), results.len()),
+            Err(failure) => failure,
+        };
+        self.in_flight_record_count -= sent.entries.len();
+        self.request_failed(sent, &failure).await;
     }
 
     async fn by_record(&mut self, sent: Request, results: Vec<RecordResult>) {
+        let record_count = sent.entries.len();
         let mut delivered = Spans::default();
         let mut failed = Vec::new();
         let mut last_failure = None;
@@ -79,11 +76,14 @@ impl<D: Destination> Sender<D> {
             }
         }
         let some_delivered = !delivered.is_empty();
+        // Those that failed are counted; those that were delivered are sent again if an early end comes before the report.
+        self.in_flight_record_count -= failed.len();
         self.lanes.answered(&by_shard, sent.sent_at.into_std(), Instant::now().into_std());
         if some_delivered {
             self.report(delivered, Outcome::Delivered).await;
             self.delivering(sent.byte_count, sent.is_of_refused);
         }
+        self.in_flight_record_count -= record_count - failed.len();
         self.failure_count = 0;
         let Some(failure) = last_failure else {
             self.metrics.request("ok");
