@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kinetail::config::Config;
+use kinetail::delivery_token::DeliveryTokens;
 use kinetail::limits::{CHUNKS_WAITING, EVENTS_WAITING, READ_BYTES, REQUESTS_WAITING};
 use kinetail::metadata::Metadata;
 use kinetail::metrics::Metrics;
-use kinetail::packer::{DeliveryTokens, Packer, Parts};
+use kinetail::packer::{Packer, Parts};
 use kinetail::span::FileKey;
 use kinetail::stream::{Load, StreamFacts};
 use kinetail::tailer::{Chunk, Line};

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::budget::Budget;
 use crate::checkpointer::{Checkpointer, FlowAccount};
 use crate::config::{self, Config, Flow};
+use crate::delivery_token::DeliveryTokens;
 use crate::discovery::{Globs, Hints, Watch};
 use crate::encryption::keys::{DataKeys, KeySource};
+use crate::gate::Gate;
 use crate::health::Health;
 use crate::limits::{
     CHUNKS_WAITING, EVENTS_WAITING, LAST_COMMIT_TIMEOUT, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
@@ -23,11 +25,12 @@ use crate::limits::{
 };
 use crate::metadata::{Metadata, Wanted};
 use crate::metrics::Metrics;
-use crate::offsets::{Offsets, Row};
-use crate::packer::{self, DeliveryTokens, Packer};
+use crate::offsets::{Offsets, Row, RunKey};
+use crate::packer::{self, Packer};
 use crate::processor::Surroundings;
 use crate::sender::survey::{Doubt, Survey};
 use crate::sender::{self, Destination, Sender};
+use crate::service_clock::ServiceClock;
 use crate::span::FileKey;
 use crate::stream::{Load, StreamFacts};
 use crate::tailer::{self, Mode, Tailer};
@@ -64,12 +67,14 @@ pub struct Way<D> {
     pub destination: D,
     /// Where data keys come from, if records are encrypted.
     pub key_source: Option<Arc<dyn KeySource>>,
+    /// What time it is there.
+    pub clock: ServiceClock,
 }
 
 impl<D> Way<D> {
     /// A way for records that are not encrypted.
-    pub fn plain(destination: D) -> Self {
-        Self { destination, key_source: None }
+    pub fn plain(destination: D, clock: ServiceClock) -> Self {
+        Self { destination, key_source: None, clock }
     }
 }
 
@@ -112,7 +117,7 @@ pub async fn run<D: Destination>(
     let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len().max(1);
     let mut random = fastrand::Rng::with_seed(setting.seed);
     let (events, events_out) = mpsc::channel(EVENTS_WAITING);
-    let mut accounts = Vec::new();
+    let (mut accounts, knocked) = (Vec::new(), Arc::new(Notify::new()));
     let mut stages = JoinSet::new();
     let mut tailers = Vec::new();
     let is_cut_short = Arc::new(AtomicBool::new(false));
@@ -127,12 +132,18 @@ pub async fn run<D: Destination>(
         let hints = Hints::default();
         let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
         let (requests, requests_out) = mpsc::channel(REQUESTS_WAITING);
-        accounts.push(FlowAccount { metrics: metrics.clone(), budget: budget.clone() });
-
         // Several requests in flight hold bytes beside those of lines: with little memory each of them is smaller.
         let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
-        let Way { destination, key_source } = way_of(&flow);
-        let destination = Arc::new(destination);
+        let Way { destination, key_source, clock } = way_of(&flow);
+        let (destination, gate) = (Arc::new(destination), Gate::new(Arc::clone(&knocked)));
+        accounts.push(FlowAccount {
+            run: RunKey { run_id: setting.run_id, flow: flow.name.clone() },
+            stream: flow.delivery.destination.readable_stream().map(str::to_owned),
+            gate: gate.clone(),
+            clock,
+            metrics: metrics.clone(),
+            budget: budget.clone(),
+        });
         let keys = match (&flow.encryption, key_source) {
             (None, _) => None,
             (Some(rules), Some(source)) => {
@@ -152,6 +163,7 @@ pub async fn run<D: Destination>(
             facts: facts.clone(),
             load: load.clone(),
             doubt,
+            gate: gate.clone(),
             order: flow.delivery.order,
             request_bytes,
             held_byte_count_max: budget_bytes,
@@ -188,6 +200,8 @@ pub async fn run<D: Destination>(
             flow,
             chunks,
             events: events.clone(),
+            gate,
+            forget_after: config.agent.forget_after,
             budget,
             open_files_max: config.agent.max_open_files / config.flows.len().max(1),
             metrics,
@@ -198,7 +212,7 @@ pub async fn run<D: Destination>(
     }
     drop(events);
     let (end, ended) = oneshot::channel();
-    let checkpointer = Checkpointer::new(setting.store, accounts, setting.metrics.commit_failing(), setting.health);
+    let checkpointer = Checkpointer::new(setting.store, accounts, knocked, setting.metrics.commit_failing(), setting.health);
     let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
     for tailer in tailers {
         let (stop, is_cut_short) = (stop.clone(), Arc::clone(&is_cut_short));

@@ -19,6 +19,7 @@ pub mod trouble;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -30,6 +31,7 @@ use self::http::Http;
 use crate::config::Aws;
 use crate::limits::RENEWAL_INTERVAL;
 use crate::outcome::{Failure, Verdict};
+use crate::service_clock::ServiceClock;
 
 pub use self::delivery::Delivery;
 
@@ -77,6 +79,7 @@ pub struct Access {
     /// Held while something is loaded: it is loaded once for all who wait.
     state: AsyncMutex<State>,
     renewal: Mutex<Renewal>,
+    clock: ServiceClock,
 }
 
 #[derive(Default)]
@@ -123,7 +126,14 @@ impl fmt::Display for Service {
 impl Access {
     /// The access that `settings` describe; `credentials`, where there are some, instead of all others.
     pub fn new(settings: Aws, credentials: Option<Credentials>) -> Self {
-        Self { settings, credentials, state: AsyncMutex::default(), renewal: Mutex::default() }
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let clock = ServiceClock::new(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX));
+        Self { settings, credentials, state: AsyncMutex::default(), renewal: Mutex::default(), clock }
+    }
+
+    /// What time it is there, as answers tell.
+    pub fn clock(&self) -> &ServiceClock {
+        &self.clock
     }
 
     /// What the access is made by.
@@ -154,7 +164,7 @@ impl Access {
     async fn load(&self, state: &mut State) -> Result<SdkConfig, Failure> {
         let http = match &state.http {
             Some(http) => http.clone(),
-            None => state.http.insert(Http::new(&self.settings)?).clone(),
+            None => state.http.insert(Http::new(&self.settings, self.clock.clone())?).clone(),
         };
         let config = load::load(&self.settings, &http, state.region.clone(), self.credentials.as_ref()).await;
         if config.region().is_none() {

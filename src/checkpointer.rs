@@ -9,14 +9,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::budget::Budget;
+use crate::gate::{Gate, InFlight};
 use crate::health::Health;
 use crate::limits::{COMMIT_INTERVAL, MARKS_WAITING, OPENED_COMMIT_DELAY};
 use crate::metrics::{FlowMetrics, Gauge};
-use crate::offsets::{Changes, Fingerprint, Identity, Mark, Offsets, Row};
+use crate::offsets::{Changes, Fingerprint, Identity, Mark, Offsets, Row, RunKey, Sending};
+use crate::service_clock::ServiceClock;
 use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
 
@@ -96,6 +98,14 @@ pub struct Opened {
 
 /// What the checkpointer needs of each flow.
 pub struct FlowAccount {
+    /// The run, as far as it concerns this flow.
+    pub run: RunKey,
+    /// The stream that it sends to; none for a delivery stream.
+    pub stream: Option<String>,
+    /// Where its requests wait for commits.
+    pub gate: Gate,
+    /// What time it is for the service.
+    pub clock: ServiceClock,
     /// Counts what is settled.
     pub metrics: FlowMetrics,
     /// Gets back what is settled.
@@ -111,6 +121,12 @@ pub struct Checkpointer {
     started_flows: Vec<String>,
     /// Something was reported since the last commit.
     has_changed: bool,
+    /// Flows of which the store says that something may be in flight.
+    sending: HashSet<usize>,
+    /// Rung when a request waits for a commit.
+    knocked: Arc<Notify>,
+    /// Nothing will be sent any more.
+    is_ending: bool,
     /// 1 while commits fail.
     commit_failing: Gauge,
     health: Health,
@@ -131,7 +147,14 @@ struct FileAccount {
 
 impl Checkpointer {
     /// A checkpointer that commits to `store`; `flows` in the order of the configuration.
-    pub fn new(store: Arc<Offsets>, flows: Vec<FlowAccount>, commit_failing: Gauge, health: Health) -> Self {
+    /// `knocked` is what their gates ring.
+    pub fn new(
+        store: Arc<Offsets>,
+        flows: Vec<FlowAccount>,
+        knocked: Arc<Notify>,
+        commit_failing: Gauge,
+        health: Health,
+    ) -> Self {
         Self {
             store,
             flows,
@@ -139,6 +162,9 @@ impl Checkpointer {
             rows_to_remove: Vec::new(),
             started_flows: Vec::new(),
             has_changed: false,
+            sending: HashSet::new(),
+            knocked,
+            is_ending: false,
             commit_failing,
             health,
         }
@@ -156,11 +182,12 @@ impl Checkpointer {
             tokio::select! {
                 // However many events there are, what they settled is committed in time.
                 biased;
-                _ = commits.tick() => self.commit().await,
+                _ = commits.tick() => self.commit(&mut events).await,
                 () = sleep_until(opened_commit_at.unwrap_or_else(Instant::now)), if opened_commit_at.is_some() => {
                     opened_commit_at = None;
-                    self.commit().await;
+                    self.commit(&mut events).await;
                 }
+                () = self.knocked.notified() => self.commit(&mut events).await,
                 // A sender of it that is gone means the same.
                 _ = &mut end => break,
                 Some(event) = events.recv() => {
@@ -171,10 +198,9 @@ impl Checkpointer {
                 }
             }
         }
-        while let Ok(event) = events.try_recv() {
-            self.take(event);
-        }
-        self.commit().await;
+        self.is_ending = true;
+        self.has_changed = true;
+        self.commit(&mut events).await;
         self.commit_failing.get() == 0
     }
 
@@ -244,8 +270,17 @@ impl Checkpointer {
         }
     }
 
-    async fn commit(&mut self) {
-        if !std::mem::take(&mut self.has_changed) {
+    /// Commits what has changed. What is in flight is looked at first, then everything that was reported until then is taken: so
+    /// what is not in flight any more is settled in this commit.
+    async fn commit(&mut self, events: &mut mpsc::Receiver<Event>) {
+        let at = Instant::now();
+        let in_flight: Vec<InFlight> = self.flows.iter().map(|flow| flow.gate.in_flight()).collect();
+        for _ in 0..events.len() {
+            let Ok(event) = events.try_recv() else { break };
+            self.take(event);
+        }
+        let (sendings, reconciled) = self.sendings(at, &in_flight);
+        if !std::mem::take(&mut self.has_changed) && sendings.is_empty() && reconciled.is_empty() {
             return;
         }
         let waiting = self.waiting();
@@ -254,18 +289,44 @@ impl Checkpointer {
             rows: dirty.map(|(file, account)| (*file, account.row(&self.flows[account.opened.flow_index]))).collect(),
             removed: std::mem::take(&mut self.rows_to_remove),
             started_flows: std::mem::take(&mut self.started_flows),
+            sendings,
+            reconciled,
         };
+        let of_run = |run: &RunKey| self.flows.iter().position(|flow| flow.run == *run);
+        let marked: HashSet<usize> = changes.sendings.iter().filter_map(|(run, _)| of_run(run)).collect();
+        self.sending.extend(&marked);
         if !changes.is_empty() {
             let store = Arc::clone(&self.store);
             let written = tokio::task::spawn_blocking(move || (store.commit(&changes), changes));
             match written.await {
-                Ok((Ok(()), _)) => self.committed(&waiting),
+                Ok((Ok(()), changes)) => self.committed(&waiting, &changes),
                 Ok((Err(error), changes)) => self.not_committed(&error, changes),
                 // The runtime is going down: nothing more can be written.
                 Err(_) => return,
             }
         }
+        // After a failure too: delivery goes on, and a restart has less to go by.
+        for (index, flow) in self.flows.iter().enumerate() {
+            flow.gate.known(|file| self.files.contains_key(&file) && !waiting.contains(&file));
+            if marked.contains(&index) {
+                flow.gate.marked(at);
+            }
+        }
         self.files.retain(|_, account| account.dirty || !account.is_over());
+    }
+
+    /// What the store has to say from now on of what may be in flight, and of which flows nothing any more.
+    fn sendings(&self, at: Instant, in_flight: &[InFlight]) -> (Vec<(RunKey, Sending)>, Vec<RunKey>) {
+        let (mut sendings, mut reconciled) = (Vec::new(), Vec::new());
+        for (index, (flow, in_flight)) in self.flows.iter().zip(in_flight).enumerate() {
+            let is_in_store = self.sending.contains(&index);
+            if is_in_store && (if self.is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
+                reconciled.push(flow.run.clone());
+            } else if in_flight.is_waited_for || (self.has_changed && (is_in_store || in_flight.since.is_some())) {
+                sendings.push((flow.run.clone(), flow.sending(at, in_flight)));
+            }
+        }
+        (sendings, reconciled)
     }
 
     /// Lives that come after others of which not all is settled.
@@ -276,7 +337,8 @@ impl Checkpointer {
         self.files.iter().filter(is_waiting).map(|(file, _)| *file).collect()
     }
 
-    fn committed(&mut self, waiting: &HashSet<FileKey>) {
+    fn committed(&mut self, waiting: &HashSet<FileKey>, changes: &Changes) {
+        self.sending.retain(|index| !changes.reconciled.contains(&self.flows[*index].run));
         if self.commit_failing.set(0) != 0 {
             self.health.commits_work();
             tracing::info!("offsets are committed again");
@@ -298,6 +360,18 @@ impl Checkpointer {
         self.health.commits_fail(&format!("cannot commit offsets: {error}; a restart now would send lines twice"));
         if self.commit_failing.set(1) == 0 {
             tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
+        }
+    }
+}
+
+impl FlowAccount {
+    fn sending(&self, at: Instant, in_flight: &InFlight) -> Sending {
+        Sending {
+            stream: self.stream.clone(),
+            marked_at_ms: self.clock.at_ms(at),
+            in_flight_since_ms: in_flight.since.map(|since| self.clock.at_ms(since)),
+            in_flight_record_count: in_flight.record_count as u64,
+            sent_record_count: in_flight.sent_record_count,
         }
     }
 }
@@ -380,8 +454,11 @@ mod tests {
         let (commit_failing, metrics) = (metrics.commit_failing(), metrics.flow("access"));
         let budget = Budget::new(1_000);
         budget.take(1_000);
-        let checkpointer =
-            Checkpointer::new(Arc::clone(&store), vec![FlowAccount { metrics, budget }], commit_failing, Health::default());
+        let knocked = Arc::new(Notify::new());
+        let run = RunKey { run_id: 1, flow: "access".to_owned() };
+        let (stream, gate, clock) = (Some("s".to_owned()), Gate::new(Arc::clone(&knocked)), ServiceClock::new(0));
+        let accounts = vec![FlowAccount { run, stream, gate, clock, metrics, budget }];
+        let checkpointer = Checkpointer::new(Arc::clone(&store), accounts, knocked, commit_failing, Health::default());
         // The sender of events lives on to the end.
         let (events, events_out) = mpsc::channel(16);
         let (end, ended) = oneshot::channel();

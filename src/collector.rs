@@ -2,6 +2,8 @@
 //!
 //! Pure. When a request that is not full is sent, is the packer's decision.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::config::TooLong;
@@ -11,7 +13,7 @@ use crate::span::Spans;
 /// One Kinesis record. Its bytes are final: a retry sends the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Partition key, 1 to 256 characters. Of an aggregate, and of a record with a random key: the delivery token.
+    /// Partition key, 1 to 256 characters.
     pub partition_key: String,
     /// Where among the hash keys it goes: its explicit hash key, else the MD5 of the partition key.
     pub hash_key: u128,
@@ -23,6 +25,10 @@ pub struct Entry {
     pub spans: Spans,
     /// How many user records are in it.
     pub user_record_count: u32,
+    /// Its partition key is a [delivery token](crate::delivery_token): no other record has the same.
+    pub is_token: bool,
+    /// Since when it may be stored without anybody knowing: the first time that it was sent; none when it surely is not.
+    pub in_flight_since: Option<Instant>,
     /// What is done with it when the service finds it too large by itself. Only where the data are the first bytes of its one
     /// span, as they are in the file; any other record is dropped.
     pub too_long: Option<TooLong>,
@@ -90,6 +96,8 @@ mod tests {
             data: vec![0; bytes - 1].into(),
             spans: Spans::default(),
             user_record_count: 1,
+            is_token: true,
+            in_flight_since: None,
             too_long: None,
         }
     }

@@ -79,8 +79,24 @@ pub struct Agent {
     pub admin: Option<SocketAddr>,
     /// How long an ending waits for what was read to be delivered.
     pub drain_timeout: Duration,
+    /// Whether the stream is read back to learn what of the unknown is stored.
+    pub read_back: ReadBack,
+    /// How long after a request can last have been accepted its records are looked for.
+    pub settle: Duration,
+    /// How long it is known what was sent of a file that is gone.
+    pub forget_after: Duration,
     /// Files that are kept open at once, by all flows together; at least [`crate::limits::OPEN_FILES_MIN`] a flow.
     pub max_open_files: usize,
+}
+
+/// Whether streams are read back where nobody knows what is stored: after an end that was not orderly, and when a request has had
+/// no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBack {
+    /// Where the stream may be read (default).
+    Auto,
+    /// Never: what may be stored is sent again, and counted.
+    Off,
 }
 
 /// `[[flow]]`: some files to one stream.

@@ -21,15 +21,23 @@ impl Joined {
         self.user_record_count == 0
     }
 
-    /// Adds a record, and what is put `behind` it, unless there would then be more than `bytes_max`; then nothing changes and the
-    /// answer is false. A record that is the first is always taken.
-    pub fn try_push(&mut self, data: &[u8], behind: &[u8], span: Span, bytes_max: usize) -> bool {
-        if !self.is_empty() && self.data.len() + data.len() + behind.len() > bytes_max {
+    /// Adds a record, and what is put `behind` it, unless there would then be more than `bytes_max`, or more spans than `fit`; then
+    /// nothing changes and the answer is false. A record that is the first is always taken.
+    pub fn try_push(
+        &mut self,
+        data: &[u8],
+        behind: &[u8],
+        span: Span,
+        bytes_max: usize,
+        fit: impl FnOnce(&Spans) -> bool,
+    ) -> bool {
+        if self.is_empty() {
+            self.spans.push(span);
+        } else if self.data.len() + data.len() + behind.len() > bytes_max || !self.spans.try_push(span, fit) {
             return false;
         }
         self.data.extend_from_slice(data);
         self.data.extend_from_slice(behind);
-        self.spans.push(span);
         self.user_record_count += 1;
         true
     }
@@ -54,10 +62,10 @@ mod tests {
     fn records_stand_one_behind_the_other_up_to_the_limit() {
         let span = |start, end| Span::new(FileKey(1), start, end);
         let mut joined = Joined::default();
-        assert!(joined.try_push(b"longer than that\n", b"", span(0, 17), 10));
-        assert!(!joined.try_push(b"\n", b"", span(17, 18), 17));
-        assert!(joined.try_push(b"", b"\n", span(17, 18), 18));
-        assert!(!joined.try_push(b"", b"\n", span(18, 19), 18));
+        assert!(joined.try_push(b"longer than that\n", b"", span(0, 17), 10, |_| true));
+        assert!(!joined.try_push(b"\n", b"", span(17, 18), 17, |_| true));
+        assert!(joined.try_push(b"", b"\n", span(17, 18), 18, |_| true));
+        assert!(!joined.try_push(b"", b"\n", span(18, 19), 18, |_| true));
         assert_eq!(joined.byte_count(), 18);
         let (data, spans, user_record_count) = joined.finish();
         assert_eq!(data, b"longer than that\n\n");

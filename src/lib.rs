@@ -62,11 +62,17 @@ pub mod checkpointer;
 pub mod offsets;
 pub mod settlement;
 
+pub mod readback;
+
 pub mod backoff;
 pub mod budget;
+pub mod delivery_token;
+pub mod failpoint;
+pub mod gate;
 pub mod hash_key;
 pub mod limits;
 pub mod outcome;
+pub mod service_clock;
 pub mod span;
 pub mod stream;
 

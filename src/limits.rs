@@ -156,8 +156,12 @@ pub const MARK_BYTES: usize = 256;
 pub const MARKS_WAITING: usize = 64;
 /// Lives of a flow that are kept though their files are gone: one may come back, or as a copy, or compressed.
 pub const GONE_LIVES_MAX: usize = 1000;
-/// How long these are kept.
-pub const FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// `forget_after` when the configuration says nothing: how long these are kept.
+pub const FORGET_AFTER_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Least `forget_after`: a rotation is done in seconds, but compressing may come a minute later.
+pub const FORGET_AFTER_MIN: Duration = Duration::from_secs(60);
+/// Greatest `forget_after`.
+pub const FORGET_AFTER_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// A file that no glob matches any more, or whose name another file has taken, is taken to be complete when nothing was
 /// added to it for so long. Programs keep their log open for a while after it was rotated.
 pub const COMPLETE_AFTER: Duration = Duration::from_secs(30);
@@ -324,6 +328,9 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 pub const OPENED_COMMIT_DELAY: Duration = Duration::from_millis(50);
 /// How long an ending waits for the last commit; a disk that hangs longer costs lines sent twice.
 pub const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How old the last commit may be when a request leaves. With the age of that commit it is known until when a process that has
+/// died can have sent something.
+pub const MARK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// What must fit on the disk before the offset store is opened again after a failure: a segment of sled's.
@@ -334,6 +341,18 @@ pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often a line of figures is logged.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
+
+// --- Reading back ---
+
+/// `settle` when the configuration says nothing: how long after a request can last have been accepted its records are readable.
+pub const SETTLE_DEFAULT: Duration = Duration::from_secs(5);
+/// Least `settle`: for emulators.
+pub const SETTLE_MIN: Duration = Duration::from_millis(10);
+/// Greatest `settle`.
+pub const SETTLE_MAX: Duration = Duration::from_secs(10 * 60);
+/// So much may the clocks of the host and of the service, corrected by what the service says, and its times of arrival differ.
+/// `Date` is in whole seconds, and times of arrival have no accuracy that is documented.
+pub const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 
 // --- Metadata of the host ---
 

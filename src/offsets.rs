@@ -5,6 +5,7 @@
 
 mod peek;
 mod row;
+mod sending;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,8 +17,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use serde::Serialize;
+use sled::Transactional as _;
+
 pub use self::peek::Peeked;
 pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
+pub use self::sending::{RunKey, Sending};
 use crate::limits::{STORE_CACHE_BYTES, STORE_PROBE_BYTES};
 use crate::span::FileKey;
 
@@ -29,6 +34,7 @@ const SLED_FILE: &str = "db";
 const UNFINISHED_SNAPSHOT: &str = "generating";
 const FILES_TREE: &str = "files";
 const FLOWS_TREE: &str = "flows";
+const SENDINGS_TREE: &str = "sendings";
 const LOCK_FILE: &str = "lock";
 /// There since the first commit: sled takes a file that it cannot make sense of for a new one.
 const MARK_FILE: &str = "written";
@@ -55,6 +61,7 @@ struct Store {
     db: sled::Db,
     files: sled::Tree,
     flows: sled::Tree,
+    sendings: sled::Tree,
 }
 
 /// What a commit changes.
@@ -66,12 +73,17 @@ pub struct Changes {
     pub removed: Vec<FileKey>,
     /// Flows that have looked at their files for the first time.
     pub started_flows: Vec<String>,
+    /// What may be sent from now on of which the rows say nothing.
+    pub sendings: Vec<(RunKey, Sending)>,
+    /// Runs of which the rows say everything.
+    pub reconciled: Vec<RunKey>,
 }
 
 impl Changes {
     /// True when there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.removed.is_empty() && self.started_flows.is_empty()
+        let Self { rows, removed, started_flows, sendings, reconciled } = self;
+        rows.is_empty() && removed.is_empty() && started_flows.is_empty() && sendings.is_empty() && reconciled.is_empty()
     }
 }
 
@@ -160,6 +172,20 @@ impl Offsets {
         names.map(name).collect::<sled::Result<_>>().map_err(|error| unreadable(into_io(error)))
     }
 
+    /// What runs before may have sent of which the rows say nothing, that of the oldest run first.
+    pub fn sendings(&self) -> Result<Vec<(RunKey, Sending)>, OpenError> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = |error| OpenError::Unreadable(self.state_dir.clone(), error);
+        let load = |item: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = item.map_err(|error| unreadable(into_io(error)))?;
+            decode_sending(&key, &value).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
+        };
+        let sendings = self.opened(&mut store).map_err(unreadable)?.sendings.iter().map(load);
+        let mut sendings: Vec<_> = sendings.collect::<Result<_, _>>()?;
+        sendings.sort_by_key(|(_, sending)| sending.marked_at_ms);
+        Ok(sendings)
+    }
+
     /// Writes the rows and removes rows, all or nothing, and returns when that is on the disk. After a failure it is
     /// not known what of the commits before is on it.
     pub fn commit(&self, changes: &Changes) -> io::Result<()> {
@@ -170,8 +196,15 @@ impl Offsets {
         for (key, row) in &changes.rows {
             batch.insert(&key.0.to_be_bytes(), encode(row)?);
         }
+        let mut of_runs = sled::Batch::default();
+        for key in &changes.reconciled {
+            of_runs.remove(encode_run(key));
+        }
+        for (key, sending) in &changes.sendings {
+            of_runs.insert(encode_run(key), encode(sending)?);
+        }
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let committed = self.opened(&mut store)?.commit(batch, &changes.started_flows).and_then(|()| self.mark());
+        let committed = self.opened(&mut store)?.commit(&batch, &of_runs, &changes.started_flows).and_then(|()| self.mark());
         if committed.is_err() {
             // After an error sled closes without touching the disk again; else it would panic if it failed to.
             *store = None;
@@ -250,16 +283,27 @@ impl Store {
             .map_err(into_io)?;
         let files = db.open_tree(FILES_TREE).map_err(into_io)?;
         let flows = db.open_tree(FLOWS_TREE).map_err(into_io)?;
+        let sendings = db.open_tree(SENDINGS_TREE).map_err(into_io)?;
         let log = File::open(state_dir.join(STORE_FOLDER).join(SLED_FILE))?;
         if state_dir.join(MARK_FILE).exists() && flows.is_empty() && files.is_empty() {
             let what = "there is nothing in it, though it was written before";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Ok(Self { log, db, files, flows })
+        Ok(Self { log, db, files, flows, sendings })
     }
 
-    fn commit(&self, batch: sled::Batch, started_flows: &[String]) -> io::Result<()> {
-        self.files.apply_batch(batch).map_err(into_io)?;
+    fn commit(&self, rows: &sled::Batch, sendings: &sled::Batch, started_flows: &[String]) -> io::Result<()> {
+        // Both or neither: what is settled and from when on it is not known belong together.
+        (&self.files, &self.sendings)
+            .transaction(|(files, of_runs)| {
+                files.apply_batch(rows)?;
+                of_runs.apply_batch(sendings)?;
+                Ok::<_, sled::transaction::ConflictableTransactionError<std::convert::Infallible>>(())
+            })
+            .map_err(|error| match error {
+                sled::transaction::TransactionError::Storage(error) => into_io(error),
+                sled::transaction::TransactionError::Abort(never) => match never {},
+            })?;
         // After the rows: a flow has not started before its files are known.
         for flow in started_flows {
             self.flows.insert(flow, &[VALUE_VERSION]).map_err(into_io)?;
@@ -269,10 +313,26 @@ impl Store {
     }
 }
 
-fn encode(row: &Row) -> io::Result<Vec<u8>> {
-    let mut value = vec![VALUE_VERSION];
-    serde_json::to_writer(&mut value, row)?;
-    Ok(value)
+fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut encoded = vec![VALUE_VERSION];
+    serde_json::to_writer(&mut encoded, value)?;
+    Ok(encoded)
+}
+
+fn encode_run(key: &RunKey) -> Vec<u8> {
+    [&key.run_id.to_be_bytes(), key.flow.as_bytes()].concat()
+}
+
+fn decode_sending(key: &[u8], value: &[u8]) -> Result<(RunKey, Sending), String> {
+    let (run_id, flow) = key.split_first_chunk().ok_or_else(|| format!("the key of a run has {} bytes", key.len()))?;
+    let key = RunKey { run_id: u128::from_be_bytes(*run_id), flow: String::from_utf8_lossy(flow).into_owned() };
+    match value.split_first() {
+        Some((&VALUE_VERSION, json)) => {
+            let sending = serde_json::from_slice(json).map_err(|error| format!("{key:?}: {error}"))?;
+            Ok((key, sending))
+        }
+        _ => Err(format!("{key:?} is not of version {VALUE_VERSION}")),
+    }
 }
 
 fn decode(key: &[u8], value: &[u8]) -> Result<(FileKey, Row), String> {

@@ -8,7 +8,6 @@ mod layout;
 mod places;
 mod records;
 pub mod rules;
-mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +19,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::layout::Layout;
 use self::records::{Records, UserRecord};
-pub use self::tokens::DeliveryTokens;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::compressor::Compressor;
 use crate::config::{Encoding, Flow, OnMismatch, Order, Output, TooLong};
+use crate::delivery_token::DeliveryTokens;
 use crate::encryption::keys::DataKeys;
 use crate::limits::{FACTS_WAIT, PACKER_SHARE, TERMINATOR_BYTES_MAX};
 use crate::metadata::Metadata;

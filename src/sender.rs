@@ -33,16 +33,19 @@ use self::survey::Doubt;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::Order;
+use crate::failpoint;
+use crate::gate::Gate;
 use crate::health::FlowReporter;
 use crate::limits::{LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT};
 use crate::metrics::FlowMetrics;
 use crate::outcome::{Failure, RecordResult};
+use crate::readback::Reader;
 use crate::stream::{Load, Shard, StreamFacts};
 
 pub use self::target::Target;
 
 /// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
-pub trait Destination: Send + Sync + 'static {
+pub trait Destination: Reader {
     /// Makes one attempt to put `entries`, and returns what became of each, in order.
     fn put(&self, entries: &[Entry]) -> impl Future<Output = Result<Vec<RecordResult>, Failure>> + Send;
 
@@ -72,6 +75,8 @@ pub struct Parts<D> {
     pub load: Load,
     /// Where it says that the shards are not as they are known.
     pub doubt: Doubt,
+    /// Where requests wait until they may leave.
+    pub gate: Gate,
     /// What is kept in order.
     pub order: Order,
     /// Most bytes of a request.
@@ -95,6 +100,7 @@ pub struct Sender<D> {
     load: Load,
     load_set_at: Instant,
     doubt: Doubt,
+    gate: Gate,
     order: Order,
     /// The service spreads records as it likes.
     is_auto: bool,
@@ -106,7 +112,6 @@ pub struct Sender<D> {
     condition: Condition,
     random: fastrand::Rng,
     in_flight: JoinSet<Answered>,
-    in_flight_record_count: usize,
     in_flight_byte_count: usize,
     held_byte_count_max: usize,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
@@ -146,7 +151,7 @@ struct Request {
 impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
     pub fn new(parts: Parts<D>) -> Self {
-        let Parts { destination, mut facts, load, doubt, order, request_bytes, held_byte_count_max, .. } = parts;
+        let Parts { destination, mut facts, load, doubt, gate, order, request_bytes, held_byte_count_max, .. } = parts;
         let Parts { events, metrics, health, mut random, .. } = parts;
         let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
         let StreamFacts { shards: map, is_auto, .. } = facts.borrow_and_update().clone();
@@ -157,6 +162,7 @@ impl<D: Destination> Sender<D> {
             load,
             load_set_at: now,
             doubt,
+            gate,
             order,
             is_auto,
             room: room_max,
@@ -166,7 +172,6 @@ impl<D: Destination> Sender<D> {
             metrics,
             random,
             in_flight: JoinSet::new(),
-            in_flight_record_count: 0,
             in_flight_byte_count: 0,
             held_byte_count_max,
             lanes,
@@ -248,13 +253,20 @@ impl<D: Destination> Sender<D> {
         }
     }
 
-    fn send(&mut self, entries: Vec<Entry>, is_of_refused: bool) {
+    fn send(&mut self, mut entries: Vec<Entry>, is_of_refused: bool) {
         let byte_count = entries.iter().map(Entry::byte_count).sum();
-        self.in_flight_record_count += entries.len();
         self.in_flight_byte_count += byte_count;
-        let (destination, sent_at) = (Arc::clone(&self.destination), Instant::now());
+        let (destination, gate) = (Arc::clone(&self.destination), self.gate.clone());
         self.in_flight.spawn(async move {
+            let files = entries.iter().flat_map(|entry| entry.spans.iter()).map(|span| span.file);
+            let new_count = entries.iter().filter(|entry| entry.in_flight_since.is_none()).count();
+            let sent_at = gate.depart(files, new_count).await;
+            for entry in &mut entries {
+                entry.in_flight_since.get_or_insert(sent_at.into_std());
+            }
+            failpoint::pass("before_send");
             let answer = destination.put(&entries).await;
+            failpoint::pass("after_answer");
             Answered { sent: Request { entries, byte_count, sent_at, is_of_refused }, answer }
         });
     }
@@ -294,7 +306,7 @@ impl<D: Destination> Sender<D> {
 impl<D> Drop for Sender<D> {
     /// Ended before its time, it does not learn what becomes of the requests in flight; they will be sent again.
     fn drop(&mut self) {
-        self.metrics.possibly_doubled_records.inc_by(self.in_flight_record_count as u64);
+        self.metrics.possibly_doubled_records.inc_by(self.gate.in_flight().record_count as u64);
     }
 }
 

@@ -60,6 +60,21 @@ impl Spans {
         }
     }
 
+    /// The same, unless what there would be then does not `fit`; then nothing changes and the answer is false.
+    pub fn try_push(&mut self, span: Span, fits: impl FnOnce(&Self) -> bool) -> bool {
+        let count = self.0.len();
+        self.push(span);
+        let is_taken = fits(self);
+        if !is_taken && self.0.len() > count {
+            self.0.pop();
+        } else if !is_taken
+            && let Some(last) = self.0.iter_mut().rev().find(|last| last.file == span.file && last.end == span.end)
+        {
+            last.end = span.start;
+        }
+        is_taken
+    }
+
     /// Adds all spans of `others`.
     pub fn extend(&mut self, others: &Self) {
         for span in &others.0 {
@@ -68,7 +83,7 @@ impl Spans {
     }
 
     /// The spans, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Span> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = Span> + Clone + '_ {
         self.0.iter().copied()
     }
 
@@ -114,6 +129,27 @@ impl Spans {
             previous = Some(span);
         }
         text
+    }
+
+    /// How long that text is.
+    pub fn tag_byte_count(&self) -> usize {
+        let digits = |number: u64| (u64::BITS - number.leading_zeros()).div_ceil(4).max(1) as usize;
+        let mut byte_count = 0;
+        let mut previous: Option<Span> = None;
+        for span in self.iter() {
+            let from = match previous {
+                Some(last) if last.file == span.file => last.end,
+                _ => {
+                    byte_count += digits(span.file.0) + 1;
+                    0
+                }
+            };
+            let separator = usize::from(previous.is_some());
+            let sign = usize::from(span.start < from);
+            byte_count += separator + sign + digits(span.start.abs_diff(from)) + 1 + digits(span.byte_count());
+            previous = Some(span);
+        }
+        byte_count
     }
 
     /// No tag of these spans is longer than this many bytes.
@@ -181,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn a_span_that_does_not_fit_changes_nothing() {
+        let before: Spans = [span(1, 0, 10), span(2, 0, 5), span(3, 7, 9)].into_iter().collect();
+        for (new, is_neighbour) in [(span(1, 10, 20), true), (span(4, 0, 1), false), (span(3, 3, 4), false)] {
+            let mut spans = before.clone();
+            assert!(!spans.try_push(new, |spans| spans.count() > before.count() + 1));
+            assert_eq!(spans, before);
+            assert!(spans.try_push(new, |spans| spans.count() == before.count() + usize::from(!is_neighbour)));
+        }
+    }
+
+    #[test]
     fn rubbish_is_not_a_tag() {
         for text in ["", "x", "1:", "1:2", "1:2+0", "1:ffffffffffffffff+1", "1:-1+1", "1:1+1,", ";1:1+1"] {
             assert_eq!(Spans::from_tag(text), None, "{text:?}");
@@ -193,6 +240,7 @@ mod tests {
             let spans: Spans = list.into_iter().map(|(file, start, len)| span(file, start, start + len)).collect();
             let tag = spans.to_tag();
             prop_assert!(tag.len() <= spans.tag_byte_count_max());
+            prop_assert_eq!(tag.len(), spans.tag_byte_count());
             prop_assert_eq!(Spans::from_tag(&tag), Some(spans));
         }
     }

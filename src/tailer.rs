@@ -48,6 +48,7 @@ use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::{Flow, StartAt};
 use crate::discovery::{Globs, Hints, Watch};
+use crate::gate::Gate;
 use crate::limits::{FIGURES_INTERVAL, RESCAN_CPU_MAX, RESCAN_DEBOUNCE, RESCAN_RARE, RESCAN_REST};
 use crate::metrics::FlowMetrics;
 use crate::offsets::Row;
@@ -114,6 +115,10 @@ pub struct Parts {
     pub chunks: mpsc::Sender<Chunk>,
     /// Where lives of files and dropped bytes are reported.
     pub events: mpsc::Sender<Event>,
+    /// Where it says which lives begin.
+    pub gate: Gate,
+    /// How long it is known what was sent of a file that is gone.
+    pub forget_after: Duration,
     /// What may be read and not settled.
     pub budget: Budget,
     /// Files that may be open at once.
@@ -166,7 +171,7 @@ impl Tailer {
     pub fn new(mut parts: Parts) -> Self {
         let rows = std::mem::take(&mut parts.rows);
         let new_files_start_at = if parts.is_first_start { parts.flow.start_at } else { StartAt::Beginning };
-        let (known, forgotten) = KnownLives::new(rows, since_1970());
+        let (known, forgotten) = KnownLives::new(rows, since_1970(), parts.forget_after);
         Self {
             rules: Arc::new(Rules::of(&parts.flow)),
             known,

@@ -15,14 +15,18 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
-use http::header::PROXY_AUTHORIZATION;
+use aws_smithy_types::date_time::Format;
+use http::HeaderMap;
+use http::header::{DATE, PROXY_AUTHORIZATION};
 use http::uri::Scheme;
 use http_body_util::Limited;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
 use super::connect::{ConnectError, Connector};
 use super::delivery::{Delivery, Watched};
@@ -32,6 +36,7 @@ use super::trouble::caused_by;
 use crate::config::Aws;
 use crate::limits::{ANSWER_BYTES_MAX, CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT};
 use crate::outcome::Failure;
+use crate::service_clock::ServiceClock;
 
 /// The client; a clone shares its connections.
 #[derive(Clone)]
@@ -42,17 +47,20 @@ struct Shared {
     tls: Option<Arc<ClientConfig>>,
     proxies: Arc<Proxies>,
     connect_timeout: Duration,
+    /// Learns from answers.
+    clock: Option<ServiceClock>,
     /// By longest time to connect: that of the configuration, and what the SDK thinks is right for metadata services.
     clients: Mutex<HashMap<Duration, Client<Connector, Watched>>>,
 }
 
 impl Http {
-    /// A client with the settings of `aws`. It reads files of certificates.
-    pub(super) fn new(aws: &Aws) -> Result<Self, Failure> {
+    /// A client with the settings of `aws`; `clock` learns from its answers. It reads files of certificates.
+    pub(super) fn new(aws: &Aws, clock: ServiceClock) -> Result<Self, Failure> {
         Ok(Self(Arc::new(Shared {
             tls: Some(tls::settings(aws.ca_file.as_deref())?),
             proxies: Arc::new(Proxies::new(aws)),
             connect_timeout: aws.connect_timeout(),
+            clock: Some(clock),
             clients: Mutex::default(),
         })))
     }
@@ -63,6 +71,7 @@ impl Http {
             tls: tls::settings(None).ok(),
             proxies: Arc::new(Proxies::none()),
             connect_timeout: CONNECT_TIMEOUT,
+            clock: None,
             clients: Mutex::default(),
         }))
     }
@@ -72,6 +81,7 @@ impl Http {
         Requests {
             client: self.client(connect_timeout.unwrap_or(self.0.connect_timeout)),
             proxies: Arc::clone(&self.0.proxies),
+            clock: self.0.clock.clone(),
             read_timeout,
         }
     }
@@ -110,6 +120,7 @@ impl HttpClient for Http {
 pub(super) struct Requests {
     client: Client<Connector, Watched>,
     proxies: Arc<Proxies>,
+    clock: Option<ServiceClock>,
     /// From the request to the head of the answer.
     read_timeout: Option<Duration>,
 }
@@ -131,7 +142,8 @@ impl HttpConnector for Requests {
         if let Some(delivery) = request.extensions().get::<Delivery>().cloned() {
             request.body_mut().watch(delivery, connection);
         }
-        let (answer, read_timeout) = (self.client.request(request), self.read_timeout);
+        let (answer, read_timeout, clock) = (self.client.request(request), self.read_timeout, self.clock.clone());
+        let asked_at = Instant::now();
         HttpConnectorFuture::new(async move {
             let answer = match read_timeout {
                 Some(limit) => match tokio::time::timeout(limit, answer).await {
@@ -141,10 +153,19 @@ impl HttpConnector for Requests {
                 None => answer.await,
             };
             let answer = answer.map_err(connector_error)?;
+            if let (Some(clock), Some(second)) = (clock, second_of(answer.headers())) {
+                clock.learn(second, asked_at);
+            }
             HttpResponse::try_from(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES_MAX))))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
+}
+
+/// When an answer was made, in seconds since 1970.
+fn second_of(headers: &HeaderMap) -> Option<i64> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    Some(DateTime::from_str(date, Format::HttpDate).ok()?.secs())
 }
 
 impl Requests {

@@ -212,6 +212,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
 /// Where the records of `flow` go, and where its data keys come from.
 fn way(flow: &Flow, accesses: &Accesses) -> Way<Target> {
     let access = accesses.of(&flow.aws);
+    let clock = access.clock().clone();
     let destination = match flow.delivery.destination.clone() {
         Destination::Kinesis(name) => Target::Kinesis(Stream::new(name, access)),
         Destination::Firehose(name) => Target::Firehose(DeliveryStream::new(name, access)),
@@ -221,7 +222,7 @@ fn way(flow: &Flow, accesses: &Accesses) -> Way<Target> {
         let settings = Aws { region: Some(rules.kms_region().to_owned()), ..flow.aws.clone() };
         Arc::new(Kms::new(rules.kms_key.clone(), rules.context.clone(), accesses.of(&settings)))
     });
-    Way { destination, key_source }
+    Way { destination, key_source, clock }
 }
 
 /// `signal` is the one that told it to stop, if one did.

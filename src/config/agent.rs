@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::{Placed, Table};
-use super::{ADMIN_DEFAULT, Agent};
+use super::{ADMIN_DEFAULT, Agent, ReadBack};
 use crate::limits::{
-    DRAIN_TIMEOUT_DEFAULT, DRAIN_TIMEOUT_MAX, MEMORY_DEFAULT, MEMORY_MAX, MEMORY_PER_FLOW_MIN, OPEN_FILES_DEFAULT,
-    OPEN_FILES_MAX, OPEN_FILES_MIN,
+    DRAIN_TIMEOUT_DEFAULT, DRAIN_TIMEOUT_MAX, FORGET_AFTER_DEFAULT, FORGET_AFTER_MAX, FORGET_AFTER_MIN, MEMORY_DEFAULT,
+    MEMORY_MAX, MEMORY_PER_FLOW_MIN, OPEN_FILES_DEFAULT, OPEN_FILES_MAX, OPEN_FILES_MIN, SETTLE_DEFAULT, SETTLE_MAX, SETTLE_MIN,
 };
 
 /// `[agent]`, and where what depends on the number of flows is written.
@@ -22,6 +22,7 @@ pub(super) struct Written {
 pub(super) fn read(table: &mut Table<'_>) -> Written {
     let max_open_files = table.integer("max_open_files", OPEN_FILES_MIN..=OPEN_FILES_MAX);
     let memory_max = table.size("memory_max", MEMORY_PER_FLOW_MIN..=MEMORY_MAX);
+    let read_back = [("auto", ReadBack::Auto), ("off", ReadBack::Off)];
     let agent = Agent {
         state_dir: state_dir(table),
         memory_max: memory_max.as_ref().map_or(MEMORY_DEFAULT, |written| written.value),
@@ -29,6 +30,11 @@ pub(super) fn read(table: &mut Table<'_>) -> Written {
         drain_timeout: table
             .duration("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX)
             .map_or(DRAIN_TIMEOUT_DEFAULT, |written| written.value),
+        read_back: table.choice("read_back", &read_back).unwrap_or(ReadBack::Auto),
+        settle: table.duration("settle", SETTLE_MIN..=SETTLE_MAX).map_or(SETTLE_DEFAULT, |written| written.value),
+        forget_after: table
+            .duration("forget_after", FORGET_AFTER_MIN..=FORGET_AFTER_MAX)
+            .map_or(FORGET_AFTER_DEFAULT, |written| written.value),
         max_open_files: max_open_files.as_ref().map_or(OPEN_FILES_DEFAULT, |written| written.value),
     };
     Written { agent, memory_max, max_open_files }

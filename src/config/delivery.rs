@@ -60,6 +60,14 @@ impl Destination {
         }
     }
 
+    /// The name, if it is a stream of Kinesis Data Streams: one that can be read.
+    pub fn readable_stream(&self) -> Option<&str> {
+        match self {
+            Self::Kinesis(stream) => Some(stream),
+            Self::Firehose(_) => None,
+        }
+    }
+
     /// Bytes of a record, key and data, when nothing more is known of the stream.
     pub fn record_bytes_default(&self) -> usize {
         match self {

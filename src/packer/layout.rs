@@ -2,7 +2,11 @@
 
 use crate::aggregator::MAGIC;
 use crate::config::{self, Compression, Destination, Flow};
-use crate::limits::{ENVELOPE_BYTES_MAX, JOINED_RECORD_BYTES_MIN, SEALED_OVERHEAD_BYTES_MAX, TERMINATOR_BYTES_MAX};
+use crate::delivery_token;
+use crate::limits::{
+    ENVELOPE_BYTES_MAX, JOINED_RECORD_BYTES_MIN, RECORD_BYTES_MAX, SEALED_OVERHEAD_BYTES_MAX, TERMINATOR_BYTES_MAX,
+};
+use crate::span::Spans;
 use crate::stream::StreamFacts;
 
 /// How user records become records. Of a stream of which nothing else is known it stays the same.
@@ -18,6 +22,8 @@ pub(super) struct Layout {
     pub(super) behind: &'static [u8],
     /// There may be readers who take what begins as an aggregate for one.
     has_kpl_readers: bool,
+    /// Keys of records say what they are made of. Those of delivery streams nobody reads.
+    has_keys: bool,
 }
 
 /// How several user records share a record.
@@ -55,12 +61,31 @@ impl Layout {
             data_bytes_max: record_room + TERMINATOR_BYTES_MAX,
             behind: if form == Form::Lines && is_to_be_ended { b"\n" } else { b"" },
             has_kpl_readers: is_kinesis && !facts.is_auto && is_plain,
+            has_keys: is_kinesis,
         }
     }
 
     /// A reader would take a record of these data for an aggregate.
     pub(super) fn is_like_aggregate(&self, data: &[u8]) -> bool {
         self.has_kpl_readers && data.starts_with(&MAGIC)
+    }
+
+    /// A record of these data, which stands by itself, is an aggregate of one: because readers would take it for an aggregate, or
+    /// because it `has_key`, so that nothing else says whose it is.
+    pub(super) fn is_wrapped(&self, data: &[u8], has_key: bool) -> bool {
+        // What every stream takes whole is never shortened, which an aggregate could not be.
+        let is_never_shortened = data.len() + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX;
+        self.is_like_aggregate(data) || (self.form == Form::Kpl && has_key && is_never_shortened)
+    }
+
+    /// A record that is no aggregate may be made of so many spans: its partition key names them.
+    pub(super) fn has_room_for(&self, spans: &Spans) -> bool {
+        !self.has_keys || delivery_token::has_room_for(spans)
+    }
+
+    /// The partition key of a record that is no aggregate, with this token.
+    pub(super) fn key_of(&self, token: String, spans: &Spans) -> String {
+        if self.has_keys { delivery_token::naming(&token, spans) } else { token }
     }
 
     /// A record of these data has no room for others.

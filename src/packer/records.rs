@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use super::layout::{Form, Layout};
 use super::places::Places;
-use super::tokens::DeliveryTokens;
 use crate::aggregator::Aggregate;
 use crate::collector::Entry;
 use crate::config::{PartitionKey, TooLong};
+use crate::delivery_token::DeliveryTokens;
 use crate::hash_key::hash_of;
 use crate::joiner::Joined;
 use crate::span::{Span, Spans};
@@ -119,14 +119,16 @@ impl Records {
 
     /// Puts those that are filling in `out`, as they are.
     pub(super) fn take_all(&mut self, out: &mut Vec<Entry>) {
-        out.extend(std::mem::take(&mut self.filling).into_iter().map(|(hash_key, filling)| filling.finish(hash_key)));
+        out.extend(
+            std::mem::take(&mut self.filling).into_iter().map(|(hash_key, filling)| filling.finish(hash_key, &self.layout)),
+        );
         self.byte_count_max = 0;
     }
 
     fn take(&mut self, hash_key: u128, out: &mut Vec<Entry>) {
         if let Some(filling) = self.filling.remove(&hash_key) {
             self.byte_count_max -= filling.byte_count_max;
-            out.push(filling.finish(hash_key));
+            out.push(filling.finish(hash_key, &self.layout));
         }
     }
 
@@ -145,7 +147,7 @@ impl Records {
 
     /// One that is a record by itself. What goes the same way and came before goes before.
     fn push_single(&mut self, record: &UserRecord<'_>, out: &mut Vec<Entry>) {
-        let is_wrapped = self.layout.is_like_aggregate(record.data);
+        let is_wrapped = self.layout.is_wrapped(record.data, record.partition_key.is_some());
         if self.layout.form == Form::Single && !is_wrapped {
             // Nothing is filling.
             return out.push(self.single(record, None));
@@ -160,7 +162,7 @@ impl Records {
             let hash_key = shared.unwrap_or_else(|| self.places.anywhere(record.data.len()));
             let mut filling = Filling::new(Form::Kpl, hash_key, self.tokens.draw());
             filling.try_push(record, &self.layout);
-            filling.finish(hash_key)
+            filling.finish(hash_key, &self.layout)
         } else {
             self.single(record, shared)
         });
@@ -177,7 +179,11 @@ impl Records {
             (_, Some(_)) => None,
             (_, None) => self.places.least_busy(data.len()),
         };
-        let partition_key = key.map_or_else(|| self.tokens.draw(), str::to_owned);
+        let spans = Spans::from_iter([span]);
+        let partition_key = match key {
+            Some(key) => key.to_owned(),
+            None => self.layout.key_of(self.tokens.draw(), &spans),
+        };
         let behind = self.layout.behind;
         Entry {
             hash_key: explicit_hash_key.unwrap_or_else(|| match key {
@@ -187,9 +193,11 @@ impl Records {
             is_hash_key_explicit: explicit_hash_key.is_some(),
             partition_key,
             data: if behind.is_empty() { Bytes::copy_from_slice(data) } else { [data, behind].concat().into() },
-            spans: Spans::from_iter([span]),
+            spans,
             user_record_count: 1,
+            is_token: key.is_none(),
             too_long: too_long.filter(|_| behind.is_empty()),
+            in_flight_since: None,
         }
     }
 }
@@ -213,29 +221,35 @@ impl Filling {
                 is_taken
             }
             Content::Lines(joined) => {
-                let is_taken = joined.try_push(record.data, layout.behind, record.span, layout.full_bytes);
+                let is_taken = joined
+                    .try_push(record.data, layout.behind, record.span, layout.full_bytes, |spans| layout.has_room_for(spans));
                 self.byte_count_max = joined.byte_count();
                 is_taken
             }
         }
     }
 
-    fn finish(self, hash_key: u128) -> Entry {
-        let (data, spans, user_record_count) = match self.content {
+    fn finish(self, hash_key: u128, layout: &Layout) -> Entry {
+        let (partition_key, (data, spans, user_record_count)) = match self.content {
             Content::Kpl(aggregate) => {
                 let finished = aggregate.finish();
-                (finished.data, finished.spans, finished.user_record_count)
+                (self.token, (finished.data, finished.spans, finished.user_record_count))
             }
-            Content::Lines(joined) => joined.finish(),
+            Content::Lines(joined) => {
+                let (data, spans, user_record_count) = joined.finish();
+                (layout.key_of(self.token, &spans), (data, spans, user_record_count))
+            }
         };
         Entry {
-            partition_key: self.token,
+            partition_key,
             hash_key,
             is_hash_key_explicit: true,
             data: data.into(),
             spans,
             user_record_count,
+            is_token: true,
             too_long: None,
+            in_flight_since: None,
         }
     }
 }

@@ -40,17 +40,15 @@ impl<D: Destination> Sender<D> {
             Ok(results) => Failure::wrong_result_count(sent.entries.len(), results.len()),
             Err(failure) => failure,
         };
-        self.in_flight_record_count -= sent.entries.len();
         self.request_failed(sent, &failure).await;
     }
 
     async fn by_record(&mut self, sent: Request, results: Vec<RecordResult>) {
-        let record_count = sent.entries.len();
-        let mut delivered = Spans::default();
+        let (mut delivered, mut landed) = (Spans::default(), Vec::new());
         let mut failed = Vec::new();
         let mut last_failure = None;
         let mut by_shard: BTreeMap<usize, ShardAnswer> = BTreeMap::new();
-        for (entry, result) in sent.entries.into_iter().zip(results) {
+        for (mut entry, result) in sent.entries.into_iter().zip(results) {
             let index = self.lanes.map().index_of(entry.hash_key);
             let of_shard = by_shard.entry(index).or_default();
             match result {
@@ -61,6 +59,7 @@ impl<D: Destination> Sender<D> {
                     self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
                     self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
                     delivered.extend(&entry.spans);
+                    landed.push(entry);
                 }
                 RecordResult::Failed { code, message, shard_id } => {
                     let verdict = outcome::of_record(&code);
@@ -71,19 +70,21 @@ impl<D: Destination> Sender<D> {
                     self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
                     self.record_failed(verdict, &code, &message);
                     last_failure = Some(Failure { verdict, code, message });
+                    self.not_delivered(&mut entry, verdict, sent.sent_at);
                     failed.push(entry);
                 }
             }
         }
         let some_delivered = !delivered.is_empty();
-        // Those that failed are counted; those that were delivered are sent again if an early end comes before the report.
-        self.in_flight_record_count -= failed.len();
         self.lanes.answered(&by_shard, sent.sent_at.into_std(), Instant::now().into_std());
         if some_delivered {
             self.report(delivered, Outcome::Delivered).await;
             self.delivering(sent.byte_count, sent.is_of_refused);
         }
-        self.in_flight_record_count -= record_count - failed.len();
+        // Not before the report: what is in flight is what the checkpointer does not know to be settled.
+        for since in landed.iter().filter_map(|entry| entry.in_flight_since) {
+            self.gate.land(since.into());
+        }
         self.failure_count = 0;
         let Some(failure) = last_failure else {
             self.metrics.request("ok");
@@ -97,6 +98,14 @@ impl<D: Destination> Sender<D> {
         }
         if !some_delivered {
             self.fruitless(&failure);
+        }
+    }
+
+    /// What surely was not stored is not in flight any more, unless it may be by an earlier attempt.
+    fn not_delivered(&self, entry: &mut Entry, verdict: Verdict, sent_at: Instant) {
+        if verdict != Verdict::Uncertain && entry.in_flight_since == Some(sent_at.into_std()) {
+            entry.in_flight_since = None;
+            self.gate.land(sent_at);
         }
     }
 
@@ -125,7 +134,10 @@ impl<D: Destination> Sender<D> {
     }
 
     async fn request_failed(&mut self, sent: Request, failure: &Failure) {
-        let Request { mut entries, byte_count, is_of_refused, .. } = sent;
+        let Request { mut entries, byte_count, is_of_refused, sent_at } = sent;
+        for entry in &mut entries {
+            self.not_delivered(entry, failure.verdict, sent_at);
+        }
         self.metrics.request(&failure.code);
         self.metrics.failed_records(&failure.code, entries.len() as u64);
         if failure.verdict == Verdict::Uncertain {
@@ -193,7 +205,11 @@ impl<D: Destination> Sender<D> {
     /// What is kept of records that are too large is sent again.
     async fn shorten(&mut self, entries: Vec<Entry>) {
         let record_bytes_max = self.facts.borrow().record_bytes_max;
-        for entry in entries {
+        for mut entry in entries {
+            // What is too large was not stored by an earlier attempt either.
+            if let Some(since) = entry.in_flight_since.take() {
+                self.gate.land(since.into());
+            }
             tracing::warn!(flow = self.metrics.name, bytes = entry.byte_count(), "a record is too large for the stream");
             let Shortened { kept, dropped, reason } = shortened(entry, record_bytes_max);
             self.lanes.push_front(kept);

@@ -16,6 +16,7 @@ use crate::aws::{self, Access, Delivery};
 use crate::collector::Entry;
 use crate::limits::FIREHOSE_RECORD_BYTES_MAX;
 use crate::outcome::{Failure, Operation, RecordResult};
+use crate::readback::Reader;
 use crate::stream::Shard;
 
 /// A delivery stream with Direct PUT.
@@ -30,6 +31,8 @@ impl DeliveryStream {
         Self { name, client: aws::Client::new(access, aws::Service::Firehose, Client::new) }
     }
 }
+
+impl Reader for DeliveryStream {}
 
 impl Destination for DeliveryStream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

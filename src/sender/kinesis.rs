@@ -19,6 +19,7 @@ use crate::collector::Entry;
 use crate::hash_key::HashRange;
 use crate::limits::{KIB, SHARD_PAGES_MAX, SHARDS_PER_PAGE};
 use crate::outcome::{Failure, Operation, RecordResult, Sent, shard_in};
+use crate::readback::Reader;
 use crate::stream::Shard;
 
 /// A stream.
@@ -43,6 +44,8 @@ impl Stream {
         self.client.renew(made, of_question(operation, sdk::failure(operation, error, Sent::Nothing, &made.place)))
     }
 }
+
+impl Reader for Stream {}
 
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

@@ -4,6 +4,8 @@
 
 use crate::collector::Entry;
 use crate::config::TooLong;
+use crate::delivery_token;
+use crate::hash_key::hash_of;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::settlement::DropReason;
 use crate::span::{Span, Spans};
@@ -41,8 +43,13 @@ fn cut(entry: &Entry, span: Span, bytes_max: usize) -> (Entry, Entry) {
     let begins_character = |at: &usize| entry.data.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
     let at = (bytes_max.saturating_sub(3).max(1)..=bytes_max).rev().find(begins_character).unwrap_or(bytes_max);
     let middle = span.start + at as u64;
-    let part =
-        |data, start, end| Entry { data, spans: [Span::new(span.file, start, end)].into_iter().collect(), ..entry.clone() };
+    let part = |data, start, end| {
+        let spans = [Span::new(span.file, start, end)].into_iter().collect();
+        let partition_key =
+            if entry.is_token { delivery_token::naming(&entry.partition_key, &spans) } else { entry.partition_key.clone() };
+        let hash_key = if entry.is_hash_key_explicit { entry.hash_key } else { hash_of(&partition_key) };
+        Entry { partition_key, hash_key, data, spans, ..entry.clone() }
+    };
     (part(entry.data.slice(..at), span.start, middle), part(entry.data.slice(at..), middle, span.end))
 }
 
@@ -61,6 +68,8 @@ mod tests {
             data: vec![b'x'; data_bytes].into(),
             spans: [span].into_iter().collect(),
             user_record_count: 1,
+            is_token: true,
+            in_flight_since: None,
             too_long,
         };
         let shortened = shortened(entry, 4 * MIB);

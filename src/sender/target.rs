@@ -5,6 +5,7 @@ use super::kinesis::Stream;
 use super::{Destination, Summary};
 use crate::collector::Entry;
 use crate::outcome::{Failure, RecordResult};
+use crate::readback::Reader;
 use crate::stream::Shard;
 
 /// A stream or a delivery stream.
@@ -14,6 +15,8 @@ pub enum Target {
     /// Of Data Firehose.
     Firehose(DeliveryStream),
 }
+
+impl Reader for Target {}
 
 impl Destination for Target {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

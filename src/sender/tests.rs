@@ -8,6 +8,7 @@ use crate::health::Health;
 use crate::limits::{MIB, REQUEST_BYTES_DEFAULT};
 use crate::metrics::Metrics;
 use crate::outcome::Verdict;
+use crate::readback::Reader;
 use crate::span::{FileKey, Span};
 
 /// A service that takes requests of so many bytes in time, and refuses those with a poisoned entry.
@@ -69,6 +70,8 @@ impl ServiceState {
     }
 }
 
+impl Reader for Service {}
+
 impl Destination for Service {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
         if self.0.lock().unwrap().answers_never {
@@ -100,6 +103,8 @@ fn entries(count: u64, bytes: usize) -> Vec<Entry> {
         data: vec![0; bytes - 4].into(),
         spans: [Span::new(FileKey(1), number, number + 1)].into_iter().collect(),
         user_record_count: 1,
+        is_token: true,
+        in_flight_since: None,
         too_long: None,
     };
     (0..count).map(entry).collect()
@@ -128,6 +133,7 @@ fn run_in(order: Order, service: ServiceState) -> Running {
         facts: watch::channel(StreamFacts::before_asking(&config::Destination::Kinesis("s".to_owned()))).1,
         load: Load::default(),
         doubt: Doubt::default(),
+        gate: Gate::always_open(),
         order,
         request_bytes: REQUEST_BYTES_DEFAULT,
         held_byte_count_max: 4 * REQUEST_BYTES_DEFAULT,

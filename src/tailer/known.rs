@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::source::{Source, fingerprint_of};
-use crate::limits::{FINGERPRINT_BYTES, FORGET_AFTER, GONE_LIVES_MAX};
+use crate::limits::{FINGERPRINT_BYTES, GONE_LIVES_MAX};
 use crate::offsets::{Fingerprint, Identity, Row};
 use crate::settlement::Settlement;
 use crate::span::FileKey;
@@ -78,12 +78,12 @@ impl KnownLife {
 impl KnownLives {
     /// The lives in the rows of one flow, and those that were gone for so long before `now`, the time since 1970, that they
     /// are forgotten.
-    pub(super) fn new(rows: Vec<(FileKey, Row)>, now: Duration) -> (Self, Vec<FileKey>) {
+    pub(super) fn new(rows: Vec<(FileKey, Row)>, now: Duration, forget_after: Duration) -> (Self, Vec<FileKey>) {
         let mut known = Self { lives: HashMap::new(), by_inode: HashMap::new() };
         let mut forgotten = Vec::new();
         for (key, row) in rows {
             let Row { path, identity, gone_at, watermark, settled_above, .. } = row;
-            if gone_at.is_some_and(|gone_at| now > Duration::from_secs(gone_at) + FORGET_AFTER) {
+            if gone_at.is_some_and(|gone_at| now > Duration::from_secs(gone_at) + forget_after) {
                 forgotten.push(key);
                 continue;
             }
@@ -189,6 +189,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::limits::FORGET_AFTER_DEFAULT as FORGET_AFTER;
     use crate::offsets::{Mark, Place};
 
     const NOW: Duration = Duration::from_secs(1_000_000_000);
@@ -207,7 +208,7 @@ mod tests {
             (FileKey(2), row(2, age(FORGET_AFTER.as_secs()), 0, 0)),
             (FileKey(3), row(3, None, 0, 0)),
         ];
-        let (mut known, forgotten) = KnownLives::new(rows, NOW);
+        let (mut known, forgotten) = KnownLives::new(rows, NOW, FORGET_AFTER);
         assert_eq!(forgotten, [FileKey(1)]);
         assert_eq!(known.missing().iter().map(|life| life.key).collect::<Vec<_>>(), [FileKey(3)]);
         let forgotten: Vec<FileKey> = (0..GONE_LIVES_MAX as u64)
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_was_not_read_is_what_is_neither_below_the_watermark_nor_settled_above_it() {
-        let (known, _) = KnownLives::new(vec![(FileKey(1), row(1, None, 20, 100))], NOW);
+        let (known, _) = KnownLives::new(vec![(FileKey(1), row(1, None, 20, 100))], NOW, FORGET_AFTER);
         assert_eq!(known.at_inode(1)[0].unread_byte_count(), 100 - 20 - 10);
     }
 

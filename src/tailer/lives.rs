@@ -202,6 +202,10 @@ impl Tailer {
     /// The same, of a life that passes over what was read as another.
     pub(super) async fn announce_after(&self, life: &KnownLife, after: Option<FileKey>) {
         let KnownLife { key: file, ref path, identity, ref settlement, .. } = *life;
+        // A life that waits for another is not in the store before that is settled; its lines do not wait so long.
+        if after.is_none() {
+            self.parts.gate.begins(file);
+        }
         let (flow_index, path, settlement) = (self.parts.flow_index, Arc::from(path.as_path()), settlement.clone());
         send(&self.parts.events, Event::Opened(Opened { file, flow_index, path, identity, settlement, after })).await;
     }

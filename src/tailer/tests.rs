@@ -16,6 +16,8 @@ use flate2::write::GzEncoder;
 use super::*;
 use crate::checkpointer::Remains;
 use crate::config::Config;
+use crate::gate::Gate;
+use crate::limits::FORGET_AFTER_DEFAULT;
 use crate::metrics::Metrics;
 use crate::offsets::Row;
 use crate::settlement::DropReason;
@@ -83,6 +85,8 @@ impl Host {
             is_first_start: self.starts == 1,
             chunks,
             events,
+            gate: Gate::always_open(),
+            forget_after: FORGET_AFTER_DEFAULT,
             budget: Budget::new(1 << 30),
             open_files_max: 4,
             metrics: self.metrics.clone(),

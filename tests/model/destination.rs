@@ -6,6 +6,7 @@ use std::time::Duration;
 use kinetail::collector::Entry;
 use kinetail::deaggregator::{Deaggregated, deaggregate};
 use kinetail::outcome::{Failure, RecordResult};
+use kinetail::readback::Reader;
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
@@ -63,6 +64,8 @@ impl State {
 
 /// The agent's way to the stream. An attempt that is given up has stored nothing.
 pub(crate) struct Connection(pub(crate) Arc<Stream>);
+
+impl Reader for Connection {}
 
 impl Destination for Connection {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

@@ -12,6 +12,7 @@ use kinetail::health::Health;
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row};
+use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
@@ -293,7 +294,9 @@ impl World {
         };
         let (stop, stopped) = watch::channel(false);
         let stream = Arc::clone(&self.stream);
-        let mut agent = Box::pin(agent::run(&config, setting, stopped, |_: &Flow| Way::plain(Connection(Arc::clone(&stream)))));
+        let mut agent = Box::pin(agent::run(&config, setting, stopped, |_: &Flow| {
+            Way::plain(Connection(Arc::clone(&stream)), ServiceClock::new(0))
+        }));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
         assert!(at_once.is_err(), "the agent ends at once: {at_once:?}");
         if mode == Mode::Once {

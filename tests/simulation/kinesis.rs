@@ -15,6 +15,7 @@ use kinetail::hash_key::{HashRange, hash_of};
 use kinetail::limits::{MIB, READ_BYTES};
 use kinetail::metrics::Metrics;
 use kinetail::outcome::{self, Failure, RecordResult, Service, Verdict};
+use kinetail::readback::Reader;
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
@@ -292,6 +293,8 @@ fn transport(verdict: Verdict, code: &str) -> Failure {
 
 /// The agent's way to a stream.
 pub(crate) struct Connection(pub(crate) Arc<Stream>);
+
+impl Reader for Connection {}
 
 impl Destination for Connection {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

@@ -13,6 +13,7 @@ use kinetail::limits::{MEMORY_PER_LINE_BYTE, SHARD_BYTES_IN_MAX, SHARD_RECORDS_I
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row};
+use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
@@ -225,7 +226,7 @@ impl World {
         let streams = self.streams.clone();
         let connect = |flow: &Flow| {
             let index = config.flows.iter().position(|other| other.name == flow.name).unwrap();
-            Way::plain(Connection(Arc::clone(&streams[index])))
+            Way::plain(Connection(Arc::clone(&streams[index])), ServiceClock::new(0))
         };
         let mut agent = Box::pin(agent::run(&config, setting, stopped, connect));
         let at_once = timeout(Duration::ZERO, &mut agent).await;

@@ -8,6 +8,7 @@ use kinetail::budget::Budget;
 use kinetail::checkpointer::Event;
 use kinetail::collector::{Collector, Entry};
 use kinetail::config::{self, Order};
+use kinetail::gate::Gate;
 use kinetail::health::Health;
 use kinetail::limits::{EVENTS_WAITING, PACKER_SHARE, READ_BYTES, REQUEST_BYTES_DEFAULT, REQUESTS_WAITING};
 use kinetail::metrics::Metrics;
@@ -70,6 +71,7 @@ impl Agent {
             destination,
             facts: facts.clone(),
             load: load.clone(),
+            gate: Gate::always_open(),
             doubt,
             order: Order::Throughput,
             request_bytes: REQUEST_BYTES_DEFAULT,
@@ -203,6 +205,8 @@ impl Packer {
             data: data.clone(),
             spans: [Span::new(FileKey(1), start, self.made_byte_count)].into_iter().collect(),
             user_record_count: 1,
+            is_token: true,
+            in_flight_since: None,
             too_long: None,
         }
     }

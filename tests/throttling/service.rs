@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kinetail::collector::Entry;
 use kinetail::outcome::{Failure, RecordResult, Verdict};
+use kinetail::readback::Reader;
 use kinetail::sender::{Destination, Summary};
 use kinetail::stream;
 use tokio::time::{Instant, sleep};
@@ -117,6 +118,8 @@ fn throttled(shard_id: &str) -> RecordResult {
         shard_id: Some(shard_id.to_owned()),
     }
 }
+
+impl Reader for Connection {}
 
 impl Destination for Connection {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

@@ -8,13 +8,14 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::aws::http::{Http, Requests};
 use crate::config::{Aws, Proxy};
+use crate::service_clock::ServiceClock;
 
 /// More than the buffers of the system for a connection.
 const LARGE: usize = 64 << 20;
 
 fn requests() -> Requests {
     let aws = Aws { proxy: Some(Proxy::Off), ..Aws::default() };
-    Http::new(&aws).unwrap().requests(None, None)
+    Http::new(&aws, ServiceClock::new(0)).unwrap().requests(None, None)
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -179,7 +180,7 @@ async fn a_server_that_takes_nothing_has_not_got_it() {
         drop(connection);
     });
     let aws = Aws { proxy: Some(Proxy::Off), ..Aws::default() };
-    let requests = Http::new(&aws).unwrap().requests(None, Some(std::time::Duration::from_millis(200)));
+    let requests = Http::new(&aws, ServiceClock::new(0)).unwrap().requests(None, Some(std::time::Duration::from_millis(200)));
     let delivery = Delivery::default();
     assert!(post(&requests, &delivery, address, LARGE).await.unwrap_err().is_timeout());
     assert_eq!(delivery.sent(), Sent::Partly);

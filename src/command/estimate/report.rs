@@ -205,6 +205,8 @@ mod tests {
             data,
             spans: Spans::default(),
             user_record_count: 1,
+            is_token: true,
+            in_flight_since: None,
             too_long: None,
         }
     }

@@ -195,6 +195,8 @@ mod tests {
             data: data.to_vec().into(),
             spans: Spans::default(),
             user_record_count: 1,
+            is_token: true,
+            in_flight_since: None,
             too_long: None,
         }
     }

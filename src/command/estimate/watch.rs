@@ -16,13 +16,16 @@ use crate::checkpointer::Event;
 use crate::collector::Entry;
 use crate::command::run::surroundings;
 use crate::config::{Aggregate, Compression, Config, Destination, Flow, StartAt};
+use crate::delivery_token::DeliveryTokens;
 use crate::discovery::{Globs, Hints, Watch};
+use crate::gate::Gate;
 use crate::limits::{
-    CHUNKS_WAITING, ESTIMATE_PEAK_SECONDS, EVENTS_WAITING, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN, REQUESTS_WAITING,
+    CHUNKS_WAITING, ESTIMATE_PEAK_SECONDS, EVENTS_WAITING, FORGET_AFTER_DEFAULT, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN,
+    REQUESTS_WAITING,
 };
 use crate::metadata::{Metadata, Wanted};
 use crate::metrics::{FlowMetrics, Metrics};
-use crate::packer::{self, DeliveryTokens, Packer};
+use crate::packer::{self, Packer};
 use crate::processor::Surroundings;
 use crate::settlement::Settled;
 use crate::stream::Load;
@@ -136,6 +139,8 @@ impl Watching {
             flow: Arc::new(Flow { start_at: StartAt::End, ..flow.clone() }),
             chunks,
             events,
+            gate: Gate::always_open(),
+            forget_after: FORGET_AFTER_DEFAULT,
             budget: budget.clone(),
             open_files_max,
             metrics: of_tailer.clone(),

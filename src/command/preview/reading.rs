@@ -12,7 +12,8 @@ use crate::budget::Budget;
 use crate::checkpointer::Event;
 use crate::config::Flow;
 use crate::discovery::{Globs, Hints};
-use crate::limits::EVENTS_WAITING;
+use crate::gate::Gate;
+use crate::limits::{EVENTS_WAITING, FORGET_AFTER_DEFAULT};
 use crate::metrics::Metrics;
 use crate::offsets::Row;
 use crate::settlement::{DropReason, Outcome, Settled};
@@ -69,6 +70,8 @@ impl Reading {
             is_first_start: false,
             chunks,
             events,
+            gate: Gate::always_open(),
+            forget_after: FORGET_AFTER_DEFAULT,
             // The one chunk that waits is the bound.
             budget: Budget::new(usize::MAX),
             open_files_max: OPEN_FILES_MAX,

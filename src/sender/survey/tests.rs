@@ -8,6 +8,7 @@ use crate::config;
 use crate::hash_key::HashRange;
 use crate::metrics::Metrics;
 use crate::outcome::{RecordResult, Verdict};
+use crate::readback::Reader;
 
 /// A service that answers what it is told to.
 #[derive(Default)]
@@ -19,6 +20,8 @@ struct Service {
     /// Too many ask for shards.
     is_throttled: AtomicBool,
 }
+
+impl Reader for Service {}
 
 impl Destination for Service {
     async fn put(&self, _: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

@@ -1,0 +1,122 @@
+//! Delivery tokens: partition keys by which a reader of the stream can tell what of which run of the agent is stored.
+//!
+//! A token is `<run id>-<sequence number>`, both hexadecimal. An aggregate has it as its partition key, and says in a tag which
+//! bytes of files it is made of; any other record says it in the key itself: `<run id>-<sequence number>-<spans>`, as
+//! [`Spans::to_tag`] writes them.
+//!
+//! Pure. Which records have tokens is decided by the packer, what is done with those that are found by [`readback`](crate::readback).
+
+use crate::limits::PARTITION_KEY_CHARS_MAX;
+use crate::span::Spans;
+
+/// Names of records that are unlike those of any other run: a random run id and a sequence number.
+#[derive(Clone, Debug)]
+pub struct DeliveryTokens {
+    run_id: u128,
+    next: u64,
+    step: u64,
+}
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryToken {
+    /// The run of the agent that has sent the record.
+    pub run_id: u128,
+    /// What the record is made of; none of an aggregate, which says it in its tag.
+    pub spans: Option<Spans>,
+}
+
+const RUN_ID_DIGITS: usize = 32;
+const SEQUENCE_DIGITS_MAX: usize = 16;
+/// Longest text of spans for which a token has room.
+pub const TOKEN_SPANS_BYTES_MAX: usize = PARTITION_KEY_CHARS_MAX - RUN_ID_DIGITS - SEQUENCE_DIGITS_MAX - 2;
+
+impl DeliveryTokens {
+    /// Tokens of this run for one of `flow_count` flows, different from those of the others.
+    pub fn new(run_id: u128, flow_index: usize, flow_count: usize) -> Self {
+        Self { run_id, next: flow_index as u64, step: flow_count as u64 }
+    }
+
+    /// The run's id: as good as a random number.
+    pub fn run_id(&self) -> u128 {
+        self.run_id
+    }
+
+    /// The next token, of an aggregate.
+    pub fn draw(&mut self) -> String {
+        let token = format!("{:0RUN_ID_DIGITS$x}-{:x}", self.run_id, self.next);
+        self.next += self.step;
+        token
+    }
+}
+
+impl DeliveryToken {
+    /// What `partition_key` says, if it is a token.
+    pub fn parse(partition_key: &str) -> Option<Self> {
+        let (run_id, rest) = partition_key.split_once('-')?;
+        let (sequence, spans) = rest.split_once('-').map_or((rest, None), |(sequence, spans)| (sequence, Some(spans)));
+        let is_run_id = run_id.len() == RUN_ID_DIGITS && run_id.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !is_run_id || sequence.len() > SEQUENCE_DIGITS_MAX || u64::from_str_radix(sequence, 16).is_err() {
+            return None;
+        }
+        let spans = match spans {
+            Some(text) => Some(Spans::from_tag(text)?),
+            None => None,
+        };
+        Some(Self { run_id: u128::from_str_radix(run_id, 16).ok()?, spans })
+    }
+}
+
+/// The partition key of a record made of `spans` that is no aggregate, of the token `of`, which may name other spans. They must
+/// [fit](has_room_for).
+pub fn naming(of: &str, spans: &Spans) -> String {
+    let mut parts = of.splitn(3, '-');
+    let (run_id, sequence) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("{run_id}-{sequence}-{}", spans.to_tag())
+}
+
+/// Whether a token has room for these spans.
+pub fn has_room_for(spans: &Spans) -> bool {
+    spans.tag_byte_count_max() <= TOKEN_SPANS_BYTES_MAX || spans.tag_byte_count() <= TOKEN_SPANS_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::{FileKey, Span};
+    use proptest::prelude::*;
+
+    #[test]
+    fn tokens_of_flows_do_not_meet() {
+        let mut flows = [DeliveryTokens::new(0xab, 0, 2), DeliveryTokens::new(0xab, 1, 2)];
+        let drawn: Vec<String> = (0..4).map(|turn| flows[turn % 2].draw()).collect();
+        assert_eq!(drawn[0], "000000000000000000000000000000ab-0");
+        assert_eq!(drawn.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+    }
+
+    #[test]
+    fn other_keys_are_not_tokens() {
+        let token = DeliveryTokens::new(7, 0, 1).draw();
+        assert_eq!(DeliveryToken::parse(&token), Some(DeliveryToken { run_id: 7, spans: None }));
+        let long = format!("{token}0000000000000000");
+        for key in ["", "a", "7-0", &token[1..], &format!("+{}", &token[1..]), &format!("{token}-"), &format!("{token}-x"), &long]
+        {
+            assert_eq!(DeliveryToken::parse(key), None, "{key:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_says_of_which_spans_a_record_is_made(
+            run_id: u128,
+            list in proptest::collection::vec((0u64..4, 0..u64::MAX - 1000, 1u64..1000), 1..8),
+        ) {
+            let spans: Spans = list.into_iter().map(|(file, start, len)| Span::new(FileKey(file), start, start + len)).collect();
+            let named = naming(&DeliveryTokens::new(run_id, 3, 5).draw(), &spans);
+            prop_assert_eq!(naming(&named, &spans), named.clone());
+            prop_assert_eq!(has_room_for(&spans), spans.to_tag().len() <= TOKEN_SPANS_BYTES_MAX);
+            prop_assert!(!has_room_for(&spans) || named.len() <= PARTITION_KEY_CHARS_MAX);
+            prop_assert_eq!(DeliveryToken::parse(&named), Some(DeliveryToken { run_id, spans: Some(spans) }));
+        }
+    }
+}
