@@ -3,11 +3,13 @@
 //!
 //! A request is as late as `settle` allows at the most: it is stored soon after its sender has died or has given it up, or never.
 
+#![allow(dead_code, reason = "each target uses a part")]
+
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -16,6 +18,9 @@ use axum::http::StatusCode;
 use axum::http::request;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
@@ -52,6 +57,18 @@ pub(crate) struct Happened {
     pub(crate) failed_questions: AtomicU64,
 }
 
+/// A request to put records that was carried out.
+pub(crate) struct Put {
+    /// Nothing of it was stored before, by the monotonic clock of the host.
+    pub(crate) before: Duration,
+    /// All of it was stored by then.
+    pub(crate) after: Duration,
+    /// When that was, in milliseconds since 1970.
+    pub(crate) after_ms: i64,
+    /// Partition keys and data of what was stored.
+    pub(crate) records: Vec<(String, Vec<u8>)>,
+}
+
 struct Shared {
     random: Mutex<fastrand::Rng>,
     is_rough: AtomicBool,
@@ -62,6 +79,7 @@ struct Shared {
     /// What is stored is seen by who reads afterwards: the emulator gives out numbers first, and stores under them later.
     store: RwLock<()>,
     happened: Arc<Happened>,
+    ledger: Mutex<Vec<Put>>,
 }
 
 /// What becomes of a request, and what is said of it.
@@ -117,6 +135,7 @@ impl Network {
             died: Mutex::default(),
             store: RwLock::default(),
             happened,
+            ledger: Mutex::default(),
         });
         let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = server.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
@@ -134,6 +153,11 @@ impl Network {
     /// From now on all goes well.
     pub(crate) fn calm(&self) {
         self.shared.is_rough.store(false, Ordering::Relaxed);
+    }
+
+    /// What was stored since the last time.
+    pub(crate) fn take_stored(&self) -> Vec<Put> {
+        std::mem::take(&mut self.shared.ledger.lock().unwrap())
     }
 
     /// Who signs with `key` has died just now.
@@ -247,7 +271,11 @@ async fn carry_out(
             shared.happened.late_puts.fetch_add(1, Ordering::Relaxed);
             return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure");
         }
+        let before = monotonic();
         let answer = next.run(Request::from_parts(head, Body::from(body))).await;
+        if answer.status() == StatusCode::OK {
+            shared.enter(before, &some);
+        }
         if !is_misled && some.len() == records.len() || answer.status() != StatusCode::OK {
             return answer;
         }
@@ -278,7 +306,24 @@ fn is_sure(answer: &Answer) -> bool {
     matches!(answer, Answer::Error(400.., "ProvisionedThroughputExceededException" | "ThrottlingException"))
 }
 
+/// The clock by which what happens in several processes can be put in order.
+pub(crate) fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
+}
+
 impl Shared {
+    fn enter(&self, before: Duration, records: &[&Value]) {
+        let text = |record: &Value, name: &str| record[name].as_str().unwrap().to_owned();
+        let records = records.iter().map(|record| {
+            let data = BASE64.decode(text(record, "Data")).unwrap();
+            (text(record, "PartitionKey"), data)
+        });
+        let records = records.collect();
+        let after_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+        self.ledger.lock().unwrap().push(Put { before, after: monotonic(), after_ms, records });
+    }
+
     fn fate_of_put(&self) -> Fate {
         let mut random = self.random.lock().unwrap();
         if !self.is_rough.load(Ordering::Relaxed) {
