@@ -230,7 +230,7 @@ fn try_moments(
             Err(_) if outcomes.failures.len() >= FAILURES_TOLD => outcomes.more_failures_count += 1,
             Err(why) => {
                 // As it was before it was opened.
-                let kept = TempDir::new().unwrap().keep();
+                let kept = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
                 disk.rebuild(of, &kept, luck, &mut dice.clone());
                 let what = format!("event {index} of {}, {}", recording.events.len(), event.what);
                 let kept = kept.display();
