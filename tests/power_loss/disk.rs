@@ -3,44 +3,49 @@
 //! What POSIX promises, and no more: the content of a file is on the disk when it was flushed, its name when its folder was. All
 //! else is there or not, as chance will have it, and of what was written there may be some sectors and not others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::recorder::{Event, What};
 
-/// The disk, as far as the folder is concerned.
-#[derive(Clone, Default)]
+/// The disk, as far as one folder is concerned.
+#[derive(Clone)]
 pub(crate) struct Disk {
-    files: Vec<Content>,
-    /// Indexes of `files` by the numbers of their inodes now.
+    root: PathBuf,
+    /// All files and folders that ever were; the first is the root.
+    nodes: Vec<Node>,
+    /// Indexes of `nodes` by the numbers of their inodes now.
     by_inode: HashMap<u64, usize>,
-    folders_by_inode: HashMap<u64, PathBuf>,
-    /// What names lead to now.
-    names: Names,
-    /// What they surely lead to after a loss of power.
-    names_on_disk: Names,
     /// Changes of names that are not surely on the disk, the oldest first.
-    names_on_their_way: Vec<(u64, Rename)>,
+    names_on_their_way: Vec<(u64, Renamed)>,
     change_count: u64,
     /// How many changes there were when a flush began.
     flushes: HashMap<u32, u64>,
 }
 
-type Names = BTreeMap<PathBuf, Target>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    Folder,
-    /// Index of `files`.
-    File(usize),
+#[derive(Clone)]
+enum Node {
+    Folder {
+        now: Names,
+        /// What is surely in it after a loss of power.
+        on_disk: Names,
+    },
+    File(Content),
 }
 
-#[derive(Clone, Debug)]
-enum Rename {
-    Made(PathBuf, Target),
-    Moved(PathBuf, PathBuf),
-    Removed(PathBuf),
+/// What is in a folder.
+type Names = BTreeMap<OsString, usize>;
+
+/// A change of the names in a folder.
+#[derive(Clone)]
+struct Renamed {
+    folder: usize,
+    /// A name that is gone.
+    gone: Option<OsString>,
+    /// A name that is new, or leads to something else.
+    new: Option<(OsString, usize)>,
 }
 
 #[derive(Clone, Default)]
@@ -84,7 +89,7 @@ pub(crate) enum OfNames {
     All,
     /// They are there up to some change, as a journal has them.
     Beginning,
-    /// Each by itself.
+    /// Each by itself, but those of one name in their order.
     Some,
 }
 
@@ -105,26 +110,36 @@ impl Luck {
 }
 
 impl Disk {
-    /// One that holds what is in `folder`, and under the paths there; all of it surely.
-    pub(crate) fn of(folder: &Path) -> Self {
-        let mut disk = Self::default();
-        disk.names.insert(folder.to_owned(), Target::Folder);
-        disk.add_all(folder);
-        disk.names_on_disk = disk.names.clone();
+    /// One that holds what is in `root`, all of it surely.
+    pub(crate) fn of(root: &Path) -> Self {
+        let mut disk = Self {
+            root: root.to_owned(),
+            nodes: Vec::new(),
+            by_inode: HashMap::new(),
+            names_on_their_way: Vec::new(),
+            change_count: 0,
+            flushes: HashMap::new(),
+        };
+        disk.add(root);
         disk
     }
 
-    fn add_all(&mut self, folder: &Path) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                self.names.insert(path.clone(), Target::Folder);
-                self.add_all(&path);
-            } else {
-                self.names.insert(path.clone(), Target::File(self.files.len()));
-                self.files.push(Content { on_disk: fs::read(path).unwrap(), on_its_way: Vec::new() });
-            }
+    fn add(&mut self, path: &Path) -> usize {
+        let index = self.nodes.len();
+        if path.is_dir() {
+            self.nodes.push(Node::new_folder());
+            let names: Names = fs::read_dir(path)
+                .unwrap()
+                .map(|entry| {
+                    let entry = entry.unwrap();
+                    (entry.file_name(), self.add(&entry.path()))
+                })
+                .collect();
+            self.nodes[index] = Node::Folder { now: names.clone(), on_disk: names };
+        } else {
+            self.nodes.push(Node::File(Content { on_disk: fs::read(path).unwrap(), on_its_way: Vec::new() }));
         }
+        index
     }
 
     /// Something is done.
@@ -132,103 +147,135 @@ impl Disk {
         self.change_count += 1;
         match &event.what {
             What::Opened { path, inode, is_truncated } => {
-                let index = match self.names.get(path) {
-                    Some(Target::File(index)) => *index,
-                    _ => {
-                        self.files.push(Content::default());
-                        self.rename(Rename::Made(path.clone(), Target::File(self.files.len() - 1)));
-                        self.files.len() - 1
-                    }
-                };
+                let index = self.find(path).unwrap_or_else(|| self.make(path, Node::File(Content::default())));
                 self.by_inode.insert(*inode, index);
                 if *is_truncated {
                     self.change(*inode, Change::Truncated { byte_count: 0 });
                 }
             }
-            What::OpenedFolder { path, inode } => _ = self.folders_by_inode.insert(*inode, path.clone()),
+            What::OpenedFolder { path, inode } => _ = self.by_inode.insert(*inode, self.find(path).unwrap()),
             What::Written { inode, offset, data } => self.change(*inode, Change::Written { offset: *offset, data: data.clone() }),
             What::Truncated { inode, byte_count } => self.change(*inode, Change::Truncated { byte_count: *byte_count }),
-            What::Renamed { from, to } => self.rename(Rename::Moved(from.clone(), to.clone())),
-            What::Removed { path } => self.rename(Rename::Removed(path.clone())),
-            What::MadeFolder { path } => self.rename(Rename::Made(path.clone(), Target::Folder)),
+            What::Renamed { from, to } => {
+                let node = self.find(from).unwrap();
+                let (folder, gone) = self.place(from);
+                let (to_folder, name) = self.place(to);
+                assert_eq!(folder, to_folder, "from one folder to another, which is not known here");
+                self.rename(Renamed { folder, gone: Some(gone), new: Some((name, node)) });
+            }
+            What::Removed { path } => {
+                let (folder, gone) = self.place(path);
+                self.rename(Renamed { folder, gone: Some(gone), new: None });
+            }
+            What::MadeFolder { path } => _ = self.make(path, Node::new_folder()),
             What::FlushBegins { flush } => _ = self.flushes.insert(*flush, self.change_count),
             What::FlushEnds { inode, flush } => self.flushed(*inode, *flush),
         }
     }
 
-    fn change(&mut self, inode: u64, change: Change) {
-        // What is written to a file that has no name any more is of no interest, but it has an inode still.
-        let index = self.by_inode[&inode];
-        self.files[index].on_its_way.push((self.change_count, change));
+    /// What a path leads to now.
+    fn find(&self, path: &Path) -> Option<usize> {
+        path.strip_prefix(&self.root).unwrap().iter().try_fold(0, |folder, name| match &self.nodes[folder] {
+            Node::Folder { now, .. } => now.get(name).copied(),
+            Node::File(_) => None,
+        })
     }
 
-    fn rename(&mut self, rename: Rename) {
-        rename.apply(&mut self.names);
-        self.names_on_their_way.push((self.change_count, rename));
+    /// The folder and the name of a path.
+    fn place(&self, path: &Path) -> (usize, OsString) {
+        (self.find(path.parent().unwrap()).unwrap(), path.file_name().unwrap().to_owned())
+    }
+
+    fn make(&mut self, path: &Path, node: Node) -> usize {
+        let (folder, name) = self.place(path);
+        self.nodes.push(node);
+        let index = self.nodes.len() - 1;
+        self.rename(Renamed { folder, gone: None, new: Some((name, index)) });
+        index
+    }
+
+    fn change(&mut self, inode: u64, change: Change) {
+        if let Node::File(content) = &mut self.nodes[self.by_inode[&inode]] {
+            content.on_its_way.push((self.change_count, change));
+        }
+    }
+
+    fn rename(&mut self, renamed: Renamed) {
+        if let Node::Folder { now, .. } = &mut self.nodes[renamed.folder] {
+            renamed.apply(now);
+        }
+        self.names_on_their_way.push((self.change_count, renamed));
     }
 
     /// What was done before the flush began is on the disk.
     fn flushed(&mut self, inode: u64, flush: u32) {
         let begun = self.flushes.remove(&flush).unwrap();
-        if let Some(index) = self.by_inode.get(&inode) {
-            let Content { on_disk, on_its_way } = &mut self.files[*index];
-            for (_, change) in on_its_way.extract_if(.., |(at, _)| *at < begun) {
-                change.apply(on_disk);
+        let index = self.by_inode[&inode];
+        match &mut self.nodes[index] {
+            Node::File(Content { on_disk, on_its_way }) => {
+                on_its_way.extract_if(.., |(at, _)| *at < begun).for_each(|(_, change)| change.apply(on_disk));
             }
-        }
-        if let Some(folder) = self.folders_by_inode.get(&inode) {
-            for (_, rename) in self.names_on_their_way.extract_if(.., |(at, rename)| *at < begun && rename.is_in(folder)) {
-                rename.apply(&mut self.names_on_disk);
+            Node::Folder { on_disk, .. } => {
+                let of_folder = self.names_on_their_way.extract_if(.., |(at, renamed)| *at < begun && renamed.folder == index);
+                of_folder.for_each(|(_, renamed)| renamed.apply(on_disk));
             }
         }
     }
 
-    /// Puts what is found after a loss of power into `target`, which stands for the folder `of`.
-    pub(crate) fn rebuild(&self, of: &Path, target: &Path, luck: Luck, random: &mut fastrand::Rng) {
-        let mut names = self.names_on_disk.clone();
+    /// Puts what is found after a loss of power into the folder `target`, in place of the root.
+    pub(crate) fn rebuild(&self, target: &Path, luck: Luck, random: &mut fastrand::Rng) {
+        let on_disk = |node: &Node| if let Node::Folder { on_disk, .. } = node { on_disk.clone() } else { Names::new() };
+        let mut names: Vec<Names> = self.nodes.iter().map(on_disk).collect();
         let some = random.usize(..=self.names_on_their_way.len());
-        for (index, (_, rename)) in self.names_on_their_way.iter().enumerate() {
+        let mut lost = HashSet::new();
+        for (index, (_, renamed)) in self.names_on_their_way.iter().enumerate() {
             let is_there = match luck.of_names {
                 OfNames::Nothing => false,
                 OfNames::All => true,
                 OfNames::Beginning => index < some,
                 OfNames::Some => random.bool(),
             };
-            if is_there {
-                rename.apply(&mut names);
+            // Of a name nothing is there that was done after what is lost.
+            if is_there && !renamed.names().any(|name| lost.contains(&(renamed.folder, name))) {
+                renamed.apply(&mut names[renamed.folder]);
+            } else {
+                lost.extend(renamed.names().map(|name| (renamed.folder, name)));
             }
         }
-        for (path, what) in names {
-            let path = target.join(path.strip_prefix(of).unwrap());
-            // A folder without which there is no way to it is not there.
-            match what {
-                _ if !path.parent().unwrap().exists() => {}
-                Target::Folder if path.exists() => {}
-                Target::Folder => fs::create_dir(path).unwrap(),
-                Target::File(index) => fs::write(path, self.files[index].found(luck.of_content, random)).unwrap(),
+        self.rebuild_folder(0, &names, target, luck, random);
+    }
+
+    fn rebuild_folder(&self, folder: usize, names: &[Names], target: &Path, luck: Luck, random: &mut fastrand::Rng) {
+        for (name, node) in &names[folder] {
+            let path = target.join(name);
+            match &self.nodes[*node] {
+                Node::Folder { .. } => {
+                    fs::create_dir(&path).unwrap();
+                    self.rebuild_folder(*node, names, &path, luck, random);
+                }
+                Node::File(content) => fs::write(path, content.found(luck.of_content, random)).unwrap(),
             }
         }
     }
 }
 
-impl Rename {
-    fn is_in(&self, folder: &Path) -> bool {
-        let (Self::Made(path, _) | Self::Moved(_, path) | Self::Removed(path)) = self;
-        path.parent() == Some(folder)
+impl Node {
+    fn new_folder() -> Self {
+        Self::Folder { now: Names::new(), on_disk: Names::new() }
+    }
+}
+
+impl Renamed {
+    fn names(&self) -> impl Iterator<Item = &OsString> {
+        self.gone.iter().chain(self.new.iter().map(|(name, _)| name))
     }
 
     fn apply(&self, names: &mut Names) {
-        match self {
-            Self::Made(path, target) => _ = names.insert(path.clone(), *target),
-            Self::Moved(from, to) => {
-                // Of a folder with all that is in it; what never got there is not moved.
-                let moved: Vec<(PathBuf, Target)> = names.extract_if(.., |path, _| path.starts_with(from)).collect();
-                names.extend(moved.into_iter().map(|(path, target)| match path.strip_prefix(from).unwrap() {
-                    rest if rest.as_os_str().is_empty() => (to.clone(), target),
-                    rest => (to.join(rest), target),
-                }));
-            }
-            Self::Removed(path) => _ = names.remove(path),
+        if let Some(gone) = &self.gone {
+            names.remove(gone);
+        }
+        if let Some((name, node)) = &self.new {
+            names.insert(name.clone(), *node);
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Found {
     pub(crate) rows: Vec<(FileKey, Row)>,
     pub(crate) started_flow_count: usize,
     pub(crate) sendings: Vec<(RunKey, Sending)>,
+    /// It lacks commits, and knows it.
+    pub(crate) is_rolled_back: bool,
 }
 
 impl Found {

@@ -31,7 +31,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kinetail::offsets::{Offsets, OpenError};
+use kinetail::offsets::{Offsets, OpenError, read_with};
+use md5::{Digest as _, Md5};
 use tempfile::TempDir;
 
 use balance::Balance;
@@ -50,6 +51,8 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 const LOSS_COUNT: usize = 4;
 /// How long states are tried in an ordinary test run.
 const TRYING: Duration = Duration::from_secs(15);
+/// In a long one, how often each of two threads tries every moment.
+const LONG_TURNS: usize = 5;
 
 /// One life of an agent: the disk as it was before, and what was done to it.
 struct Recording {
@@ -84,17 +87,18 @@ fn a_store_that_has_lost_power_knows_what_a_restart_has_to_know() {
     ledger.enter(network.take_stored());
 
     listen_to_panics();
+    read_with(Path::new(env!("CARGO_BIN_EXE_kinetail")));
     let begun = Instant::now();
-    let outcomes = try_states(&recordings, &place.state(), &ledger, &mut random);
+    let outcomes = try_states(&recordings, &ledger, &mut random);
     let event_count: usize = recordings.iter().map(|recording| recording.events.len()).sum();
-    let Outcomes { true_count, as_at_first_count, failures, more_failures_count } = outcomes;
+    let Outcomes { true_count, as_at_first_count, rolled_back_count, failures, more_failures_count } = outcomes;
     let failure_count = failures.len() as u64 + more_failures_count;
     say(&format!(
         "power loss: {} of {} lines too often after {LOSS_COUNT} losses; of {event_count} moments {} states tried in {:?}: \
-         {true_count} are well, {as_at_first_count} as at a first start, {failure_count} are not well",
+         {true_count} are well, {as_at_first_count} as at a first start, {rolled_back_count} rolled back, {failure_count} are not well",
         balance.doubled_count,
         balance.line_count,
-        true_count + as_at_first_count + failure_count,
+        true_count + as_at_first_count + rolled_back_count + failure_count,
         begun.elapsed(),
     ));
     assert!(
@@ -137,7 +141,7 @@ fn record_an_orderly_life(place: &Place, shim: &Path) -> Recording {
     recording.events.iter().for_each(|event| disk.take(event));
     let rebuilt = TempDir::new_in(place.folder()).unwrap();
     let all = Luck { of_content: OfContent::All, of_names: OfNames::All };
-    disk.rebuild(&place.state(), rebuilt.path(), all, &mut fastrand::Rng::with_seed(0));
+    disk.rebuild(rebuilt.path(), all, &mut fastrand::Rng::with_seed(0));
     let (actual, expected) = (contents(&place.state()), contents(rebuilt.path()));
     assert!(actual.keys().eq(expected.keys()), "{:?} is there, not {:?}", actual.keys(), expected.keys());
     assert!(actual == expected, "something was written that the library has missed");
@@ -156,8 +160,23 @@ fn record_until_power_is_lost(place: &Place, shim: &Path, random: &mut fastrand:
     recording.events.iter().for_each(|event| disk.take(event));
     fs::remove_dir_all(place.state()).unwrap();
     fs::create_dir(place.state()).unwrap();
-    disk.rebuild(&place.state(), &place.state(), Luck::draw(random), random);
+    disk.rebuild(&place.state(), Luck::draw(random), random);
+    boot_again(&place.state());
     recording
+}
+
+/// What the agent knows a start of the machine by is in the file `written`, behind a name of 8 bytes and two numbers, as an MD5;
+/// one of all of it follows. After a loss of power it is another.
+fn boot_again(state: &Path) {
+    let path = state.join("written");
+    let Ok(mut bytes) = fs::read(&path) else { return };
+    let Some((content, check)) = bytes.split_last_chunk_mut::<16>() else { return };
+    // One that is damaged stays so. Zeros are of an orderly end.
+    if Md5::digest(&*content).as_slice() == check && content.len() == 36 && content[20..] != [0; 16] {
+        content[20..].fill(0xbb);
+        check.copy_from_slice(&Md5::digest(&*content));
+        fs::write(path, bytes).unwrap();
+    }
 }
 
 /// All files below `folder` and what is in them.
@@ -178,7 +197,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// Rebuilds states and opens them, and returns how often what came of it.
-fn try_states(recordings: &[Recording], of: &Path, ledger: &Ledger, random: &mut fastrand::Rng) -> Outcomes {
+fn try_states(recordings: &[Recording], ledger: &Ledger, random: &mut fastrand::Rng) -> Outcomes {
     let is_long = std::env::var_os("KINETAIL_LONG").is_some();
     let begun = Instant::now();
     let outcomes = Mutex::new(Outcomes::default());
@@ -186,12 +205,12 @@ fn try_states(recordings: &[Recording], of: &Path, ledger: &Ledger, random: &mut
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             let (mut random, outcomes) = (random.fork(), &outcomes);
             scope.spawn(move || {
-                for turn in 0.. {
-                    if if is_long { turn == 5 } else { begun.elapsed() >= TRYING } {
-                        break;
-                    }
+                // In an ordinary test run turns are short, and as many as there is time for.
+                let mut turn = 0;
+                while if is_long { turn < LONG_TURNS } else { begun.elapsed() < TRYING } {
+                    turn += 1;
                     for recording in recordings {
-                        try_moments(recording, of, ledger, is_long, &mut random, outcomes);
+                        try_moments(recording, ledger, is_long, &mut random, outcomes);
                     }
                 }
             });
@@ -201,16 +220,9 @@ fn try_states(recordings: &[Recording], of: &Path, ledger: &Ledger, random: &mut
 }
 
 /// Tries every moment of a recording, or some.
-fn try_moments(
-    recording: &Recording,
-    of: &Path,
-    ledger: &Ledger,
-    is_each: bool,
-    random: &mut fastrand::Rng,
-    outcomes: &Mutex<Outcomes>,
-) {
+fn try_moments(recording: &Recording, ledger: &Ledger, is_each: bool, random: &mut fastrand::Rng, outcomes: &Mutex<Outcomes>) {
     let mut disk = recording.before.clone();
-    let probability = 30.0 / recording.events.len() as f64;
+    let probability = 3.0 / recording.events.len() as f64;
     for (index, event) in recording.events.iter().enumerate() {
         disk.take(event);
         let is_flushed = matches!(event.what, What::FlushEnds { .. });
@@ -221,17 +233,20 @@ fn try_moments(
         let luck = Luck::draw(random);
         let dice = random.fork();
         let rebuilt = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
-        disk.rebuild(of, rebuilt.path(), luck, &mut dice.clone());
+        disk.rebuild(rebuilt.path(), luck, &mut dice.clone());
+        boot_again(rebuilt.path());
         let outcome = try_state(rebuilt.path(), ledger, event.at, until);
         let mut outcomes = outcomes.lock().unwrap();
         match outcome {
             Ok(Outcome::AsAtFirst) => outcomes.as_at_first_count += 1,
             Ok(Outcome::True) => outcomes.true_count += 1,
+            Ok(Outcome::RolledBack) => outcomes.rolled_back_count += 1,
             Err(_) if outcomes.failures.len() >= FAILURES_TOLD => outcomes.more_failures_count += 1,
             Err(why) => {
                 // As it was before it was opened.
                 let kept = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
-                disk.rebuild(of, &kept, luck, &mut dice.clone());
+                disk.rebuild(&kept, luck, &mut dice.clone());
+                boot_again(&kept);
                 let what = format!("event {index} of {}, {}", recording.events.len(), event.what);
                 let kept = kept.display();
                 outcomes.failures.push(format!("power lost behind {what}, {luck:?}:\n{why}\nthe state folder is kept: {kept}\n"));
@@ -245,6 +260,7 @@ fn try_moments(
 struct Outcomes {
     true_count: u64,
     as_at_first_count: u64,
+    rolled_back_count: u64,
     failures: Vec<String>,
     more_failures_count: u64,
 }
@@ -258,6 +274,8 @@ enum Outcome {
     True,
     /// It says nothing, and nothing was sent.
     AsAtFirst,
+    /// It says that it lacks commits.
+    RolledBack,
 }
 
 /// What comes of opening a state folder that has got something last at `last` and lost power before `until`.
@@ -273,6 +291,9 @@ fn try_state(state: &Path, ledger: &Ledger, last: Duration, until: Duration) -> 
         return Err(panics.join("\n"));
     }
     let found = found.map_err(|_| "it has panicked".to_owned())??;
+    if found.is_rolled_back {
+        return Ok(Outcome::RolledBack);
+    }
     if found.is_nothing() {
         return match ledger.is_something_stored(until) {
             true => Err("there is nothing in it, and something was sent".to_owned()),
@@ -287,7 +308,8 @@ fn look(state: &Path) -> Result<Found, String> {
     let told = |error: OpenError| format!("{error} {:?}", error.source());
     let store = Offsets::open(state).map_err(told)?;
     let (rows, sendings) = (store.load().map_err(told)?, store.sendings().map_err(told)?);
-    Ok(Found { rows, sendings, started_flow_count: store.started_flows().map_err(told)?.len() })
+    let is_rolled_back = store.is_rolled_back().map_err(told)?;
+    Ok(Found { rows, sendings, started_flow_count: store.started_flows().map_err(told)?.len(), is_rolled_back })
 }
 
 /// What threads have said that have panicked.
