@@ -353,6 +353,8 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(10 * 60);
 /// So much may the clocks of the host and of the service, corrected by what the service says, and its times of arrival differ.
 /// `Date` is in whole seconds, and times of arrival have no accuracy that is documented.
 pub const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+/// How long a stream that may not be read is not asked for again while the agent runs: people change that, if anybody does.
+pub const READ_BACK_REFUSED_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 // --- Metadata of the host ---
 
