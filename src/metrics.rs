@@ -63,6 +63,7 @@ struct Families {
     requests: Family<ByOutcome, Counter>,
     failed_records: Family<ByError, Counter>,
     possibly_doubled_records: Family<ByFlow, Counter>,
+    looked_up_records: Family<ByOutcome, Counter>,
     mismatched_lines: Family<ByFlow, Counter>,
     type_mismatches: Family<ByFlow, Counter>,
     unknown_variables_lines: Family<ByFlow, Counter>,
@@ -129,13 +130,18 @@ impl Default for Metrics {
         );
         registry.register(
             "failed_records",
-            "Kinesis records that a request failed to deliver, to be sent again, by error",
+            "Kinesis records that a request failed to deliver, or of which it is not known, by error",
             f.failed_records.clone(),
         );
         registry.register(
             "possibly_doubled_records",
             "Kinesis records sent again though an earlier attempt may have been stored",
             f.possibly_doubled_records.clone(),
+        );
+        registry.register(
+            "looked_up_records",
+            "Kinesis records that an attempt may have stored, looked up in the stream, by whether it has",
+            f.looked_up_records.clone(),
         );
         registry.register("mismatched_lines", "lines that were not of the format of their flow", f.mismatched_lines.clone());
         registry.register(
@@ -229,6 +235,8 @@ pub struct FlowCounters {
     pub delivered_records: Counter,
     pub delivered_record_bytes: Counter,
     pub possibly_doubled_records: Counter,
+    pub looked_up_stored: Counter,
+    pub looked_up_not_stored: Counter,
     pub mismatched_lines: Counter,
     pub type_mismatches: Counter,
     pub unknown_variables_lines: Counter,
@@ -270,6 +278,8 @@ impl Metrics {
         let by_flow = ByFlow { flow: name.to_owned() };
         let f = &self.families;
         let of = |family: &Family<ByFlow, Counter>| family.get_or_create(&by_flow).clone();
+        // Not more than one of a family below: each holds its lock to the end of the expression.
+        let looked_up = |outcome| f.looked_up_records.get_or_create(&by_outcome(name, outcome)).clone();
         let flow = FlowMetrics(Arc::new(FlowCounters {
             name: name.to_owned(),
             read_bytes: Counter::default(),
@@ -280,6 +290,8 @@ impl Metrics {
             delivered_records: of(&f.delivered_records),
             delivered_record_bytes: of(&f.delivered_record_bytes),
             possibly_doubled_records: of(&f.possibly_doubled_records),
+            looked_up_stored: looked_up("stored"),
+            looked_up_not_stored: looked_up("not_stored"),
             mismatched_lines: of(&f.mismatched_lines),
             type_mismatches: of(&f.type_mismatches),
             unknown_variables_lines: of(&f.unknown_variables_lines),
@@ -394,8 +406,7 @@ impl FlowCounters {
 
     /// Counts a request by what became of it: `ok`, `partial`, or the name of the error.
     pub fn request(&self, outcome: &str) {
-        let labels = ByOutcome { flow: self.name.clone(), outcome: outcome.to_owned() };
-        self.requests.get_or_create(&labels).inc();
+        self.requests.get_or_create(&by_outcome(&self.name, outcome)).inc();
     }
 
     /// Counts Kinesis records that were not delivered by an attempt and are sent again.
@@ -418,6 +429,10 @@ impl FlowCounters {
     pub fn file_problem(&self, reason: &str) {
         self.file_problems.get_or_create(&by_reason(&self.name, reason)).inc();
     }
+}
+
+fn by_outcome(flow: &str, outcome: &str) -> ByOutcome {
+    ByOutcome { flow: flow.to_owned(), outcome: outcome.to_owned() }
 }
 
 fn by_reason(flow: &str, reason: &str) -> ByReason {
