@@ -72,6 +72,8 @@ const PURE: &[&str] = &[
     "packer::rules",
     "processor",
     "outcome",
+    "readback::passes",
+    "readback::recognition",
     "sender::pace",
     "settlement",
     "span",

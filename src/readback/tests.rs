@@ -31,6 +31,7 @@ async fn read_all(fake: &Fake, until_ms: i64, shards: &Shards) -> Seen {
 #[track_caller]
 fn check_seen(fake: &Fake, seen: &Seen, until_ms: i64) {
     assert!(seen.taken.is_ok(), "{:?}", seen.taken);
+    assert_eq!(fake.throttled_count.load(Ordering::Relaxed), 0, "a shard was asked too soon");
     for FakeShard { shard, records, .. } in &fake.shards {
         let is_in = |record: &&StoredRecord| {
             let arrived_at_ms = record.arrived_at_ms.unwrap_or(START_MS);
