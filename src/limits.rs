@@ -353,6 +353,24 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(10 * 60);
 /// So much may the clocks of the host and of the service, corrected by what the service says, and its times of arrival differ.
 /// `Date` is in whole seconds, and times of arrival have no accuracy that is documented.
 pub const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+/// Requests of one reading that are on their way at once, whatever the number of shards: each may bring [`READ_ANSWER_BYTES`],
+/// which take some 6 MiB until they are looked at.
+pub const READ_REQUESTS_IN_FLIGHT: usize = 4;
+/// `GetRecords` and `GetShardIterator` may be asked of a shard 5 times a second each, by all readers together: API references.
+pub const SHARD_READ_INTERVAL: Duration = Duration::from_millis(200);
+/// Bytes that an answer to `GetRecords` should have at most: what a shard gives in a second.
+pub const READ_ANSWER_BYTES: usize = SHARD_BYTES_OUT_MAX;
+/// Records in an answer to `GetRecords`.
+pub const READ_ANSWER_RECORDS_MAX: u32 = 10_000;
+/// How often a shard of which everything is read is asked for more, until the end of the window is there.
+pub const SHARD_TIP_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait after a throttle: other readers take what this one leaves.
+pub const READ_THROTTLED_MAX: Duration = Duration::from_secs(5);
+/// Reading is given up when for so long the service has answered nothing but failures.
+pub const READ_BACK_PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// Answers in a row of one shard that have nothing new and still are not the end. The service gives some where there are gaps in
+/// time; so many of them are 17 minutes.
+pub const READ_EMPTY_ANSWERS_MAX: u32 = 5_000;
 /// How long a stream that may not be read is not asked for again while the agent runs: people change that, if anybody does.
 pub const READ_BACK_REFUSED_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
