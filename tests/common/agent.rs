@@ -71,7 +71,8 @@ impl Place {
         self.configure_all("", aws, flows);
     }
 
-    fn configure_all(&self, agent: &str, aws: &str, flows: &str) {
+    /// As [`Place::configure_aws`], with further settings of `[agent]`.
+    pub(crate) fn configure_all(&self, agent: &str, aws: &str, flows: &str) {
         let state = self.state();
         let agent = format!("[agent]\nstate_dir = {state:?}\nadmin = \"127.0.0.1:0\"\n{agent}\n");
         let aws = format!("[aws]\nregion = \"us-east-1\"\n{aws}");
