@@ -1,4 +1,5 @@
 //! Whatever is answered, or not answered: every line arrives, and those that may be there twice are counted, no more and no less.
+//! Where the stream may be read, none is there twice.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod common;
@@ -6,8 +7,8 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::Answer::{ByRecord, Cut, LostAfterBody, LostAfterHead, Refused, Results, Stored};
-use common::{Agent, Answer, Fate, Place, Received, Scripted, error, line, lines, wire};
+use common::Answer::{ByRecord, Cut, LostAfterBody, LostAfterHead, LostWithBody, Never, Refused, Results, Stored};
+use common::{Agent, Answer, Fate, Place, Reading, Received, Scripted, error, line, lines, wire};
 use kinetail::outcome::{Failure, Verdict};
 use kinetail::readback::{Position, Reader as _, StoredRecord};
 use kinetail::sender::kinesis::Stream;
@@ -27,21 +28,27 @@ enum Doubled {
     Some(usize),
 }
 
-/// One story: what is answered first, what is counted then, and whether that many are in the stream twice.
+/// One story: what is answered first, and who may read; what is counted then, and whether that many are in the stream twice.
 struct Story {
     answers: Vec<Answer>,
+    reading: Reading,
     doubled: Doubled,
     are_doubled: bool,
 }
 
 fn story(answers: impl Into<Vec<Answer>>, doubled: Doubled, are_doubled: bool) -> Story {
-    Story { answers: answers.into(), doubled, are_doubled }
+    Story { answers: answers.into(), reading: Reading::Unknown, doubled, are_doubled }
+}
+
+/// The same where the stream may be read: nothing is there twice.
+fn readable(answers: impl Into<Vec<Answer>>) -> Story {
+    Story { reading: Reading::Allowed, ..story(answers, Doubled::None, false) }
 }
 
 fn place(service: &Scripted, destination: &str, more_aws: &str) -> Place {
     let (place, url) = (Place::new(), service.url());
     let aws = format!("endpoints.kinesis = {url:?}\nendpoints.firehose = {url:?}\n{more_aws}\n");
-    place.configure_aws(&aws, &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{destination}"));
+    place.configure_all("settle = \"50 ms\"", &aws, &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{destination}"));
     place
 }
 
@@ -50,15 +57,17 @@ fn lines_of(received: &[Received]) -> Vec<String> {
     received.iter().flat_map(|record| record.text().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Tells the story with `sent`, which is few enough for one request.
-fn tell(destination: &str, more_aws: &str, sent: &[String], Story { answers, doubled, are_doubled }: Story) {
+/// Tells the story with `sent`, which is few enough for one request. Returns what was looked up, and the log.
+fn tell(destination: &str, more_aws: &str, sent: &[String], story: Story) -> (usize, String) {
+    let Story { answers, reading, doubled, are_doubled } = story;
     let name = format!("{answers:?}");
     let service = Scripted::start(answers);
+    service.allow(reading);
     let place = place(&service, destination, more_aws);
     place.append("a.log", sent);
     let agent = place.run(&[]);
     let figures = agent.wait_settled(place.byte_count("a.log"));
-    agent.stop();
+    let log = agent.stop().stderr;
     let stored = service.take();
     let received = lines_of(&stored);
     assert_eq!(received.iter().collect::<BTreeSet<_>>(), sent.iter().collect(), "{name}");
@@ -71,6 +80,7 @@ fn tell(destination: &str, more_aws: &str, sent: &[String], Story { answers, dou
     assert_eq!(received.len() > sent.len(), are_doubled, "{name}");
     let delivered = figures.sum("kinetail_delivered_records_total");
     assert_eq!(stored.len() - delivered, if are_doubled { doubled } else { 0 }, "{name}");
+    (figures.sum("kinetail_looked_up_records_total"), log)
 }
 
 fn tell_all(destination: &str, stories: Vec<Story>) {
@@ -118,8 +128,46 @@ fn what_may_have_been_stored() {
             story([stored("ServiceUnavailable", 503)], Doubled::All, true),
             story([html(503)], Doubled::All, false),
             story([html(502)], Doubled::All, false),
+            story([LostWithBody], Doubled::All, false),
         ],
     );
+}
+
+/// Where the stream may be read it says what was stored, and every line is there once.
+#[test]
+fn what_may_have_been_stored_is_looked_up() {
+    let stored = |code: &str, status| Stored(status, error(code, "no"));
+    for (answers, record_count) in [
+        (vec![LostAfterBody], 10),
+        (vec![LostWithBody], 10),
+        (vec![stored("InternalFailure", 500)], 10),
+        (vec![stored("ServiceUnavailable", 503)], 10),
+        (vec![html(502)], 10),
+        (vec![Stored(200, String::new())], 10),
+        (vec![Cut], 10),
+        (vec![Results(1)], 10),
+        // Not stored by the first attempt, and by the second.
+        (vec![LostWithBody, LostAfterBody], 20),
+        (vec![ByRecord(vec![Fate::Stored, FAILED, FAILED_AND_STORED, THROTTLED, Fate::Stored])], 4),
+        (vec![], 0),
+    ] {
+        let name = format!("{answers:?}");
+        let (looked_up, _) = tell(TO_KINESIS, "", &lines("a", 10), readable(answers));
+        assert_eq!(looked_up, record_count, "{name}");
+    }
+    let (looked_up, _) = tell(TO_KINESIS, "attempt_timeout = \"1 s\"", &lines("a", 10), readable([Never]));
+    assert_eq!(looked_up, 10);
+}
+
+/// Where it may not, that is said once, and what may have been stored counts.
+#[test]
+fn a_stream_that_may_not_be_read() {
+    let answers = [LostAfterBody, Cut, LostAfterBody];
+    let denied = Story { reading: Reading::Denied, ..story(answers, Doubled::Some(30), true) };
+    let (looked_up, log) = tell(TO_KINESIS, "", &lines("a", 10), denied);
+    assert_eq!(looked_up, 0);
+    assert_eq!(log.matches("the stream may not be read").count(), 1, "{log}");
+    assert!(log.contains("kinesis:GetShardIterator on the stream"), "{log}");
 }
 
 const THROTTLED: Fate = Fate::Failed(
@@ -180,7 +228,7 @@ fn a_connection_lost_in_the_middle_of_a_request() {
 #[test]
 fn a_request_that_is_not_answered() {
     let aws = "attempt_timeout = \"1 s\"";
-    tell(TO_KINESIS, aws, &lines("a", 10), story([Answer::Never], Doubled::All, true));
+    tell(TO_KINESIS, aws, &lines("a", 10), story([Never], Doubled::All, true));
     tell(TO_KINESIS, aws, &lines("a", 10), story([Answer::Late(Duration::from_millis(300))], Doubled::None, false));
 }
 
