@@ -40,6 +40,8 @@ struct Flight {
     /// Lives of which the store does not know yet.
     unknown: HashSet<FileKey>,
     is_knocked: bool,
+    /// When it was opened last for somebody who waited, and has perhaps not had a turn since.
+    opened_at: Option<Instant>,
 }
 
 /// What is in flight of one flow.
@@ -142,18 +144,22 @@ impl Gate {
 
     /// A commit says what was so at this time, or could not: then sending goes on all the same, and a restart has less to go by.
     pub fn marked(&self, at: Instant) {
-        self.flight().is_knocked = false;
+        let mut flight = self.flight();
+        if std::mem::take(&mut flight.is_knocked) {
+            flight.opened_at = Some(at);
+        }
+        drop(flight);
         self.0.marked_at.send_replace(Some(at));
     }
 
-    /// Shuts the gate if nothing is in flight, nor was anything sent for so long as a commit is good for. Then the store need not
-    /// say anything of this flow.
+    /// Shuts the gate if nothing is in flight, nor was anything sent or let out for so long as a commit is good for. Then the store
+    /// need not say anything of this flow.
     pub fn shut_if_idle(&self) -> bool {
         let now = Instant::now();
         let flight = self.flight();
         let is_idle = flight.record_count == 0
             && !flight.is_knocked
-            && flight.last_sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= MARK_AGE_MAX);
+            && [flight.last_sent_at, flight.opened_at].iter().flatten().all(|at| now.duration_since(*at) >= MARK_AGE_MAX);
         if is_idle {
             self.0.marked_at.send_replace(None);
         }
@@ -216,6 +222,7 @@ mod tests {
             knocked.notified().await;
             assert!(gate.in_flight().is_waited_for);
             gate.marked(Instant::now());
+            assert!(!gate.shut_if_idle(), "it is shut before who waits has a turn");
         };
         tokio::join!(gate.depart(empty(), 1), opens);
         assert!(!gate.in_flight().is_waited_for);
