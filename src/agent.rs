@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::budget::Budget;
 use crate::checkpointer::{Checkpointer, FlowAccount, Writing};
-use crate::config::{self, Config, Flow};
+use crate::config::{self, Config, Flow, ReadBack};
 use crate::delivery_token::DeliveryTokens;
 use crate::discovery::{Globs, Hints, Watch};
 use crate::encryption::keys::{DataKeys, KeySource};
@@ -140,11 +140,13 @@ pub async fn run<D: Destination>(
         let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
         let Way { destination, key_source, clock } = way_of(&flow);
         let (destination, gate) = (Arc::new(destination), Gate::new(Arc::clone(&knocked)));
+        let stream = flow.delivery.destination.readable_stream();
+        let read_back = if stream.is_some() { config.agent.read_back } else { ReadBack::Off };
         accounts.push(FlowAccount {
             run: RunKey { run_id: setting.run_id, flow: flow.name.clone() },
-            stream: flow.delivery.destination.readable_stream().map(str::to_owned),
+            stream: stream.map(str::to_owned),
             gate: gate.clone(),
-            clock,
+            clock: clock.clone(),
             metrics: metrics.clone(),
             budget: budget.clone(),
         });
@@ -168,6 +170,9 @@ pub async fn run<D: Destination>(
             load: load.clone(),
             doubt,
             gate: gate.clone(),
+            clock,
+            read_back,
+            settle: config.agent.settle,
             order: flow.delivery.order,
             request_bytes,
             held_byte_count_max: budget_bytes,

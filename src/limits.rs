@@ -333,6 +333,27 @@ pub const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MARK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// In what portions sled's file grows and is used again.
+pub const STORE_SEGMENT_BYTES: usize = 512 * KIB;
+/// How many entries are written at once to a new store.
+pub const STORE_BATCH_ENTRIES: usize = 1000;
+/// Greatest snapshot of the store: some 600,000 rows. A larger one is not written, nor read.
+pub const STORE_SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How often a snapshot of a store that changes is written at most.
+pub const STORE_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(5);
+/// How much is written for snapshots on average at most, in bytes a second: those of more than 640 KiB (some 1500 rows) are rarer
+/// than every 5 s, those of 10,000 rows come every half minute.
+pub const STORE_SNAPSHOT_RATE: u64 = 128 * 1024;
+/// Greatest folder of sled's that is looked at.
+pub const STORE_FOLDER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Address space of the process that reads a store; sled's threads and the allocator reserve much more than they use.
+pub const STORE_READER_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// CPU time of that process, in seconds; what is not read by then is taken for an endless loop.
+pub const STORE_READER_CPU_SECONDS: u64 = 30;
+/// How long that process is waited for on a busy host.
+pub const STORE_READER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long sled's threads of a store that was closed in this process are waited for.
+pub const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What must fit on the disk before the offset store is opened again after a failure: a segment of sled's.
 pub const STORE_PROBE_BYTES: usize = 512 * KIB;
 /// `drain_timeout` when the configuration says nothing.
@@ -353,6 +374,28 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(10 * 60);
 /// So much may the clocks of the host and of the service, corrected by what the service says, and its times of arrival differ.
 /// `Date` is in whole seconds, and times of arrival have no accuracy that is documented.
 pub const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+/// Requests of one reading that are on their way at once, whatever the number of shards: each may bring [`READ_ANSWER_BYTES`],
+/// which take some 6 MiB until they are looked at.
+pub const READ_REQUESTS_IN_FLIGHT: usize = 4;
+/// `GetRecords` and `GetShardIterator` may be asked of a shard 5 times a second each, by all readers together: API references.
+pub const SHARD_READ_INTERVAL: Duration = Duration::from_millis(200);
+/// Bytes that an answer to `GetRecords` should have at most: what a shard gives in a second.
+pub const READ_ANSWER_BYTES: usize = SHARD_BYTES_OUT_MAX;
+/// Records in an answer to `GetRecords`.
+pub const READ_ANSWER_RECORDS_MAX: u32 = 10_000;
+/// How often a shard of which everything is read is asked for more, until the end of the window is there.
+pub const SHARD_TIP_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait after a throttle: other readers take what this one leaves.
+pub const READ_THROTTLED_MAX: Duration = Duration::from_secs(5);
+/// Reading is given up when for so long the service has answered nothing but failures.
+pub const READ_BACK_PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// How often it is said how far a reading at the start is.
+pub const READ_BACK_LOG_INTERVAL: Duration = Duration::from_secs(5);
+/// Answers in a row of one shard that have nothing new and still are not the end. The service gives some where there are gaps in
+/// time; so many of them are 17 minutes.
+pub const READ_EMPTY_ANSWERS_MAX: u32 = 5_000;
+/// How long a stream that may not be read is not asked for again while the agent runs: people change that, if anybody does.
+pub const READ_BACK_REFUSED_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 // --- Metadata of the host ---
 

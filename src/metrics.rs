@@ -63,6 +63,7 @@ struct Families {
     requests: Family<ByOutcome, Counter>,
     failed_records: Family<ByError, Counter>,
     possibly_doubled_records: Family<ByFlow, Counter>,
+    looked_up_records: Family<ByOutcome, Counter>,
     mismatched_lines: Family<ByFlow, Counter>,
     type_mismatches: Family<ByFlow, Counter>,
     unknown_variables_lines: Family<ByFlow, Counter>,
@@ -78,6 +79,11 @@ struct Families {
     lag_bytes: Family<ByFlow, Gauge>,
     paused: Family<ByFlow, Gauge>,
     shards: Family<ByFlow, Gauge>,
+    read_back_requests: Family<ByFlow, Counter>,
+    read_back_records: Family<ByFlow, Counter>,
+    read_back_bytes: Family<ByFlow, Counter>,
+    read_back_settled_bytes: Family<ByFlow, Counter>,
+    read_back_running: Family<ByFlow, Gauge>,
     commit_failing: Gauge,
 }
 
@@ -124,13 +130,18 @@ impl Default for Metrics {
         );
         registry.register(
             "failed_records",
-            "Kinesis records that a request failed to deliver, to be sent again, by error",
+            "Kinesis records that a request failed to deliver, or of which it is not known, by error",
             f.failed_records.clone(),
         );
         registry.register(
             "possibly_doubled_records",
             "Kinesis records sent again though an earlier attempt may have been stored",
             f.possibly_doubled_records.clone(),
+        );
+        registry.register(
+            "looked_up_records",
+            "Kinesis records that an attempt may have stored, looked up in the stream, by whether it has",
+            f.looked_up_records.clone(),
         );
         registry.register("mismatched_lines", "lines that were not of the format of their flow", f.mismatched_lines.clone());
         registry.register(
@@ -179,6 +190,23 @@ impl Default for Metrics {
             f.paused.clone(),
         );
         registry.register("shards", "open shards of the stream, 0 while they are not known", f.shards.clone());
+        registry.register(
+            "read_back_requests",
+            "requests made to read a stream back at the start: ListShards, GetShardIterator and GetRecords",
+            f.read_back_requests.clone(),
+        );
+        registry.register("read_back_records", "records looked at to read a stream back", f.read_back_records.clone());
+        registry.register("read_back_bytes", "bytes of these records, data and partition keys", f.read_back_bytes.clone());
+        registry.register(
+            "read_back_settled_bytes",
+            "bytes of files found to be in the stream already, which are not sent again",
+            f.read_back_settled_bytes.clone(),
+        );
+        registry.register(
+            "read_back_running",
+            "1 while the stream is read back at the start; the files of the flow are read after that",
+            f.read_back_running.clone(),
+        );
         registry.register("commit_failing", "1 while offsets cannot be committed to the disk", f.commit_failing.clone());
         Self { registry, families, flows: Mutex::default(), rendering: Mutex::default() }
     }
@@ -207,6 +235,8 @@ pub struct FlowCounters {
     pub delivered_records: Counter,
     pub delivered_record_bytes: Counter,
     pub possibly_doubled_records: Counter,
+    pub looked_up_stored: Counter,
+    pub looked_up_not_stored: Counter,
     pub mismatched_lines: Counter,
     pub type_mismatches: Counter,
     pub unknown_variables_lines: Counter,
@@ -219,6 +249,11 @@ pub struct FlowCounters {
     pub lag_bytes: Gauge,
     pub paused: Gauge,
     pub shards: Gauge,
+    pub read_back_requests: Counter,
+    pub read_back_records: Counter,
+    pub read_back_bytes: Counter,
+    pub read_back_settled_bytes: Counter,
+    pub read_back_running: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
     dropped_lines: Vec<(DropReason, Counter)>,
     shown: Balance,
@@ -243,6 +278,8 @@ impl Metrics {
         let by_flow = ByFlow { flow: name.to_owned() };
         let f = &self.families;
         let of = |family: &Family<ByFlow, Counter>| family.get_or_create(&by_flow).clone();
+        // Not more than one of a family below: each holds its lock to the end of the expression.
+        let looked_up = |outcome| f.looked_up_records.get_or_create(&by_outcome(name, outcome)).clone();
         let flow = FlowMetrics(Arc::new(FlowCounters {
             name: name.to_owned(),
             read_bytes: Counter::default(),
@@ -253,6 +290,8 @@ impl Metrics {
             delivered_records: of(&f.delivered_records),
             delivered_record_bytes: of(&f.delivered_record_bytes),
             possibly_doubled_records: of(&f.possibly_doubled_records),
+            looked_up_stored: looked_up("stored"),
+            looked_up_not_stored: looked_up("not_stored"),
             mismatched_lines: of(&f.mismatched_lines),
             type_mismatches: of(&f.type_mismatches),
             unknown_variables_lines: of(&f.unknown_variables_lines),
@@ -265,6 +304,11 @@ impl Metrics {
             lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
             paused: f.paused.get_or_create(&by_flow).clone(),
             shards: f.shards.get_or_create(&by_flow).clone(),
+            read_back_requests: of(&f.read_back_requests),
+            read_back_records: of(&f.read_back_records),
+            read_back_bytes: of(&f.read_back_bytes),
+            read_back_settled_bytes: of(&f.read_back_settled_bytes),
+            read_back_running: f.read_back_running.get_or_create(&by_flow).clone(),
             dropped_bytes: DropReason::ALL.map(|reason| (reason, Counter::default())).to_vec(),
             dropped_lines: DropReason::OF_LINES
                 .map(|reason| (reason, f.dropped_lines.get_or_create(&by_reason(name, reason.as_str())).clone()))
@@ -362,8 +406,7 @@ impl FlowCounters {
 
     /// Counts a request by what became of it: `ok`, `partial`, or the name of the error.
     pub fn request(&self, outcome: &str) {
-        let labels = ByOutcome { flow: self.name.clone(), outcome: outcome.to_owned() };
-        self.requests.get_or_create(&labels).inc();
+        self.requests.get_or_create(&by_outcome(&self.name, outcome)).inc();
     }
 
     /// Counts Kinesis records that were not delivered by an attempt and are sent again.
@@ -386,6 +429,10 @@ impl FlowCounters {
     pub fn file_problem(&self, reason: &str) {
         self.file_problems.get_or_create(&by_reason(&self.name, reason)).inc();
     }
+}
+
+fn by_outcome(flow: &str, outcome: &str) -> ByOutcome {
+    ByOutcome { flow: flow.to_owned(), outcome: outcome.to_owned() }
 }
 
 fn by_reason(flow: &str, reason: &str) -> ByReason {

@@ -88,6 +88,10 @@ pub enum Operation {
     ListShards,
     /// Of Kinesis.
     DescribeStreamSummary,
+    /// Of Kinesis.
+    GetShardIterator,
+    /// Of Kinesis.
+    GetRecords,
     /// Of Firehose.
     PutRecordBatch,
 }
@@ -96,7 +100,9 @@ impl Operation {
     /// Whose operation it is.
     pub fn service(self) -> Service {
         match self {
-            Self::PutRecords | Self::ListShards | Self::DescribeStreamSummary => Service::Kinesis,
+            Self::PutRecords | Self::ListShards | Self::DescribeStreamSummary | Self::GetShardIterator | Self::GetRecords => {
+                Service::Kinesis
+            }
             Self::PutRecordBatch => Service::Firehose,
         }
     }
@@ -107,6 +113,8 @@ impl Operation {
             Self::PutRecords => "PutRecords",
             Self::ListShards => "ListShards",
             Self::DescribeStreamSummary => "DescribeStreamSummary",
+            Self::GetShardIterator => "GetShardIterator",
+            Self::GetRecords => "GetRecords",
             Self::PutRecordBatch => "PutRecordBatch",
         }
     }
@@ -175,6 +183,14 @@ impl Failure {
     pub const WRONG_RESULT_COUNT: &str = "WrongResultCount";
     /// `code` of a record that has neither a sequence number nor an error.
     pub const NO_RESULT: &str = "NoResult";
+    /// `code` of a stream, or a shard, that is not there.
+    pub const NO_RESOURCE: &str = "ResourceNotFoundException";
+    /// `code` of an iterator that has lived for more than 5 minutes.
+    pub const EXPIRED_ITERATOR: &str = "ExpiredIteratorException";
+    /// `code` of shards that do not have all hash keys.
+    pub const RESHARDING: &str = "Resharding";
+    /// `code` of answers that lead nowhere.
+    pub const NO_PROGRESS: &str = "NoProgress";
     /// `code` of an operation that is not known there.
     pub const UNSUPPORTED: &str = "Unsupported";
 
@@ -191,6 +207,40 @@ impl Failure {
     /// The service will not answer this, however often it is asked.
     pub fn is_refusal(&self) -> bool {
         self.code == Self::UNSUPPORTED || self.code.starts_with("AccessDenied")
+    }
+
+    /// A stream of which this was answered cannot be read until a person changes something.
+    pub fn is_unreadable(&self) -> bool {
+        const CODES: [&str; 9] = [
+            "NotAuthorized",
+            "OptInRequired",
+            "SubscriptionRequiredException",
+            Failure::NO_RESOURCE,
+            "KMSAccessDeniedException",
+            "KMSDisabledException",
+            "KMSInvalidStateException",
+            "KMSNotFoundException",
+            "KMSOptInRequired",
+        ];
+        self.is_refusal() || CODES.contains(&self.code.as_str())
+    }
+
+    /// The service is out of reach, or does not know who is asking: nothing can be sent either.
+    pub fn is_out_of_reach(&self) -> bool {
+        const CODES: [&str; 11] = [
+            Failure::DNS,
+            Failure::CONNECTION,
+            Failure::CONNECT_TIMEOUT,
+            Failure::CERTIFICATE,
+            Failure::TLS,
+            Failure::PROXY,
+            Failure::PROXY_REFUSED,
+            Failure::PROXY_AUTH,
+            Failure::CA_FILE,
+            Failure::CREDENTIALS,
+            Failure::REGION,
+        ];
+        self.verdict == Verdict::Renew || CODES.contains(&self.code.as_str())
     }
 
     /// The service, or what stands in for it, does not know `operation`.

@@ -155,6 +155,7 @@ impl Packer {
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
         let ec2 = self.metadata.current();
         let (now, header) = (Timestamp::now(), chunk.header.as_deref());
+        let is_as_in_file = self.flow.line.encoding == Encoding::Utf8;
         for line in &chunk.lines {
             let (span, text) = (chunk.span(line), chunk.text(line));
             let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now, ec2: &ec2 };
@@ -174,6 +175,7 @@ impl Packer {
                 }
             };
             let too_long = self.is_text_alone(&processed).then_some(self.flow.line.too_long);
+            let span = if is_as_in_file { span.ending_in(&chunk.bytes[line.whole.clone()]) } else { span };
             self.push(&UserRecord { partition_key, data, span, too_long, hash_key }).await;
         }
         (self.record, self.field_key) = (record, field_key);

@@ -4,9 +4,18 @@
 //! records are looked for, and what follows from those that are found, is the business of who asks: at the start `readback::start`, while
 //! the agent runs the sender.
 
+mod passes;
+mod reading;
+pub mod recognition;
+pub mod start;
+
 use std::future::Future;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+
+use self::reading::Reading;
 
 use crate::outcome::Failure;
 use crate::service_clock::ServiceClock;
@@ -99,8 +108,79 @@ pub struct Taken {
     pub byte_count: u64,
 }
 
-/// Reads `shards` over `window` and shows each record to `look`, in the order of its shard; a record may be shown twice. What the
-/// service throttles, and what fails for a while, is tried again.
+impl Taken {
+    /// What both took.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            shard_count: self.shard_count + other.shard_count,
+            request_count: self.request_count + other.request_count,
+            record_count: self.record_count + other.record_count,
+            byte_count: self.byte_count + other.byte_count,
+        }
+    }
+}
+
+/// How far a reading is, for those who want to know meanwhile.
+#[derive(Debug)]
+pub struct Progress {
+    shard_count: AtomicU64,
+    done_shard_count: AtomicU64,
+    request_count: AtomicU64,
+    record_count: AtomicU64,
+    byte_count: AtomicU64,
+    reached_ms: AtomicI64,
+    trouble: Mutex<Option<Failure>>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            shard_count: AtomicU64::new(0),
+            done_shard_count: AtomicU64::new(0),
+            request_count: AtomicU64::new(0),
+            record_count: AtomicU64::new(0),
+            byte_count: AtomicU64::new(0),
+            reached_ms: AtomicI64::new(i64::MIN),
+            trouble: Mutex::default(),
+        }
+    }
+}
+
+impl Progress {
+    /// What it has taken so far.
+    pub fn taken(&self) -> Taken {
+        Taken {
+            shard_count: self.done_shard_count.load(Ordering::Relaxed),
+            request_count: self.request_count.load(Ordering::Relaxed),
+            record_count: self.record_count.load(Ordering::Relaxed),
+            byte_count: self.byte_count.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Shards that are to be read, as far as is known.
+    pub fn shard_count(&self) -> u64 {
+        self.shard_count.load(Ordering::Relaxed)
+    }
+
+    /// What arrived until then is read, in milliseconds since 1970 by the service's clock; none before the shards are known.
+    pub fn reached_ms(&self) -> Option<i64> {
+        Some(self.reached_ms.load(Ordering::Relaxed)).filter(|reached_ms| *reached_ms != i64::MIN)
+    }
+
+    /// Why it does not go on just now, where something is tried again.
+    pub fn trouble(&self) -> Option<Failure> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<Failure>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// Reads `shards` over `window` and shows each record to `look`, in the order of its shard; a record may be shown twice, and some
+/// of before and after the window are shown too. What the service throttles, and what fails for a while, is tried again; while
+/// the service is out of reach, for ever.
 ///
 /// # Errors
 /// The service will not let the stream be read, however often it is asked, or has failed for too long.
@@ -111,6 +191,23 @@ pub async fn read<R: Reader>(
     shards: &Shards,
     look: impl FnMut(&StoredRecord) + Send,
 ) -> Result<Taken, Failure> {
-    let _ = (reader, clock, window, shards, look);
-    Err(Failure::unsupported("GetRecords"))
+    read_with(reader, clock, window, shards, &Progress::default(), look).await
 }
+
+/// The same, and says in `progress` how far it is.
+///
+/// # Errors
+/// As of [`read`].
+pub async fn read_with<R: Reader>(
+    reader: &R,
+    clock: &ServiceClock,
+    window: Window,
+    shards: &Shards,
+    progress: &Progress,
+    look: impl FnMut(&StoredRecord) + Send,
+) -> Result<Taken, Failure> {
+    Reading::new(reader, clock, window, shards, progress).run(look).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Requests to the service until every entry is delivered.
 //!
 //! The sender decides how many requests are in flight, how large they are, and what is sent next; in `answers` what is
-//! sent again and when, and when a flow counts as paused. What an answer means is decided in [`outcome`](crate::outcome),
+//! sent again and when, and when a flow counts as paused; in `lookup` what is first looked for in the stream. What an answer means is decided in [`outcome`](crate::outcome),
 //! how a request is made in [`kinesis`] and [`firehose`].
 //! Per-record results are the only interpretation of a response; only failed entries are sent again, the same
 //! bytes, ahead of new ones; nothing expires. What fails in a large request is sent again in smaller ones, so that
@@ -13,6 +13,7 @@ pub mod firehose;
 pub mod kinesis;
 mod lanes;
 mod learned;
+mod lookup;
 mod pace;
 mod sdk;
 mod shortening;
@@ -22,6 +23,8 @@ mod target;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,10 +32,11 @@ use tokio::time::{Instant, sleep_until};
 
 use self::condition::Condition;
 use self::lanes::Lanes;
+use self::lookup::Lookups;
 use self::survey::Doubt;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
-use crate::config::Order;
+use crate::config::{Order, ReadBack};
 use crate::failpoint;
 use crate::gate::Gate;
 use crate::health::FlowReporter;
@@ -40,6 +44,7 @@ use crate::limits::{LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES,
 use crate::metrics::FlowMetrics;
 use crate::outcome::{Failure, RecordResult};
 use crate::readback::Reader;
+use crate::service_clock::ServiceClock;
 use crate::stream::{Load, Shard, StreamFacts};
 
 pub use self::target::Target;
@@ -77,6 +82,12 @@ pub struct Parts<D> {
     pub doubt: Doubt,
     /// Where requests wait until they may leave.
     pub gate: Gate,
+    /// What time it is for the service.
+    pub clock: ServiceClock,
+    /// Whether what may be stored is looked up in the stream; not where the destination is none that can be read.
+    pub read_back: ReadBack,
+    /// How long that waits before.
+    pub settle: Duration,
     /// What is kept in order.
     pub order: Order,
     /// Most bytes of a request.
@@ -113,6 +124,8 @@ pub struct Sender<D> {
     random: fastrand::Rng,
     in_flight: JoinSet<Answered>,
     in_flight_byte_count: usize,
+    /// Records of which nobody knows whether their last attempt has stored them, and that are not counted for it.
+    open_record_count: Arc<AtomicUsize>,
     held_byte_count_max: usize,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
     lanes: Lanes,
@@ -122,7 +135,9 @@ pub struct Sender<D> {
     is_turn_of_lanes: bool,
     /// Entries that the service refuses by themselves.
     refused: VecDeque<Entry>,
-    /// When one of them is sent again.
+    /// Entries that may be stored, until that is known.
+    lookups: Lookups<D>,
+    /// When one of the refused is sent again.
     refused_retry_at: Instant,
     /// Nothing is sent before.
     wait_until: Option<Instant>,
@@ -152,10 +167,11 @@ impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
     pub fn new(parts: Parts<D>) -> Self {
         let Parts { destination, mut facts, load, doubt, gate, order, request_bytes, held_byte_count_max, .. } = parts;
-        let Parts { events, metrics, health, mut random, .. } = parts;
+        let Parts { clock, read_back, settle, events, metrics, health, mut random, .. } = parts;
         let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
         let StreamFacts { shards: map, is_auto, .. } = facts.borrow_and_update().clone();
         let lanes = Lanes::new(map, order, random.fork(), now.into_std());
+        let lookups = Lookups::new(Arc::clone(&destination), clock, metrics.clone(), read_back, settle);
         Self {
             destination,
             facts,
@@ -173,11 +189,13 @@ impl<D: Destination> Sender<D> {
             random,
             in_flight: JoinSet::new(),
             in_flight_byte_count: 0,
+            open_record_count: Arc::default(),
             held_byte_count_max,
             lanes,
             halves: VecDeque::new(),
             is_turn_of_lanes: false,
             refused: VecDeque::new(),
+            lookups,
             refused_retry_at: now,
             wait_until: None,
             failure_count: 0,
@@ -201,6 +219,7 @@ impl<D: Destination> Sender<D> {
                     Ok(answered) => self.answered(answered).await,
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 },
+                looked_up = self.lookups.next(self.is_auto) => self.looked_up(looked_up).await,
                 changed = self.facts.changed(), if is_surveyed => match changed {
                     Ok(()) => self.remap(),
                     Err(_) => is_surveyed = false,
@@ -218,7 +237,8 @@ impl<D: Destination> Sender<D> {
     }
 
     fn is_done(&self) -> bool {
-        self.lanes.is_empty() && self.halves.is_empty() && self.refused.is_empty() && self.in_flight.is_empty()
+        let is_nothing_to_send = self.lanes.is_empty() && self.halves.is_empty() && self.refused.is_empty();
+        is_nothing_to_send && self.in_flight.is_empty() && self.lookups.is_empty()
     }
 
     /// While nothing gets through, one request at a time finds out when it does.
@@ -229,7 +249,9 @@ impl<D: Destination> Sender<D> {
 
     /// What waits is no more than what may be on its way: the files are the buffer.
     fn may_take(&self) -> bool {
-        self.lanes.byte_count() + self.in_flight_byte_count < self.held_byte_count_max || self.lanes.is_empty()
+        let uncertain_byte_count = self.lookups.byte_count();
+        let held_byte_count = self.lanes.byte_count() + self.in_flight_byte_count + uncertain_byte_count;
+        held_byte_count < self.held_byte_count_max || (self.lanes.is_empty() && uncertain_byte_count < self.held_byte_count_max)
     }
 
     fn ready_at(&mut self) -> Option<Instant> {
@@ -257,10 +279,12 @@ impl<D: Destination> Sender<D> {
         let byte_count = entries.iter().map(Entry::byte_count).sum();
         self.in_flight_byte_count += byte_count;
         let (destination, gate) = (Arc::clone(&self.destination), self.gate.clone());
+        let open_record_count = Arc::clone(&self.open_record_count);
         self.in_flight.spawn(async move {
             let files = entries.iter().flat_map(|entry| entry.spans.iter()).map(|span| span.file);
             let new_count = entries.iter().filter(|entry| entry.in_flight_since.is_none()).count();
             let sent_at = gate.depart(files, new_count).await;
+            open_record_count.fetch_add(entries.len(), Ordering::Relaxed);
             for entry in &mut entries {
                 entry.in_flight_since.get_or_insert(sent_at.into_std());
             }
@@ -304,9 +328,10 @@ impl<D: Destination> Sender<D> {
 }
 
 impl<D> Drop for Sender<D> {
-    /// Ended before its time, it does not learn what becomes of the requests in flight; they will be sent again.
+    /// Ended before its time, it does not learn what becomes of the requests in flight, nor what a lookup would have found: unless
+    /// the next start finds it, that is sent again.
     fn drop(&mut self) {
-        self.metrics.possibly_doubled_records.inc_by(self.gate.in_flight().record_count as u64);
+        self.metrics.possibly_doubled_records.inc_by(self.open_record_count.load(Ordering::Relaxed) as u64);
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Write as _};
 
+use twox_hash::XxHash3_64;
+
 /// One life of one file in one flow.
 ///
 /// The number is random and is kept in the offset store, so that a restart finds the same life again.
@@ -27,13 +29,49 @@ pub struct Span {
     pub start: u64,
     /// Offset behind the last byte; greater than `start`.
     pub end: u64,
+    /// What the last line in it is, where that is known.
+    pub last_line: Option<Check>,
+}
+
+/// By what the last line of a span is told from another in its place. A file system that loses power may lose the end of a file
+/// that was read, and then other lines are written there: what is found in the stream must not be taken for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Check {
+    /// How many bytes before the end of the span are hashed.
+    pub byte_count: u8,
+    /// The low 24 bits of their XXH3.
+    pub hash: u32,
+}
+
+/// Most bytes of a line that a check looks at: as many as XXH3 hashes without setting up.
+const CHECKED_BYTES_MAX: usize = 240;
+
+impl Check {
+    /// The check of a line, terminator included.
+    pub fn of(line: &[u8]) -> Self {
+        let bytes = &line[line.len().saturating_sub(CHECKED_BYTES_MAX)..];
+        let hash = XxHash3_64::oneshot(bytes) & 0x00ff_ffff;
+        // Neither is cut: the one by its greatest length, the other by the mask.
+        Self { byte_count: u8::try_from(bytes.len()).unwrap_or(u8::MAX), hash: u32::try_from(hash).unwrap_or(0) }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (byte_count, hash) = text.split_at_checked(2).filter(|_| text.len() + 1 == CHECK_TEXT_BYTES)?;
+        Some(Self { byte_count: u8::from_str_radix(byte_count, 16).ok()?, hash: u32::from_str_radix(hash, 16).ok()? })
+    }
 }
 
 impl Span {
     /// The span of the bytes `start..end` of `file`.
     pub fn new(file: FileKey, start: u64, end: u64) -> Self {
         debug_assert!(start < end, "empty span {start}..{end}");
-        Self { file, start, end }
+        Self { file, start, end, last_line: None }
+    }
+
+    /// The same, of which the last line is this one, terminator included.
+    #[must_use]
+    pub fn ending_in(self, line: &[u8]) -> Self {
+        Self { last_line: Some(Check::of(line)), ..self }
     }
 
     /// How many bytes it covers.
@@ -53,24 +91,27 @@ const MERGE_WINDOW: usize = 4;
 impl Spans {
     /// Adds a span behind those that are there.
     pub fn push(&mut self, span: Span) {
-        let neighbour = self.0.iter_mut().rev().take(MERGE_WINDOW).find(|last| last.file == span.file && last.end == span.start);
-        match neighbour {
-            Some(last) => last.end = span.end,
+        match self.neighbour_of(span) {
+            Some(index) => (self.0[index].end, self.0[index].last_line) = (span.end, span.last_line),
             None => self.0.push(span),
         }
     }
 
+    /// Which of the newest spans this one continues.
+    fn neighbour_of(&self, span: Span) -> Option<usize> {
+        let newest = self.0.iter().enumerate().rev().take(MERGE_WINDOW);
+        newest.into_iter().find(|(_, last)| last.file == span.file && last.end == span.start).map(|(index, _)| index)
+    }
+
     /// The same, unless what there would be then does not `fit`; then nothing changes and the answer is false.
     pub fn try_push(&mut self, span: Span, fits: impl FnOnce(&Self) -> bool) -> bool {
-        let count = self.0.len();
+        let neighbour = self.neighbour_of(span).map(|index| (index, self.0[index]));
         self.push(span);
         let is_taken = fits(self);
-        if !is_taken && self.0.len() > count {
-            self.0.pop();
-        } else if !is_taken
-            && let Some(last) = self.0.iter_mut().rev().find(|last| last.file == span.file && last.end == span.end)
-        {
-            last.end = span.start;
+        match neighbour {
+            _ if is_taken => {}
+            Some((index, before)) => self.0[index] = before,
+            None => _ = self.0.pop(),
         }
         is_taken
     }
@@ -103,9 +144,9 @@ impl Spans {
     }
 
     /// The text that stands in the tag of an aggregate: for each file `<key>:`, then for each span
-    /// `<gap>+<length>` separated by commas, the gap counted from the end of the span before (from 0 for
-    /// the first, and signed because chunks of one file may be aggregated out of order); files are
-    /// separated by `;`. All numbers are hexadecimal.
+    /// `<gap>+<length>` and, where the last line is known, `!<check>`, separated by commas, the gap counted from the end of the
+    /// span before (from 0 for the first, and signed because chunks of one file may be aggregated out of order); files are
+    /// separated by `;`. All numbers are hexadecimal; a check is 2 digits of how many bytes and 6 of their hash.
     pub fn to_tag(&self) -> String {
         let mut text = String::with_capacity(self.tag_byte_count_max());
         let mut previous: Option<Span> = None;
@@ -126,6 +167,9 @@ impl Spans {
             };
             let sign = if span.start < from { "-" } else { "" };
             let _ = write!(text, "{sign}{:x}+{:x}", span.start.abs_diff(from), span.byte_count());
+            if let Some(Check { byte_count, hash }) = span.last_line {
+                let _ = write!(text, "!{byte_count:02x}{hash:06x}");
+            }
             previous = Some(span);
         }
         text
@@ -147,6 +191,7 @@ impl Spans {
             let separator = usize::from(previous.is_some());
             let sign = usize::from(span.start < from);
             byte_count += separator + sign + digits(span.start.abs_diff(from)) + 1 + digits(span.byte_count());
+            byte_count += if span.last_line.is_some() { CHECK_TEXT_BYTES } else { 0 };
             previous = Some(span);
         }
         byte_count
@@ -165,6 +210,7 @@ impl Spans {
             let file = FileKey(u64::from_str_radix(key, 16).ok()?);
             let mut end = 0u64;
             for item in list.split(',') {
+                let (item, check) = item.split_once('!').map_or((item, None), |(item, check)| (item, Some(check)));
                 let (gap, length) = item.split_once('+')?;
                 let start = match gap.strip_prefix('-') {
                     Some(back) => end.checked_sub(u64::from_str_radix(back, 16).ok()?)?,
@@ -174,15 +220,21 @@ impl Spans {
                 if end == start {
                     return None;
                 }
-                spans.push(Span::new(file, start, end));
+                let last_line = match check {
+                    Some(text) => Some(Check::from_text(text)?),
+                    None => None,
+                };
+                spans.push(Span { last_line, ..Span::new(file, start, end) });
             }
         }
         Some(spans)
     }
 }
 
-/// The longest that one span can be in a tag: `;` key `:` sign gap `+` length, 16 digits each.
-pub const SPAN_TAG_BYTES_MAX: usize = 1 + 16 + 1 + 1 + 16 + 1 + 16;
+/// `!`, and the digits.
+const CHECK_TEXT_BYTES: usize = 1 + 2 + 6;
+/// The longest that one span can be in a tag: `;` key `:` sign gap `+` length, 16 digits each, and a check.
+pub const SPAN_TAG_BYTES_MAX: usize = 1 + 16 + 1 + 1 + 16 + 1 + 16 + CHECK_TEXT_BYTES;
 
 impl FromIterator<Span> for Spans {
     fn from_iter<T: IntoIterator<Item = Span>>(iter: T) -> Self {
@@ -211,6 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_of_a_span_is_told_by_its_check() {
+        let (first, last) = (span(1, 0, 3).ending_in(b"ab\n"), span(1, 3, 6).ending_in(b"cd\n"));
+        let spans: Spans = [first, last, span(1, 9, 10)].into_iter().collect();
+        assert_eq!(spans.iter().next().unwrap().last_line, Some(Check::of(b"cd\n")));
+        let mut undone: Spans = [first].into_iter().collect();
+        assert!(!undone.try_push(last, |_| false));
+        assert_eq!(undone, [first].into_iter().collect());
+        assert_eq!(Spans::from_tag(&spans.to_tag()), Some(spans));
+        assert_ne!(Check::of(b"ab\n"), Check::of(b"ad\n"));
+        let long = [b'x'; 300];
+        assert_eq!(Check::of(&long).byte_count, 240);
+        assert_eq!(Check::of(&long), Check::of(&long[60..]));
+    }
+
+    #[test]
     fn the_tag_is_short_for_lines_of_one_file() {
         let spans: Spans = [span(0xabc, 0x100, 0x1f0), span(0xabc, 0x200, 0x2f0)].into_iter().collect();
         assert_eq!(spans.to_tag(), "abc:100+f0,10+f0");
@@ -229,15 +296,34 @@ mod tests {
 
     #[test]
     fn rubbish_is_not_a_tag() {
-        for text in ["", "x", "1:", "1:2", "1:2+0", "1:ffffffffffffffff+1", "1:-1+1", "1:1+1,", ";1:1+1"] {
+        for text in [
+            "",
+            "x",
+            "1:",
+            "1:2",
+            "1:2+0",
+            "1:ffffffffffffffff+1",
+            "1:-1+1",
+            "1:1+1,",
+            ";1:1+1",
+            "1:1+1!",
+            "1:1+1!0102030",
+            "1:1+1!0é02030",
+        ] {
             assert_eq!(Spans::from_tag(text), None, "{text:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_tag_reads_back_as_the_spans_it_was_written_from(list in proptest::collection::vec((0u64..4, 0..u64::MAX - 1000, 1u64..1000), 1..40)) {
-            let spans: Spans = list.into_iter().map(|(file, start, len)| span(file, start, start + len)).collect();
+        fn a_tag_reads_back_as_the_spans_it_was_written_from(
+            list in proptest::collection::vec((0u64..4, 0..u64::MAX - 1000, 1u64..1000, proptest::option::of(any::<u32>())), 1..40),
+        ) {
+            let with_check = |(file, start, len, line): (u64, u64, u64, Option<u32>)| match line {
+                Some(line) => span(file, start, start + len).ending_in(&line.to_le_bytes()),
+                None => span(file, start, start + len),
+            };
+            let spans: Spans = list.into_iter().map(with_check).collect();
             let tag = spans.to_tag();
             prop_assert!(tag.len() <= spans.tag_byte_count_max());
             prop_assert_eq!(tag.len(), spans.tag_byte_count());

@@ -7,6 +7,7 @@
 
 mod charset;
 mod claims;
+mod contradiction;
 mod encoding;
 mod file;
 mod gzip;
@@ -36,6 +37,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub use self::charset::utf_8_cut_before;
+pub use self::contradiction::contradicts;
 use self::file::Inode;
 use self::known::KnownLives;
 pub use self::lines::Line;

@@ -166,3 +166,23 @@ fn a_restart_with_nothing_new_sends_nothing() {
     place.ship_once();
     verify(&sent, &kinesis.received("s"));
 }
+
+/// What was sent of a file is known by the file and the name of its flow: another pattern, format or stream changes nothing.
+#[test]
+fn offsets_outlive_a_changed_glob_stream_and_pattern() {
+    let kinesis = Kinesis::with_stream("s", 2);
+    kinesis.create_stream("other", 1);
+    let place = Place::new();
+    place.configure(&kinesis, FLOW);
+    let before = lines("before", 300);
+    place.append("a.log", &before);
+    place.ship_once();
+
+    let changed = FLOW.replace("LOGS/*.log", "LOGS/**/a*").replace("stream = \"s\"", "stream = \"other\"");
+    place.configure(&kinesis, &(changed + "[flow.parse]\nregex = '^(?<all>.*)$'\n[flow.record]\noutput = \"raw\"\n"));
+    let after = lines("after", 300);
+    place.append("a.log", &after);
+    place.ship_once();
+    verify(&before, &kinesis.received("s"));
+    verify(&after, &kinesis.received("other"));
+}

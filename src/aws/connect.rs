@@ -143,7 +143,12 @@ impl Connector {
                 None => ConnectError::Tcp(error),
             }
         })?;
-        Ok(Box::new(stream.into_inner()))
+        let stream = stream.into_inner();
+        // Closed, it is reset, and what the system has not sent yet is thrown away. Else a request of which a part is still in
+        // the socket's buffer when the process dies, or gives up waiting, would arrive whole some time after, when the stream
+        // has been searched for its records. What is reset in an orderly ending is a connection that nobody uses.
+        stream.set_zero_linger().map_err(|error| ConnectError::Tcp(error.into()))?;
+        Ok(Box::new(stream))
     }
 
     async fn tls(&self, uri: &Uri, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, ConnectError> {
@@ -271,5 +276,27 @@ impl AsyncWrite for Channel {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, gauge, .. } = &mut *self;
         gauge.flush(|| Pin::new(stream).poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Neither when it is dropped, nor at the end of the process, is a connection closed with what is left in its buffers.
+    #[tokio::test]
+    async fn what_is_left_of_a_request_is_not_sent_when_its_connection_is_closed() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let target: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let connector = Connector::new(None, Arc::new(Proxies::none()), Duration::from_secs(10));
+        let mut connection = connector.connect(target).await.unwrap().into_inner();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        connection.write_all(b"POST / HTTP/1.1").await.unwrap();
+        drop(connection);
+        let error = accepted.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }

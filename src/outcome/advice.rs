@@ -15,7 +15,8 @@ pub(super) fn of_service(operation: Operation, code: &str, message: &str) -> Opt
             match message {
                 _ if message.contains("endpoint policy") => format!("the policy of the VPC endpoint has to allow {permission}"),
                 _ if message.contains("kms:") || code.starts_with("KMS") => {
-                    format!("the credentials need kms:GenerateDataKey on the key of the {stream}")
+                    let permission = if operation == Operation::GetRecords { "kms:Decrypt" } else { "kms:GenerateDataKey" };
+                    format!("the credentials need {permission} on the key of the {stream}")
                 }
                 _ => format!("the credentials need {permission} on the {stream}"),
             }

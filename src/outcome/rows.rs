@@ -104,7 +104,7 @@ pub const ROWS: &[Row] = &[
     request(
         Codes(&["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"]),
         SlowDown,
-        "API references of PutRecords and ListShards",
+        "API references of PutRecords, ListShards and GetRecords",
     ),
     request(
         Codes(&[
@@ -124,7 +124,7 @@ pub const ROWS: &[Row] = &[
     request(
         Codes(&["InvalidArgumentException", "ValidationException", "ValidationError", "SerializationException"]),
         Split,
-        "API references, common errors of AWS: too large, or something about one of the records",
+        "API references, common errors of AWS: too large, or something about one of the records; of a question its arguments",
     ),
     request(
         Codes(&["RequestEntityTooLargeException", "RequestEntityTooLarge"]),
@@ -156,7 +156,7 @@ pub const ROWS: &[Row] = &[
         Pause,
         "common errors of AWS: a header was changed on the way",
     ),
-    request(Codes(&["ResourceNotFoundException"]), Pause, "API references of PutRecords and PutRecordBatch"),
+    request(Codes(&[Failure::NO_RESOURCE]), Pause, "API references of PutRecords, PutRecordBatch and GetRecords"),
     request(
         Codes(&[
             "KMSAccessDeniedException",
@@ -166,7 +166,7 @@ pub const ROWS: &[Row] = &[
             "KMSOptInRequired",
         ]),
         Pause,
-        "API reference of PutRecords: the key with which the stream is encrypted cannot be used",
+        "API references of PutRecords and GetRecords: the key with which the stream is encrypted cannot be used",
     ),
     request(
         Codes(&["InvalidKMSResourceException", "InvalidSourceException"]),
@@ -187,6 +187,11 @@ pub const ROWS: &[Row] = &[
         Codes(&["ResourceInUseException", "ExpiredNextTokenException"]),
         Retry,
         "API reference of ListShards: the stream is not active yet; a list took longer than 300 s",
+    ),
+    request(
+        Codes(&[Failure::EXPIRED_ITERATOR]),
+        Retry,
+        "API reference of GetRecords: the iterator was made more than 5 minutes ago",
     ),
     request(
         Codes(&["RequestTimeoutException", "RequestTimeout", "MalformedHttpRequestException"]),

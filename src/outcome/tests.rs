@@ -9,6 +9,7 @@ const EXPECTED_OF_REQUESTS: &[(Service, &str, u16, Verdict)] = &[
     (Service::Kinesis, "TooManyRequests", 429, Verdict::SlowDown),
     (Service::Kinesis, "ResourceNotFoundException", 400, Verdict::Pause),
     (Service::Kinesis, "ResourceInUseException", 400, Verdict::Retry),
+    (Service::Kinesis, "ExpiredIteratorException", 400, Verdict::Retry),
     (Service::Kinesis, "AccessDeniedException", 400, Verdict::Pause),
     (Service::Kinesis, "AccessDeniedException", 403, Verdict::Pause),
     (Service::Kinesis, "KMSAccessDeniedException", 400, Verdict::Pause),
@@ -199,6 +200,14 @@ fn a_failure_says_what_the_operator_can_do() {
         ),
         (Operation::PutRecords, "AccessDeniedException", "no", "the credentials need kinesis:PutRecords on the stream"),
         (Operation::ListShards, "AccessDeniedException", "no", "the credentials need kinesis:ListShards on the stream"),
+        (Operation::GetRecords, "AccessDeniedException", "no", "the credentials need kinesis:GetRecords on the stream"),
+        (
+            Operation::GetShardIterator,
+            "AccessDeniedException",
+            "no",
+            "the credentials need kinesis:GetShardIterator on the stream",
+        ),
+        (Operation::GetRecords, "KMSAccessDeniedException", "no", "the credentials need kms:Decrypt on the key of the stream"),
         (
             Operation::PutRecordBatch,
             "AccessDeniedException",
@@ -224,4 +233,23 @@ fn a_failure_says_what_the_operator_can_do() {
     assert_eq!(said(Operation::PutRecords, "ValidationException", "no"), "ValidationException: no");
     let failure = Failure { verdict: Verdict::Pause, code: Failure::REGION.to_owned(), message: "none".to_owned() };
     assert_eq!(failure.to_string(), "Region: none (set `region` in [aws], or AWS_REGION)");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_from_what_cannot_be_reached() {
+    let failure = |code: &str| Failure::answered(Operation::GetRecords, code, 400, "no");
+    for (code, is_unreadable, is_out_of_reach) in [
+        ("AccessDeniedException", true, false),
+        ("KMSDisabledException", true, false),
+        ("ResourceNotFoundException", true, false),
+        ("KMSThrottlingException", false, false),
+        ("ProvisionedThroughputExceededException", false, false),
+        ("InternalFailure", false, false),
+        ("ExpiredTokenException", false, true),
+        (Failure::DNS, false, true),
+        (Failure::TIMEOUT, false, false),
+        (Failure::UNSUPPORTED, true, false),
+    ] {
+        assert_eq!((failure(code).is_unreadable(), failure(code).is_out_of_reach()), (is_unreadable, is_out_of_reach), "{code}");
+    }
 }

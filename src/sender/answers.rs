@@ -4,10 +4,13 @@
 //! What an answer means is decided in [`outcome`]; what is sent when, by the loop above.
 
 use std::collections::BTreeMap;
+use std::slice;
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
 use super::lanes::ShardAnswer;
+use super::lookup::LookedUp;
 use super::pace::Amount;
 use super::shortening::{Shortened, shortened};
 use super::{Answered, Destination, Request, Sender};
@@ -55,9 +58,7 @@ impl<D: Destination> Sender<D> {
                 RecordResult::Delivered { shard_id } => {
                     of_shard.delivered += Amount::of(&entry);
                     self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
-                    self.metrics.delivered_records.inc();
-                    self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
-                    self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
+                    self.count_delivered(&entry);
                     delivered.extend(&entry.spans);
                     landed.push(entry);
                 }
@@ -70,8 +71,12 @@ impl<D: Destination> Sender<D> {
                     self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
                     self.record_failed(verdict, &code, &message);
                     last_failure = Some(Failure { verdict, code, message });
-                    self.not_delivered(&mut entry, verdict, sent.sent_at);
-                    failed.push(entry);
+                    if verdict == Verdict::Uncertain {
+                        failed.extend(self.uncertain(entry, sent.is_of_refused));
+                    } else {
+                        self.not_stored(&mut entry, sent.sent_at);
+                        failed.push(entry);
+                    }
                 }
             }
         }
@@ -81,10 +86,7 @@ impl<D: Destination> Sender<D> {
             self.report(delivered, Outcome::Delivered).await;
             self.delivering(sent.byte_count, sent.is_of_refused);
         }
-        // Not before the report: what is in flight is what the checkpointer does not know to be settled.
-        for since in landed.iter().filter_map(|entry| entry.in_flight_since) {
-            self.gate.land(since.into());
-        }
+        self.land(&landed);
         self.failure_count = 0;
         let Some(failure) = last_failure else {
             self.metrics.request("ok");
@@ -101,11 +103,92 @@ impl<D: Destination> Sender<D> {
         }
     }
 
+    fn count_delivered(&self, entry: &Entry) {
+        self.metrics.delivered_records.inc();
+        self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
+        self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
+    }
+
+    /// These were delivered. Not before the report: what is in flight is what the checkpointer does not know to be settled.
+    fn land(&self, delivered: &[Entry]) {
+        for since in delivered.iter().filter_map(|entry| entry.in_flight_since) {
+            self.gate.land(since.into());
+        }
+        self.closed(delivered.len());
+    }
+
+    /// It is known of so many records whether their last attempt has stored them, or they are counted.
+    fn closed(&self, record_count: usize) {
+        self.open_record_count.fetch_sub(record_count, Ordering::Relaxed);
+    }
+
     /// What surely was not stored is not in flight any more, unless it may be by an earlier attempt.
-    fn not_delivered(&self, entry: &mut Entry, verdict: Verdict, sent_at: Instant) {
-        if verdict != Verdict::Uncertain && entry.in_flight_since == Some(sent_at.into_std()) {
+    fn not_stored(&self, entry: &mut Entry, sent_at: Instant) {
+        self.closed(1);
+        if entry.in_flight_since == Some(sent_at.into_std()) {
             entry.in_flight_since = None;
             self.gate.land(sent_at);
+        }
+    }
+
+    /// What may be stored is looked up in the stream. Where that cannot be done it is given back, to be sent again, and counts.
+    fn uncertain(&mut self, entry: Entry, is_of_refused: bool) -> Option<Entry> {
+        if !is_of_refused {
+            // As long as it is not known, nothing that comes behind it may go where order is kept.
+            self.lanes.departed(slice::from_ref(&entry));
+        }
+        let entry = self.lookups.try_push(entry, is_of_refused).err()?;
+        if !is_of_refused {
+            self.lanes.landed(slice::from_ref(&entry));
+        }
+        self.possibly_doubled();
+        Some(entry)
+    }
+
+    fn possibly_doubled(&self) {
+        self.metrics.possibly_doubled_records.inc();
+        self.closed(1);
+    }
+
+    /// What is stored was delivered, by an attempt that was not answered; what is not is sent again.
+    pub(super) async fn looked_up(&mut self, LookedUp { entries, stored }: LookedUp) {
+        let (mut delivered, mut landed) = (Spans::default(), Vec::new());
+        let (mut again, mut refused, mut is_of_refused) = (Vec::new(), Vec::new(), false);
+        for (index, uncertain) in entries.into_iter().enumerate() {
+            let mut entry = uncertain.entry;
+            if !uncertain.is_of_refused {
+                self.lanes.landed(slice::from_ref(&entry));
+            }
+            match stored.as_ref().ok().map(|stored| stored.get(index) == Some(&true)) {
+                Some(true) => {
+                    self.count_delivered(&entry);
+                    self.metrics.looked_up_stored.inc();
+                    delivered.extend(&entry.spans);
+                    landed.push(entry);
+                    is_of_refused |= uncertain.is_of_refused;
+                    continue;
+                }
+                Some(false) => {
+                    self.metrics.looked_up_not_stored.inc();
+                    self.closed(1);
+                    if let Some(since) = entry.in_flight_since.take() {
+                        self.gate.land(since.into());
+                    }
+                }
+                None => self.possibly_doubled(),
+            }
+            if uncertain.is_of_refused { refused.push(entry) } else { again.push(entry) }
+        }
+        let flow = &self.metrics.name;
+        tracing::debug!(flow, stored = landed.len(), not_stored = again.len() + refused.len(), "looked up what may be stored");
+        self.lanes.push_front(again);
+        if !refused.is_empty() {
+            self.keep_apart(refused);
+        }
+        if !landed.is_empty() {
+            self.report(delivered, Outcome::Delivered).await;
+            self.land(&landed);
+            self.got_through(is_of_refused);
         }
     }
 
@@ -115,40 +198,34 @@ impl<D: Destination> Sender<D> {
     }
 
     /// The service says where a record went; is that where the map says it goes?
-    fn check_shard(&self, hash_key: u128, index: usize, shard_id: Option<&str>, sent_at: Instant) {
+    fn check_shard(&mut self, hash_key: u128, index: usize, shard_id: Option<&str>, sent_at: Instant) {
         let expected = self.lanes.map().id_of(index);
-        if let Some(actual) = shard_id
-            && expected.is_none_or(|expected| **expected != *actual)
-            && !self.is_auto
-        {
+        let Some(actual) = shard_id else { return };
+        let is_as_mapped = expected.is_some_and(|expected| **expected == *actual);
+        self.lookups.stored_as_mapped(is_as_mapped);
+        if !is_as_mapped && !self.is_auto {
             self.doubt.raise(hash_key, actual, sent_at);
         }
     }
 
     fn record_failed(&mut self, verdict: Verdict, code: &str, message: &str) {
         self.metrics.failed_records(code, 1);
-        if verdict == Verdict::Uncertain {
-            self.metrics.possibly_doubled_records.inc();
-        }
-        tracing::debug!(flow = self.metrics.name, code, message, "a record was not delivered, sending it again");
+        let is_uncertain = verdict == Verdict::Uncertain;
+        tracing::debug!(flow = self.metrics.name, code, message, is_uncertain, "a record was not delivered");
     }
 
     async fn request_failed(&mut self, sent: Request, failure: &Failure) {
         let Request { mut entries, byte_count, is_of_refused, sent_at } = sent;
-        for entry in &mut entries {
-            self.not_delivered(entry, failure.verdict, sent_at);
+        let (record_count, is_uncertain) = (entries.len(), failure.verdict == Verdict::Uncertain);
+        if is_uncertain {
+            entries = entries.into_iter().filter_map(|entry| self.uncertain(entry, is_of_refused)).collect();
+        } else {
+            entries.iter_mut().for_each(|entry| self.not_stored(entry, sent_at));
         }
         self.metrics.request(&failure.code);
-        self.metrics.failed_records(&failure.code, entries.len() as u64);
-        if failure.verdict == Verdict::Uncertain {
-            self.metrics.possibly_doubled_records.inc_by(entries.len() as u64);
-        }
-        tracing::debug!(
-            flow = self.metrics.name,
-            code = failure.code,
-            message = failure.message,
-            "a request failed, sending it again"
-        );
+        self.metrics.failed_records(&failure.code, record_count as u64);
+        let (flow, code, message) = (&self.metrics.name, &failure.code, &failure.message);
+        tracing::debug!(flow, code, message, is_uncertain, "a request failed");
         match failure.verdict {
             Verdict::Split if entries.len() == 1 => {
                 return self.refused_by_itself(entries, is_of_refused, failure).await;
@@ -161,11 +238,11 @@ impl<D: Destination> Sender<D> {
                 return self.back_off_from_refusal();
             }
             _ if is_of_refused => self.keep_apart(entries),
-            verdict => {
-                if failure.code == Failure::TIMEOUT && entries.len() > 1 {
+            _ => {
+                if failure.code == Failure::TIMEOUT && record_count > 1 {
                     self.room = self.room.min(byte_count / 2);
                 }
-                if verdict != Verdict::Uncertain {
+                if !is_uncertain {
                     self.lanes.returned(&entries);
                 }
                 self.lanes.push_front(entries);
@@ -269,10 +346,15 @@ impl<D: Destination> Sender<D> {
     }
 
     fn delivering(&mut self, byte_count: usize, is_of_refused: bool) {
-        self.fruitless = None;
-        self.refusal_count = 0;
         let room = self.room.max(byte_count);
         self.room = (room + (room / ROOM_GROWTH).max(KIB)).min(self.room_max);
+        self.got_through(is_of_refused);
+    }
+
+    /// Something is delivered.
+    fn got_through(&mut self, is_of_refused: bool) {
+        self.fruitless = None;
+        self.refusal_count = 0;
         self.condition.delivering();
         if is_of_refused {
             // What was wrong with the others may be mended too.

@@ -3,6 +3,8 @@
 //! What an error means is decided in [`outcome`](crate::outcome), by way of `sender::sdk`. The SDK's own retries are off, so
 //! that no attempt is invisible.
 
+mod reading;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 
@@ -19,7 +21,6 @@ use crate::collector::Entry;
 use crate::hash_key::HashRange;
 use crate::limits::{KIB, SHARD_PAGES_MAX, SHARDS_PER_PAGE};
 use crate::outcome::{Failure, Operation, RecordResult, Sent, shard_in};
-use crate::readback::Reader;
 use crate::stream::Shard;
 
 /// A stream.
@@ -43,9 +44,28 @@ impl Stream {
     ) -> Failure {
         self.client.renew(made, of_question(operation, sdk::failure(operation, error, Sent::Nothing, &made.place)))
     }
-}
 
-impl Reader for Stream {}
+    /// The shards that a filter lets through, where it is known; without one all.
+    async fn list(&self, made: &Made<Client>, filter: Option<ShardFilter>) -> Result<Vec<types::Shard>, Failure> {
+        let mut shards = Vec::new();
+        let mut next_token = None;
+        for _ in 0..SHARD_PAGES_MAX {
+            let page = made.client.list_shards().max_results(SHARDS_PER_PAGE);
+            // The rest of the list is of the stream that the token was given for; to name it again is an error.
+            let page = match next_token {
+                Some(token) => page.next_token(token),
+                None => page.stream_name(&self.name).set_shard_filter(filter.clone()),
+            };
+            let page = page.send().await.map_err(|error| self.unanswered(Operation::ListShards, made, &error))?;
+            shards.extend(page.shards.unwrap_or_default());
+            next_token = page.next_token;
+            if next_token.is_none() {
+                break;
+            }
+        }
+        Ok(shards)
+    }
+}
 
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
@@ -64,23 +84,8 @@ impl Destination for Stream {
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
         let made = self.client.get().await?;
-        let mut shards = Vec::new();
-        let mut next_token = None;
-        for _ in 0..SHARD_PAGES_MAX {
-            let page = made.client.list_shards().max_results(SHARDS_PER_PAGE);
-            // The rest of the list is of the stream that the token was given for; to name it again is an error.
-            let page = match next_token {
-                Some(token) => page.next_token(token),
-                None => page.stream_name(&self.name).set_shard_filter(open_shards()),
-            };
-            let page = page.send().await.map_err(|error| self.unanswered(Operation::ListShards, &made, &error))?;
-            shards.extend(page.shards.unwrap_or_default().iter().filter_map(open_shard));
-            next_token = page.next_token;
-            if next_token.is_none() {
-                break;
-            }
-        }
-        Ok(shards)
+        let listed = self.list(&made, open_shards()).await?;
+        Ok(listed.iter().filter_map(open_shard).collect())
     }
 
     async fn summary(&self) -> Result<Summary, Failure> {
@@ -139,6 +144,10 @@ fn open_shard(shard: &types::Shard) -> Option<Shard> {
     if shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some()) {
         return None;
     }
+    self::shard(shard)
+}
+
+fn shard(shard: &types::Shard) -> Option<Shard> {
     let range = shard.hash_key_range()?;
     let range = HashRange::parse(range.starting_hash_key(), range.ending_hash_key())?;
     Some(Shard { id: shard.shard_id().into(), range })

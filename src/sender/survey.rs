@@ -262,7 +262,7 @@ impl<D: Destination> Survey<D> {
 fn in_the_middle() -> Failure {
     Failure {
         verdict: crate::outcome::Verdict::Retry,
-        code: "Resharding".to_owned(),
+        code: Failure::RESHARDING.to_owned(),
         message: "the open shards do not have all hash keys, or are not those that answer".to_owned(),
     }
 }

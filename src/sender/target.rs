@@ -5,7 +5,7 @@ use super::kinesis::Stream;
 use super::{Destination, Summary};
 use crate::collector::Entry;
 use crate::outcome::{Failure, RecordResult};
-use crate::readback::Reader;
+use crate::readback::{Page, Position, Reader};
 use crate::stream::Shard;
 
 /// A stream or a delivery stream.
@@ -16,7 +16,28 @@ pub enum Target {
     Firehose(DeliveryStream),
 }
 
-impl Reader for Target {}
+impl Reader for Target {
+    async fn shards_since(&self, from_ms: i64) -> Result<Vec<Shard>, Failure> {
+        match self {
+            Self::Kinesis(stream) => stream.shards_since(from_ms).await,
+            Self::Firehose(stream) => stream.shards_since(from_ms).await,
+        }
+    }
+
+    async fn iterator(&self, shard_id: &str, position: &Position) -> Result<String, Failure> {
+        match self {
+            Self::Kinesis(stream) => stream.iterator(shard_id, position).await,
+            Self::Firehose(stream) => stream.iterator(shard_id, position).await,
+        }
+    }
+
+    async fn records(&self, iterator: &str, count_max: u32) -> Result<Page, Failure> {
+        match self {
+            Self::Kinesis(stream) => stream.records(iterator, count_max).await,
+            Self::Firehose(stream) => stream.records(iterator, count_max).await,
+        }
+    }
+}
 
 impl Destination for Target {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {

@@ -5,7 +5,7 @@ use super::*;
 use crate::config;
 use crate::hash_key::hash_of;
 use crate::health::Health;
-use crate::limits::{MIB, REQUEST_BYTES_DEFAULT};
+use crate::limits::{MIB, REQUEST_BYTES_DEFAULT, SETTLE_DEFAULT};
 use crate::metrics::Metrics;
 use crate::outcome::Verdict;
 use crate::readback::Reader;
@@ -134,6 +134,9 @@ fn run_in(order: Order, service: ServiceState) -> Running {
         load: Load::default(),
         doubt: Doubt::default(),
         gate: Gate::always_open(),
+        clock: ServiceClock::new(0),
+        read_back: ReadBack::Off,
+        settle: SETTLE_DEFAULT,
         order,
         request_bytes: REQUEST_BYTES_DEFAULT,
         held_byte_count_max: 4 * REQUEST_BYTES_DEFAULT,

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use kinetail::budget::Budget;
 use kinetail::checkpointer::Event;
 use kinetail::collector::{Collector, Entry};
-use kinetail::config::{self, Order};
+use kinetail::config::{self, Order, ReadBack};
 use kinetail::gate::Gate;
 use kinetail::health::Health;
-use kinetail::limits::{EVENTS_WAITING, PACKER_SHARE, READ_BYTES, REQUEST_BYTES_DEFAULT, REQUESTS_WAITING};
+use kinetail::limits::{EVENTS_WAITING, PACKER_SHARE, READ_BYTES, REQUEST_BYTES_DEFAULT, REQUESTS_WAITING, SETTLE_DEFAULT};
 use kinetail::metrics::Metrics;
 use kinetail::sender::survey::{Doubt, Survey};
 use kinetail::sender::{Parts, Sender};
+use kinetail::service_clock::ServiceClock;
 use kinetail::settlement::Settlement;
 use kinetail::span::{FileKey, Span};
 use kinetail::stream::{Load, StreamFacts};
@@ -73,6 +74,9 @@ impl Agent {
             load: load.clone(),
             gate: Gate::always_open(),
             doubt,
+            clock: ServiceClock::new(0),
+            read_back: ReadBack::Off,
+            settle: SETTLE_DEFAULT,
             order: Order::Throughput,
             request_bytes: REQUEST_BYTES_DEFAULT,
             held_byte_count_max: offer.memory_bytes,

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::*;
+use crate::delivery_token::DeliveryToken;
 use crate::limits::{
     AGGREGATE_BYTES_TARGET, FIREHOSE_RECORD_BYTES_DEFAULT, FIREHOSE_RECORD_BYTES_MAX, HASH_RANGES, KIB, MIB, PACKER_SHARE,
     REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MIN,
@@ -70,17 +71,55 @@ async fn keys_stay_on_the_shard_of_their_md5() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_whose_line_is_large_goes_by_its_md5_and_alone() {
+async fn a_line_with_a_key_that_is_large_is_an_aggregate_of_one() {
     let mut stage = Stage::new(BY_KEY);
     stage.pack(1, &lines(0, 5, 10, 100)).await;
     stage.pack(1, &lines(5, 1, 10, 100_000)).await;
     stage.pack(1, &lines(6, 3, 10, 100)).await;
     let received = stage.check().await;
-    let at = stage.entries.iter().position(|entry| entry.partition_key == "k5").unwrap();
-    assert!(!stage.entries[at].is_hash_key_explicit);
-    assert_eq!(stage.entries[at].too_long, Some(TooLong::Truncate));
-    assert_eq!(received[at].len(), 1);
+    let at = received.iter().position(|records| records[0].data.len() == 100_000).unwrap();
+    assert_eq!((received[at].len(), received[at][0].key.as_deref()), (1, Some("k5")));
+    assert!(stage.entries[at].is_token && stage.entries[at].is_hash_key_explicit);
     assert_eq!(received.iter().flatten().count(), 9);
+}
+
+/// What some streams do not take has to be shortened perhaps, which an aggregate cannot be.
+#[tokio::test(start_paused = true)]
+async fn one_that_not_every_stream_takes_is_a_record_with_its_own_key() {
+    let mut stage = Stage::new(&format!("[flow.line]\nmax_bytes = '4 MiB'\n{BY_KEY}"));
+    stage.tell(&StreamFacts { record_bytes_max: 10 * MIB, ..facts(&shards(&[8])) });
+    stage.pack(1, &lines(5, 1, 10, 2_000_000)).await;
+    let received = stage.check().await;
+    let entry = &stage.entries[0];
+    assert_eq!((&*entry.partition_key, entry.is_token, entry.is_hash_key_explicit), ("k5", false, false));
+    assert_eq!(entry.too_long, Some(TooLong::Truncate));
+    assert_eq!(received.iter().flatten().count(), 1);
+}
+
+/// What a record is made of stands in its key: where that is full, another record begins.
+#[tokio::test(start_paused = true)]
+async fn lines_of_many_files_are_joined_as_far_as_a_key_can_name_their_places() {
+    for (settings, fewest, most) in [
+        ("[flow.kinesis]\naggregate = 'lines'", 5, 50),
+        ("[flow.kinesis]\naggregate = 'none'", 200, 200),
+        ("[flow.kinesis]", 1, 1),
+        ("[flow.firehose]", 1, 1),
+    ] {
+        let mut stage = Stage::new(settings);
+        for file in 0..40 {
+            stage.pack(u64::MAX - file, &lines(0, 5, 1, 50)).await;
+        }
+        stage.check().await;
+        assert!((fewest..=most).contains(&stage.entries.len()), "{settings}: {} records", stage.entries.len());
+        for entry in &stage.entries {
+            let token = DeliveryToken::parse(&entry.partition_key).unwrap();
+            assert!(entry.is_token && entry.partition_key.len() <= 256);
+            match token.spans {
+                Some(spans) => assert_eq!(spans, entry.spans),
+                None => assert_eq!(stage.entries.len(), 1, "{settings}: a key says nothing of {:?}", entry.spans),
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
