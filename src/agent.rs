@@ -1,6 +1,8 @@
 //! The composition root: every arrow of the drawing is one line, and the order in which everything ends.
 
-use std::collections::BTreeSet;
+mod beginning;
+
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use self::beginning::{Waiting, begin};
 use crate::budget::Budget;
 use crate::checkpointer::{Checkpointer, FlowAccount, Writing};
 use crate::config::{self, Config, Flow, ReadBack};
@@ -25,9 +28,10 @@ use crate::limits::{
 };
 use crate::metadata::{Metadata, Wanted};
 use crate::metrics::Metrics;
-use crate::offsets::{Offsets, Row, RunKey};
+use crate::offsets::{Offsets, RunKey, Stored};
 use crate::packer::{self, Packer};
 use crate::processor::Surroundings;
+use crate::readback::start;
 use crate::sender::survey::{Doubt, Survey};
 use crate::sender::{self, Destination, Sender};
 use crate::service_clock::ServiceClock;
@@ -39,10 +43,8 @@ use crate::tailer::{self, Mode, Tailer};
 pub struct Setting {
     /// Where offsets are kept.
     pub store: Arc<Offsets>,
-    /// The rows that were in it.
-    pub rows: Vec<(FileKey, Row)>,
-    /// The flows that have started before.
-    pub started_flows: BTreeSet<String>,
+    /// What was in it.
+    pub stored: Stored,
     /// What counts.
     pub metrics: Arc<Metrics>,
     /// What tells whether flows deliver.
@@ -126,7 +128,9 @@ pub async fn run<D: Destination>(
     let mut tailers = Vec::new();
     let is_cut_short = Arc::new(AtomicBool::new(false));
 
-    let mut rows = setting.rows;
+    let Stored { mut rows, started_flows, mut sendings, is_rolled_back } = setting.stored;
+    let waiting = Waiting::of(config.flows.len());
+    let files: Vec<(FileKey, String)> = rows.iter().map(|(file, row)| (*file, row.flow.clone())).collect();
     for (flow_index, flow) in config.flows.iter().enumerate() {
         let flow = Arc::new(flow.clone());
         let metrics = setting.metrics.flow(&flow.name);
@@ -165,12 +169,12 @@ pub async fn run<D: Destination>(
             stages.spawn(survey.run());
         }
         let sender = Sender::new(sender::Parts {
-            destination,
+            destination: Arc::clone(&destination),
             facts: facts.clone(),
             load: load.clone(),
             doubt,
             gate: gate.clone(),
-            clock,
+            clock: clock.clone(),
             read_back,
             settle: config.agent.settle,
             order: flow.delivery.order,
@@ -199,13 +203,35 @@ pub async fn run<D: Destination>(
             events: events.clone(),
             metrics: metrics.clone(),
         });
-        tailers.push(Tailer::new(tailer::Parts {
+        let of_flow: Vec<_> = rows.extract_if(.., |(_, row)| row.flow == flow.name).collect();
+        let runs: Vec<_> = sendings.extract_if(.., |(run, _)| run.flow == flow.name).collect();
+        let streams = runs.iter().filter_map(|(_, sending)| sending.stream.clone());
+        let readers: HashMap<String, Arc<D>> = streams.map(|name| (name.clone(), reader_of(&flow, name, &way_of))).collect();
+        let unread = Arc::clone(&destination);
+        let parts = start::Parts {
+            runs,
+            // There is one for each run.
+            reader_of: move |name: &str| readers.get(name).map_or_else(|| Arc::clone(&unread), Arc::clone),
+            clock: clock.clone(),
+            settle: config.agent.settle,
+            attempt_timeout: flow.aws.over(&config.aws).attempt_timeout(),
+            read_back: config.agent.read_back,
+            has_tokens: flow.delivery.has_tokens(),
+            is_rolled_back,
+            files_of_others: Arc::new(files.iter().filter(|(_, of)| *of != flow.name).map(|(file, _)| *file).collect()),
+            metrics: metrics.clone(),
+            store: Arc::clone(&setting.store),
+        };
+        let (begun, rows_of_flow) = oneshot::channel();
+        stages.spawn(begin(parts, of_flow, begun, waiting.clone(), stop.clone()));
+        let parts = tailer::Parts {
             flow_index,
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,
             watch: (setting.reading == Reading::OwnThreads && !flow.poll).then(|| Watch::new(&hints)),
             hints,
-            is_first_start: !setting.started_flows.contains(&flow.name),
-            rows: rows.extract_if(.., |(_, row)| row.flow == flow.name).collect(),
+            is_first_start: !started_flows.contains(&flow.name),
+            // They come when it begins.
+            rows: Vec::new(),
             flow,
             chunks,
             events: events.clone(),
@@ -215,7 +241,8 @@ pub async fn run<D: Destination>(
             open_files_max: config.agent.max_open_files / config.flows.len().max(1),
             metrics,
             random: random.fork(),
-        }));
+        };
+        tailers.push((parts, rows_of_flow));
         stages.spawn(packer.run(chunks_out));
         stages.spawn(sender.run(requests_out));
     }
@@ -228,10 +255,13 @@ pub async fn run<D: Destination>(
     let commit_failing = setting.metrics.commit_failing();
     let checkpointer = Checkpointer::new(setting.store, writing, accounts, knocked, commit_failing, setting.health);
     let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
-    for tailer in tailers {
+    for (parts, rows) in tailers {
         let (stop, is_cut_short) = (stop.clone(), Arc::clone(&is_cut_short));
         let tail = async move {
-            tailer.run(setting.mode, stop.clone()).await;
+            // Told to stop before it has begun, it has none.
+            if let Ok(rows) = rows.await {
+                Tailer::new(tailer::Parts { rows, ..parts }).run(setting.mode, stop.clone()).await;
+            }
             is_cut_short.fetch_or(*stop.borrow(), Ordering::Relaxed);
         };
         match setting.reading {
@@ -255,6 +285,13 @@ pub async fn run<D: Destination>(
     let is_committed = tokio::time::timeout(LAST_COMMIT_TIMEOUT, checkpointer).await;
     summary.abort();
     Ok(if matches!(is_committed, Ok(Ok(true))) { ending } else { Ending::NotCommitted })
+}
+
+/// What leads to the stream `name` in the way of `flow`, which may send to another one now.
+fn reader_of<D>(flow: &Flow, name: String, way_of: impl Fn(&Flow) -> Way<D>) -> Arc<D> {
+    let mut flow = flow.clone();
+    flow.delivery.destination = config::Destination::Kinesis(name);
+    Arc::new(way_of(&flow).destination)
 }
 
 /// Waits for the stages to end, each after the one before it; after `stop` not longer than `timeout`, then false.

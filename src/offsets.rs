@@ -81,6 +81,19 @@ pub struct Offsets {
     _lock: File,
 }
 
+/// What a run begins with.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Every row.
+    pub rows: Vec<(FileKey, Row)>,
+    /// As [`Offsets::started_flows`].
+    pub started_flows: BTreeSet<String>,
+    /// As [`Offsets::sendings`].
+    pub sendings: Vec<(RunKey, Sending)>,
+    /// As [`Offsets::is_rolled_back`].
+    pub is_rolled_back: bool,
+}
+
 /// What a commit changes.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -138,6 +151,12 @@ impl Offsets {
     /// Every row.
     pub fn load(&self) -> Result<Vec<(FileKey, Row)>, OpenError> {
         self.content().map(|content| content.rows)
+    }
+
+    /// All that a run has to know.
+    pub fn stored(&self) -> Result<Stored, OpenError> {
+        let (started_flows, sendings) = (self.started_flows()?, self.sendings()?);
+        Ok(Stored { rows: self.load()?, started_flows, sendings, is_rolled_back: self.is_rolled_back()? })
     }
 
     /// The flows that have looked at their files before, so that those there now are not there at a first start.

@@ -335,7 +335,7 @@ fn a_bad_configuration_has_all_its_mistakes_reported() {
     let config = place.config();
     for command in ["run", "check"] {
         let mut command = place.command(&[command, "--config", config.to_str().unwrap()]);
-        let Ended { code, stdout, stderr } = place.start(&mut command).wait();
+        let Ended { code, stdout, stderr, .. } = place.start(&mut command).wait();
         let said = stdout + &stderr;
         assert_eq!(code, Some(78), "{command:?}: {said}");
         for text in ["memory_maximum", "memory_max", "relative/*.log", "trunkate", "truncate", "parsec"] {

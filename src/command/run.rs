@@ -152,9 +152,8 @@ pub(super) fn load(path: &Path) -> Result<Config, u8> {
 }
 
 async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Accesses, metrics: Arc<Metrics>) -> u8 {
-    let opened = Offsets::open(state_dir).and_then(|store| Ok((store.load()?, store.started_flows()?, store)));
-    let (rows, started_flows, store) = match opened {
-        Ok(opened) => opened,
+    let (store, stored) = match Offsets::open(state_dir).and_then(|store| Ok((store.stored()?, store))) {
+        Ok((stored, store)) => (store, stored),
         Err(error) => {
             tracing::error!("{}", with_causes(&error));
             return if matches!(error, OpenError::InUse(_)) { exit::TEMPFAIL } else { exit::IOERR };
@@ -181,8 +180,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
     tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
     let setting = Setting {
         store: Arc::clone(&store),
-        rows,
-        started_flows,
+        stored,
         metrics,
         health,
         mode,

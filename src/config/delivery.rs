@@ -52,6 +52,13 @@ pub enum Destination {
     Firehose(String),
 }
 
+impl Delivery {
+    /// Its records have [delivery tokens](crate::delivery_token), but for few: not where each line is a record with its own key.
+    pub fn has_tokens(&self) -> bool {
+        self.aggregate != Aggregate::None || self.partition_key == PartitionKey::Random
+    }
+}
+
 impl Destination {
     /// The name of the stream.
     pub fn stream(&self) -> &str {

@@ -4,7 +4,7 @@
 //! It decides which runs are looked for, where and when, and what is told of them. How a stream is read is the business of
 //! [`readback`](super), how a record is recognized that of `recognition`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::outcome::Failure;
 use crate::service_clock::ServiceClock;
 use crate::settlement::Settlement;
 use crate::span::{FileKey, Span};
+use crate::tailer::contradicts;
 
 /// What a flow knows at its start.
 pub struct Parts<F> {
@@ -83,12 +84,29 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
                 (reason, _) => unreadable.add(reason.unwrap_or(OF_FIREHOSE), in_flight_record_count, sent_record_count),
             }
         }
+        let (started_at, mut taken) = (Instant::now(), None);
         if !readable.is_empty() {
-            self.read(readable, &mut unreadable).await;
+            taken = self.read(readable, &mut unreadable).await;
         }
         unreadable.tell(&self.parts.metrics);
-        let changed = self.found.settle(&mut rows);
-        let is_written = self.write(&rows, &changed, &reconciled).await;
+        let found = std::mem::take(&mut self.found.spans);
+        let settled = tokio::task::spawn_blocking(move || {
+            let settling = settle(&mut rows, &found);
+            (rows, settling)
+        });
+        let (rows, settling) = match settled.await {
+            Ok(settled) => settled,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panicked) => std::panic::resume_unwind(panicked),
+                // The runtime is going down, and this with it.
+                Err(_) => std::future::pending().await,
+            },
+        };
+        self.parts.metrics.read_back_settled_bytes.inc_by(settling.byte_count);
+        if let Some(taken) = taken {
+            self.tell(taken, &settling, started_at.elapsed());
+        }
+        let is_written = self.write(&rows, &settling.changed, &reconciled).await;
         self.parts.metrics.read_back_running.set(0);
         (rows, if is_written { reconciled } else { Vec::new() })
     }
@@ -103,8 +121,8 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         }
     }
 
-    async fn read(&mut self, runs: Vec<(String, RunKey, Sending)>, unreadable: &mut Unreadable) {
-        let started_at = Instant::now();
+    /// Reads what there is to read of these runs, and says what that took, unless nothing came of it.
+    async fn read(&mut self, runs: Vec<(String, RunKey, Sending)>, unreadable: &mut Unreadable) -> Option<Taken> {
         if let Some((stream, ..)) = runs.first() {
             let reader = (self.parts.reader_of)(stream);
             self.reach(&*reader).await;
@@ -125,21 +143,29 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
                 }
             }
         }
-        let Found { record_count, settled_byte_count, lost_byte_count, .. } = self.found;
-        if !is_read && record_count == 0 {
-            return;
-        }
+        (is_read || self.found.record_count > 0).then_some(sum)
+    }
+
+    fn tell(&self, taken: Taken, settling: &Settling, duration: Duration) {
+        let Found { record_count, lost_byte_count, .. } = self.found;
         tracing::info!(
             flow = self.parts.metrics.name,
-            shards = sum.shard_count,
-            requests = sum.request_count,
-            read_records = sum.record_count,
-            read_bytes = sum.byte_count,
+            shards = taken.shard_count,
+            requests = taken.request_count,
+            read_records = taken.record_count,
+            read_bytes = taken.byte_count,
             found_records = record_count,
-            settled_bytes = settled_byte_count,
-            seconds = started_at.elapsed().as_secs_f64(),
+            settled_bytes = settling.byte_count,
+            seconds = duration.as_secs_f64(),
             "the stream is read back: what it has of the last run is not sent again"
         );
+        if settling.contradicted_byte_count > 0 {
+            tracing::warn!(
+                flow = self.parts.metrics.name,
+                bytes = settling.contradicted_byte_count,
+                "the stream has lines that are not in their files any more, as when the power is lost: what is there instead is sent"
+            );
+        }
         if lost_byte_count > 0 {
             tracing::warn!(
                 flow = self.parts.metrics.name,
@@ -220,31 +246,25 @@ const OF_FIREHOSE: &str = "a delivery stream cannot be read";
 
 /// What the records say that were seen.
 struct Found {
-    /// What is settled of each file of which there is a row.
-    settlements: HashMap<FileKey, (usize, Settlement)>,
+    /// What is in the stream of each file of which there is a row.
+    spans: HashMap<FileKey, BTreeSet<Span>>,
     /// What is in the stream of other files, to count it once.
     others: HashMap<FileKey, Settlement>,
     files_of_others: Arc<HashSet<FileKey>>,
     /// Records of the runs that are looked for.
     record_count: u64,
-    /// Bytes that were not settled before.
-    settled_byte_count: u64,
     /// Bytes of files that have no row.
     lost_byte_count: u64,
-    metrics: FlowMetrics,
 }
 
 impl Found {
     fn new<F>(rows: &[(FileKey, Row)], parts: &Parts<F>) -> Self {
-        let settlement = |row: &Row| Settlement::new(row.watermark, row.settled_above.iter().copied());
         Self {
-            settlements: rows.iter().enumerate().map(|(index, (file, row))| (*file, (index, settlement(row)))).collect(),
+            spans: rows.iter().map(|(file, _)| (*file, BTreeSet::new())).collect(),
             others: HashMap::new(),
             files_of_others: Arc::clone(&parts.files_of_others),
             record_count: 0,
-            settled_byte_count: 0,
             lost_byte_count: 0,
-            metrics: parts.metrics.clone(),
         }
     }
 
@@ -260,30 +280,47 @@ impl Found {
     }
 
     fn take(&mut self, span: Span) {
-        if let Some((_, settlement)) = self.settlements.get_mut(&span.file) {
-            let byte_count = settlement.settle(span.start, span.end);
-            self.settled_byte_count += byte_count;
-            self.metrics.read_back_settled_bytes.inc_by(byte_count);
+        if let Some(spans) = self.spans.get_mut(&span.file) {
+            spans.insert(span);
         } else if !self.files_of_others.contains(&span.file) {
             self.lost_byte_count += self.others.entry(span.file).or_default().settle(span.start, span.end);
         }
     }
+}
 
-    /// Takes what was found into the rows, and says which of them have changed.
-    fn settle(&self, rows: &mut [(FileKey, Row)]) -> Vec<usize> {
-        let mut changed = Vec::new();
-        for (index, settlement) in self.settlements.values() {
-            let Some((_, row)) = rows.get_mut(*index) else { continue };
-            let above: Vec<_> = settlement.above().collect();
-            if row.watermark != settlement.watermark() || row.settled_above != above {
-                (row.watermark, row.settled_above) = (settlement.watermark(), above);
-                // The file was at least as long when this was read.
-                row.identity.byte_count = row.identity.byte_count.max(settlement.end());
-                changed.push(*index);
+/// Takes what was found into the rows, but for what a file has no longer, and says which of them have changed, how many bytes of them
+/// were not settled before, and how many are in the stream and not in their file any more. It reads the ends of files.
+fn settle(rows: &mut [(FileKey, Row)], found: &HashMap<FileKey, BTreeSet<Span>>) -> Settling {
+    let mut settling = Settling::default();
+    for (index, (file, row)) in rows.iter_mut().enumerate() {
+        let mut settlement = Settlement::new(row.watermark, row.settled_above.iter().copied());
+        let mut byte_count = 0;
+        for span in found.get(file).into_iter().flatten() {
+            if settlement.settled_until(span.start).is_some_and(|end| end >= span.end) {
+                continue;
+            }
+            if contradicts(row, *span) {
+                settling.contradicted_byte_count += span.byte_count();
+            } else {
+                byte_count += settlement.settle(span.start, span.end);
             }
         }
-        changed
+        if byte_count > 0 {
+            (row.watermark, row.settled_above) = (settlement.watermark(), settlement.above().collect());
+            // The file was at least as long when this was read.
+            row.identity.byte_count = row.identity.byte_count.max(settlement.end());
+            settling.byte_count += byte_count;
+            settling.changed.push(index);
+        }
     }
+    settling
+}
+
+#[derive(Default)]
+struct Settling {
+    changed: Vec<usize>,
+    byte_count: u64,
+    contradicted_byte_count: u64,
 }
 
 /// Runs of which nobody can know what is stored, by the reason: records that were in flight, and that were sent.

@@ -4,9 +4,12 @@ use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
@@ -21,7 +24,15 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::of(TempDir::new().unwrap())
+    }
+
+    /// In memory where there is such a file system: nothing waits for a disk.
+    pub(crate) fn in_memory() -> Self {
+        Self::of(TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap())
+    }
+
+    fn of(folder: TempDir) -> Self {
         fs::create_dir(folder.path().join("logs")).unwrap();
         Self { folder, runs: AtomicUsize::new(0) }
     }
@@ -71,7 +82,8 @@ impl Place {
         self.configure_all("", aws, flows);
     }
 
-    fn configure_all(&self, agent: &str, aws: &str, flows: &str) {
+    /// As [`Place::configure`], with further settings of `[agent]` and these of `[aws]`.
+    pub(crate) fn configure_all(&self, agent: &str, aws: &str, flows: &str) {
         let state = self.state();
         let agent = format!("[agent]\nstate_dir = {state:?}\nadmin = \"127.0.0.1:0\"\n{agent}\n");
         let aws = format!("[aws]\nregion = \"us-east-1\"\n{aws}");
@@ -107,9 +119,14 @@ impl Place {
 
     /// Starts `kinetail run` on the configuration of this place.
     pub(crate) fn run(&self, more_arguments: &[&str]) -> Agent {
+        self.run_with(more_arguments, &[])
+    }
+
+    /// The same with these variables of the environment.
+    pub(crate) fn run_with(&self, more_arguments: &[&str], variables: &[(&str, &str)]) -> Agent {
         let config = self.config();
         let arguments = [&["run", "--config", config.to_str().unwrap()], more_arguments].concat();
-        self.start(&mut self.command(&arguments))
+        self.start(self.command(&arguments).envs(variables.iter().copied()))
     }
 
     /// Ships everything that is there now, and sees to it that the agent ends well.
@@ -129,6 +146,9 @@ impl Place {
     }
 }
 
+/// How often a process is looked at.
+const PACE: Duration = Duration::from_millis(2);
+
 /// A running agent; killed when dropped.
 pub(crate) struct Agent {
     child: Child,
@@ -142,6 +162,8 @@ pub(crate) struct Agent {
 pub(crate) struct Ended {
     /// `None` when a signal ended it.
     pub(crate) code: Option<i32>,
+    /// The one that ended it.
+    pub(crate) signal: Option<Signal>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -199,6 +221,47 @@ impl Agent {
         bytes_of(name) - bytes_of("RssFile:")
     }
 
+    /// Waits until `deadline`; none when it has ended by itself before.
+    pub(crate) fn run_until(mut self, deadline: Instant) -> Option<Self> {
+        let has_ended = self.ends_until(deadline).is_some();
+        (!has_ended).then_some(self)
+    }
+
+    /// Lets it live until `deadline` at the longest, then kills it as `kill -9` does, which is told by the second of what is
+    /// returned.
+    pub(crate) fn live_until(mut self, deadline: Instant) -> (Ended, bool) {
+        let status = self.ends_until(deadline);
+        let is_killed = status.is_none();
+        if is_killed {
+            self.signal(Signal::KILL);
+        }
+        let status = status.unwrap_or_else(|| self.child.wait().unwrap());
+        (self.ended(status), is_killed)
+    }
+
+    /// Waits until it has said something; none when it has ended instead.
+    pub(crate) fn run_until_it_speaks(mut self) -> Option<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        while fs::metadata(&self.stderr).unwrap().len() == 0 {
+            assert!(Instant::now() < deadline, "an agent says nothing");
+            if self.ends_until(Instant::now() + PACE).is_some() {
+                return None;
+            }
+        }
+        Some(self)
+    }
+
+    fn ends_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            let status = self.child.try_wait().unwrap();
+            if status.is_some() || Instant::now() >= deadline {
+                return status;
+            }
+            // A process has no way to wake us.
+            thread::park_timeout(PACE);
+        }
+    }
+
     /// Waits until it ends by itself.
     pub(crate) fn wait(self) -> Ended {
         self.wait_and(|_| {})
@@ -218,7 +281,13 @@ impl Agent {
             status.is_some()
         };
         wait_until_or("the agent ends", ended, || read_lossy(stderr));
-        Ended { code: status.unwrap().code(), stdout: read_lossy(&self.stdout), stderr: self.stderr() }
+        let status = status.unwrap();
+        self.ended(status)
+    }
+
+    fn ended(&self, status: ExitStatus) -> Ended {
+        let (code, signal) = (status.code(), status.signal().and_then(Signal::from_named_raw));
+        Ended { code, signal, stdout: read_lossy(&self.stdout), stderr: self.stderr() }
     }
 
     /// Ends it by SIGTERM and sees to it that it ends well.
@@ -291,7 +360,7 @@ impl Drop for Agent {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if thread::panicking() {
             eprintln!("--- what the agent said ---\n{}", self.stderr());
         }
     }

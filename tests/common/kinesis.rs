@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,10 +10,10 @@ use ferrokinesis::actions::{Operation, dispatch};
 use ferrokinesis::store::{Store, StoreOptions};
 use ferrokinesis::types::StreamStatus;
 use kinetail::hash_key::HashRange;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{Door, wait_until};
+use super::{Door, wait_until, wire};
 
 /// The service.
 pub(crate) struct Kinesis {
@@ -111,15 +112,23 @@ impl Kinesis {
         listener.set_nonblocking(true).unwrap();
         self.addr = listener.local_addr().unwrap();
         let server = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        // Without it the limit of axum holds, which is less than the service's.
-        let body_limit = DefaultBodyLimit::max(16 << 20);
-        let router = ferrokinesis::create_router(self.store.clone()).layer(body_limit);
-        let router = router.layer(axum::middleware::from_fn_with_state(self.door.clone(), Door::pass));
+        let router = self.router().layer(axum::middleware::from_fn_with_state(self.door.clone(), Door::pass));
         server.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, router).await.unwrap();
         });
         self.server = Some(server);
+    }
+
+    /// What answers requests, for who serves it elsewhere too.
+    pub(crate) fn router(&self) -> Router {
+        // Without it the limit of axum holds, which is less than the service's.
+        ferrokinesis::create_router(self.store.clone()).layer(DefaultBodyLimit::max(16 << 20))
+    }
+
+    /// Asks for `operation`, such as `SplitShard`. Status and answer.
+    pub(crate) fn ask(&self, operation: &str, body: &Value) -> (u16, Value) {
+        wire::ask(self.addr, "kinesis", &format!("Kinesis_20131202.{operation}"), body)
     }
 
     /// Everything in `stream`, shard by shard.

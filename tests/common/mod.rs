@@ -18,7 +18,7 @@ pub(crate) mod wire;
 mod writer;
 
 pub(crate) use agent::{Agent, Ended, Figures, Place};
-pub(crate) use door::Door;
+pub(crate) use door::{Door, key_of};
 pub(crate) use front::TlsFront;
 pub(crate) use imds::Imds;
 pub(crate) use issuer::{Issuer, SECRET};

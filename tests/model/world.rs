@@ -11,7 +11,7 @@ use kinetail::config::{Config, Flow};
 use kinetail::health::Health;
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
-use kinetail::offsets::{Offsets, Row};
+use kinetail::offsets::{Offsets, Row, Stored};
 use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
@@ -278,11 +278,10 @@ impl World {
         self.stream.begin_life(begun_at);
         let store = Arc::new(store);
         let released = Arc::downgrade(&store);
-        let started_flows = store.started_flows().unwrap();
+        let stored = Stored { rows, ..store.stored().unwrap() };
         let setting = Setting {
-            started_flows,
+            stored,
             store,
-            rows,
             metrics,
             health: Health::default(),
             mode,

@@ -12,7 +12,7 @@ use kinetail::health::Health;
 use kinetail::limits::{MEMORY_PER_LINE_BYTE, SHARD_BYTES_IN_MAX, SHARD_RECORDS_IN_MAX};
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
-use kinetail::offsets::{Offsets, Row};
+use kinetail::offsets::{Offsets, Row, Stored};
 use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
@@ -208,11 +208,10 @@ impl World {
         let store = Arc::new(store);
         let released = Arc::downgrade(&store);
         let health = Health::default();
-        let started_flows = store.started_flows().unwrap();
+        let stored = Stored { rows, ..store.stored().unwrap() };
         let setting = Setting {
-            started_flows,
+            stored,
             store,
-            rows,
             metrics: Arc::clone(&metrics),
             health: health.clone(),
             mode,

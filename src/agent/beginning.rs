@@ -1,0 +1,56 @@
+//! What a flow does before its tailer begins: if a run before has not ended in an orderly way, it waits until it is known what that
+//! has sent. Other flows go on meanwhile.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::offsets::{Offsets, Row};
+use crate::readback::Reader;
+use crate::readback::start::{Parts, reconcile};
+use crate::span::FileKey;
+
+/// How many flows have not begun yet. When the last has, nothing more can be found of what a store has lost.
+#[derive(Clone)]
+pub(super) struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    pub(super) fn of(flow_count: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(flow_count)))
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+/// Settles in `rows` what runs before have sent, and hands them to the tailer by `begun`. Told to stop before it is done, it leaves
+/// everything as it is, for the next start.
+pub(super) async fn begin<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
+    parts: Parts<F>,
+    rows: Vec<(FileKey, Row)>,
+    begun: oneshot::Sender<Vec<(FileKey, Row)>>,
+    waiting: Waiting,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (store, is_rolled_back) = (Arc::clone(&parts.store), parts.is_rolled_back);
+    let rows = tokio::select! {
+        biased;
+        Ok(_) = stop.wait_for(|stop| *stop) => return,
+        (rows, _) = reconcile(parts, rows) => rows,
+    };
+    if waiting.is_last() && is_rolled_back {
+        mend_rollback(store).await;
+    }
+    // Without a tailer the run has ended already.
+    let _ = begun.send(rows);
+}
+
+async fn mend_rollback(store: Arc<Offsets>) {
+    let mended = tokio::task::spawn_blocking(move || store.mend_rollback()).await;
+    if let Err(error) = mended.map_err(io::Error::other).flatten() {
+        tracing::warn!(%error, "cannot write down that what the offset store has lost was looked for; the next start does it again");
+    }
+}
