@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::beginning::{Waiting, begin};
 use crate::budget::Budget;
-use crate::checkpointer::{Checkpointer, FlowAccount};
+use crate::checkpointer::{Checkpointer, FlowAccount, Writing};
 use crate::config::{self, Config, Flow, ReadBack};
 use crate::delivery_token::DeliveryTokens;
 use crate::discovery::{Globs, Hints, Watch};
@@ -85,8 +85,12 @@ impl<D> Way<D> {
 pub enum Reading {
     /// Each flow on a thread of its own, with notifications: a file system that hangs holds up its own flow only.
     OwnThreads,
-    /// On the caller's runtime, without notifications, so that a simulation is repeatable.
-    Here,
+    /// On the caller's runtime, without notifications, so that a simulation is repeatable. Offsets are [written](Writing::Here)
+    /// there too, which takes so long.
+    Here {
+        /// On the runtime's clock.
+        commit_latency: Duration,
+    },
 }
 
 /// How a run ended.
@@ -244,7 +248,12 @@ pub async fn run<D: Destination>(
     }
     drop(events);
     let (end, ended) = oneshot::channel();
-    let checkpointer = Checkpointer::new(setting.store, accounts, knocked, setting.metrics.commit_failing(), setting.health);
+    let writing = match setting.reading {
+        Reading::OwnThreads => Writing::OwnThread,
+        Reading::Here { commit_latency } => Writing::Here(commit_latency),
+    };
+    let commit_failing = setting.metrics.commit_failing();
+    let checkpointer = Checkpointer::new(setting.store, writing, accounts, knocked, commit_failing, setting.health);
     let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
     for (parts, rows) in tailers {
         let (stop, is_cut_short) = (stop.clone(), Arc::clone(&is_cut_short));
@@ -256,7 +265,7 @@ pub async fn run<D: Destination>(
             is_cut_short.fetch_or(*stop.borrow(), Ordering::Relaxed);
         };
         match setting.reading {
-            Reading::Here => _ = stages.spawn(tail),
+            Reading::Here { .. } => _ = stages.spawn(tail),
             Reading::OwnThreads => _ = stages.spawn(on_own_thread(tail)?),
         }
     }

@@ -5,12 +5,14 @@
 //! nothing but the disk, so that the road back never waits for the road out.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::task::JoinError;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use crate::budget::Budget;
 use crate::gate::{Gate, InFlight};
@@ -112,9 +114,19 @@ pub struct FlowAccount {
     pub budget: Budget,
 }
 
+/// Where commits are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// On a thread of its own: a disk that hangs holds up nothing else.
+    OwnThread,
+    /// On the caller's, so that a simulation is repeatable. One takes so long on the runtime's clock; half-way it is on the disk.
+    Here(Duration),
+}
+
 /// The task.
 pub struct Checkpointer {
     store: Arc<Offsets>,
+    writing: Writing,
     flows: Vec<FlowAccount>,
     files: HashMap<FileKey, FileAccount>,
     rows_to_remove: Vec<FileKey>,
@@ -150,6 +162,7 @@ impl Checkpointer {
     /// `knocked` is what their gates ring.
     pub fn new(
         store: Arc<Offsets>,
+        writing: Writing,
         flows: Vec<FlowAccount>,
         knocked: Arc<Notify>,
         commit_failing: Gauge,
@@ -157,6 +170,7 @@ impl Checkpointer {
     ) -> Self {
         Self {
             store,
+            writing,
             flows,
             files: HashMap::new(),
             rows_to_remove: Vec::new(),
@@ -296,9 +310,7 @@ impl Checkpointer {
         let marked: HashSet<usize> = changes.sendings.iter().filter_map(|(run, _)| of_run(run)).collect();
         self.sending.extend(&marked);
         if !changes.is_empty() {
-            let store = Arc::clone(&self.store);
-            let written = tokio::task::spawn_blocking(move || (store.commit(&changes), changes));
-            match written.await {
+            match written(Arc::clone(&self.store), self.writing, changes).await {
                 Ok((Ok(()), changes)) => self.committed(&waiting, &changes),
                 Ok((Err(error), changes)) => self.not_committed(&error, changes),
                 // The runtime is going down: nothing more can be written.
@@ -349,7 +361,7 @@ impl Checkpointer {
         self.has_changed = !waiting.is_empty();
     }
 
-    fn not_committed(&mut self, error: &std::io::Error, changes: Changes) {
+    fn not_committed(&mut self, error: &io::Error, changes: Changes) {
         self.has_changed = true;
         self.rows_to_remove = changes.removed;
         self.started_flows = changes.started_flows;
@@ -360,6 +372,19 @@ impl Checkpointer {
         self.health.commits_fail(&format!("cannot commit offsets: {error}; a restart now would send lines twice"));
         if self.commit_failing.set(1) == 0 {
             tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
+        }
+    }
+}
+
+/// Writes `changes`, and gives them back with what came of it.
+async fn written(store: Arc<Offsets>, writing: Writing, changes: Changes) -> Result<(io::Result<()>, Changes), JoinError> {
+    match writing {
+        Writing::OwnThread => tokio::task::spawn_blocking(move || (store.commit(&changes), changes)).await,
+        Writing::Here(latency) => {
+            sleep(latency / 2).await;
+            let committed = store.commit(&changes);
+            sleep(latency / 2).await;
+            Ok((committed, changes))
         }
     }
 }
@@ -458,7 +483,8 @@ mod tests {
         let run = RunKey { run_id: 1, flow: "access".to_owned() };
         let (stream, gate, clock) = (Some("s".to_owned()), Gate::new(Arc::clone(&knocked)), ServiceClock::new(0));
         let accounts = vec![FlowAccount { run, stream, gate, clock, metrics, budget }];
-        let checkpointer = Checkpointer::new(Arc::clone(&store), accounts, knocked, commit_failing, Health::default());
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&store), Writing::OwnThread, accounts, knocked, commit_failing, Health::default());
         // The sender of events lives on to the end.
         let (events, events_out) = mpsc::channel(16);
         let (end, ended) = oneshot::channel();

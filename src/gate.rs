@@ -9,9 +9,10 @@
 //! A cell between the three: only a request waits, for a commit, which it brings about.
 
 use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::limits::MARK_AGE_MAX;
@@ -23,8 +24,8 @@ pub struct Gate(Arc<Shared>);
 
 struct Shared {
     flight: Mutex<Flight>,
-    /// When what the last commit says was so; none when it says that nothing is in flight, and nothing may leave.
-    marked_at: watch::Sender<Option<Instant>>,
+    /// For those who wait, who leave in the order in which they came.
+    marked: Notify,
     /// Somebody waits at this gate, or at another one.
     knocked: Arc<Notify>,
     is_always_open: bool,
@@ -32,6 +33,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Flight {
+    /// When what the last commit says was so; none when it says that nothing is in flight, and nothing may leave.
+    marked_at: Option<Instant>,
     /// How many records may be stored since when, without anybody knowing.
     records: BTreeMap<Instant, usize>,
     record_count: usize,
@@ -40,6 +43,8 @@ struct Flight {
     /// Lives of which the store does not know yet.
     unknown: HashSet<FileKey>,
     is_knocked: bool,
+    /// When it was opened last for somebody who waited, and has perhaps not had a turn since.
+    opened_at: Option<Instant>,
 }
 
 /// What is in flight of one flow.
@@ -69,8 +74,7 @@ impl Gate {
     }
 
     fn of(knocked: Arc<Notify>, is_always_open: bool) -> Self {
-        let (flight, marked_at) = (Mutex::default(), watch::Sender::new(None));
-        Self(Arc::new(Shared { flight, marked_at, knocked, is_always_open }))
+        Self(Arc::new(Shared { flight: Mutex::default(), marked: Notify::new(), knocked, is_always_open }))
     }
 
     /// A life of a file begins, of which the store has to know before anything of it is sent.
@@ -86,21 +90,21 @@ impl Gate {
     /// Waits until a request made of these lives may leave, and says when it does. `record_count` of its records surely have not
     /// been stored so far; they are in flight from then on.
     pub async fn depart(&self, files: impl Iterator<Item = FileKey> + Clone, record_count: usize) -> Instant {
-        let mut marked = self.0.marked_at.subscribe();
         loop {
-            marked.mark_unchanged();
+            // From here on it is told of every mark.
+            let mut marked = pin!(self.0.marked.notified());
+            marked.as_mut().enable();
             if let Some(now) = self.try_depart(files.clone(), record_count) {
                 return now;
             }
-            // Its sender is this very gate.
-            let _ = marked.changed().await;
+            marked.await;
         }
     }
 
     fn try_depart(&self, mut files: impl Iterator<Item = FileKey>, record_count: usize) -> Option<Instant> {
         let now = Instant::now();
         let mut flight = self.flight();
-        let is_fresh = self.0.marked_at.borrow().is_some_and(|at| now.duration_since(at) < MARK_AGE_MAX);
+        let is_fresh = flight.marked_at.is_some_and(|at| now.duration_since(at) < MARK_AGE_MAX);
         let is_known = flight.unknown.is_empty() || !files.any(|file| flight.unknown.contains(&file));
         if !(is_fresh && is_known) && !self.0.is_always_open {
             flight.is_knocked = true;
@@ -142,30 +146,34 @@ impl Gate {
 
     /// A commit says what was so at this time, or could not: then sending goes on all the same, and a restart has less to go by.
     pub fn marked(&self, at: Instant) {
-        self.flight().is_knocked = false;
-        self.0.marked_at.send_replace(Some(at));
+        let mut flight = self.flight();
+        if std::mem::take(&mut flight.is_knocked) {
+            flight.opened_at = Some(at);
+        }
+        flight.marked_at = Some(at);
+        self.0.marked.notify_waiters();
     }
 
-    /// Shuts the gate if nothing is in flight, nor was anything sent for so long as a commit is good for. Then the store need not
-    /// say anything of this flow.
+    /// Shuts the gate if nothing is in flight, nor was anything sent or let out for so long as a commit is good for. Then the store
+    /// need not say anything of this flow.
     pub fn shut_if_idle(&self) -> bool {
         let now = Instant::now();
-        let flight = self.flight();
+        let mut flight = self.flight();
         let is_idle = flight.record_count == 0
             && !flight.is_knocked
-            && flight.last_sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= MARK_AGE_MAX);
+            && [flight.last_sent_at, flight.opened_at].iter().flatten().all(|at| now.duration_since(*at) >= MARK_AGE_MAX);
         if is_idle {
-            self.0.marked_at.send_replace(None);
+            flight.marked_at = None;
         }
         is_idle
     }
 
     /// Shuts it for good if nothing is in flight: what the last commit of a run does.
     pub fn shut_at_end(&self) -> bool {
-        let flight = self.flight();
+        let mut flight = self.flight();
         let is_idle = flight.record_count == 0;
         if is_idle {
-            self.0.marked_at.send_replace(None);
+            flight.marked_at = None;
         }
         is_idle
     }
@@ -216,6 +224,7 @@ mod tests {
             knocked.notified().await;
             assert!(gate.in_flight().is_waited_for);
             gate.marked(Instant::now());
+            assert!(!gate.shut_if_idle(), "it is shut before who waits has a turn");
         };
         tokio::join!(gate.depart(empty(), 1), opens);
         assert!(!gate.in_flight().is_waited_for);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 use kinetail::config::{Aggregate, Compression, Config, Flow, Order, PartitionKey};
 use kinetail::deaggregator::{Deaggregated, deaggregate};
+use kinetail::delivery_token::DeliveryToken;
 use kinetail::hash_key::hash_of;
 use kinetail::limits::COMMIT_INTERVAL;
 use kinetail::metrics::FlowMetrics;
@@ -313,8 +314,7 @@ fn key(flow: &Flow, partition_key: &str) -> Option<String> {
 
 /// No key of the logs here looks like that.
 pub(crate) fn is_token(partition_key: &str) -> bool {
-    let Some((run_id, number)) = partition_key.split_once('-') else { return false };
-    run_id.len() == 32 && u128::from_str_radix(run_id, 16).is_ok() && u64::from_str_radix(number, 16).is_ok()
+    DeliveryToken::parse(partition_key).is_some()
 }
 
 /// How many bytes of `range` are settled.
