@@ -167,13 +167,17 @@ impl Offsets {
     /// What runs before may have sent of which the rows say nothing, that of the oldest run first. What the last run has sent
     /// after its last commit is counted as in flight then.
     pub fn sendings(&self) -> Result<Vec<(RunKey, Sending)>, OpenError> {
-        let mut sendings = self.content()?.sendings;
-        self.sent_before().fold_into(&mut sendings);
-        Ok(sendings)
+        self.content().map(|content| content.sendings)
     }
 
-    /// All that the store says, at once; its sendings as they were committed.
-    fn content(&self) -> Result<Content, OpenError> {
+    /// All of that at once.
+    pub fn content(&self) -> Result<Content, OpenError> {
+        let mut content = self.committed()?;
+        self.sent_before().fold_into(&mut content.sendings);
+        Ok(content)
+    }
+
+    fn committed(&self) -> Result<Content, OpenError> {
         let image = self.keeper.look(Database::image).map_err(|error| self.unreadable(error))?;
         Content::decode(&image.entries).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
     }
@@ -186,7 +190,7 @@ impl Offsets {
 
     /// Counters for the run that begins, one for each of `flows`, in their order. What the run before has counted is committed.
     pub fn begin_run(&self, run_id: u128, flows: &[String]) -> io::Result<Vec<SentCounter>> {
-        let mut sendings = self.content().map_err(io::Error::other)?.sendings;
+        let mut sendings = self.committed().map_err(io::Error::other)?.sendings;
         let mut sent_before = self.sent_before();
         if sent_before.fold_into(&mut sendings) {
             self.commit(&Changes { sendings, ..Changes::default() })?;
