@@ -368,6 +368,8 @@ pub const SHARD_TIP_INTERVAL: Duration = Duration::from_secs(1);
 pub const READ_THROTTLED_MAX: Duration = Duration::from_secs(5);
 /// Reading is given up when for so long the service has answered nothing but failures.
 pub const READ_BACK_PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// How often it is said how far a reading at the start is.
+pub const READ_BACK_LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Answers in a row of one shard that have nothing new and still are not the end. The service gives some where there are gaps in
 /// time; so many of them are 17 minutes.
 pub const READ_EMPTY_ANSWERS_MAX: u32 = 5_000;

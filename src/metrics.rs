@@ -79,6 +79,11 @@ struct Families {
     lag_bytes: Family<ByFlow, Gauge>,
     paused: Family<ByFlow, Gauge>,
     shards: Family<ByFlow, Gauge>,
+    read_back_requests: Family<ByFlow, Counter>,
+    read_back_records: Family<ByFlow, Counter>,
+    read_back_bytes: Family<ByFlow, Counter>,
+    read_back_settled_bytes: Family<ByFlow, Counter>,
+    read_back_running: Family<ByFlow, Gauge>,
     commit_failing: Gauge,
 }
 
@@ -185,6 +190,23 @@ impl Default for Metrics {
             f.paused.clone(),
         );
         registry.register("shards", "open shards of the stream, 0 while they are not known", f.shards.clone());
+        registry.register(
+            "read_back_requests",
+            "requests made to read a stream back at the start: ListShards, GetShardIterator and GetRecords",
+            f.read_back_requests.clone(),
+        );
+        registry.register("read_back_records", "records looked at to read a stream back", f.read_back_records.clone());
+        registry.register("read_back_bytes", "bytes of these records, data and partition keys", f.read_back_bytes.clone());
+        registry.register(
+            "read_back_settled_bytes",
+            "bytes of files found to be in the stream already, which are not sent again",
+            f.read_back_settled_bytes.clone(),
+        );
+        registry.register(
+            "read_back_running",
+            "1 while the stream is read back at the start; the files of the flow are read after that",
+            f.read_back_running.clone(),
+        );
         registry.register("commit_failing", "1 while offsets cannot be committed to the disk", f.commit_failing.clone());
         Self { registry, families, flows: Mutex::default(), rendering: Mutex::default() }
     }
@@ -227,6 +249,11 @@ pub struct FlowCounters {
     pub lag_bytes: Gauge,
     pub paused: Gauge,
     pub shards: Gauge,
+    pub read_back_requests: Counter,
+    pub read_back_records: Counter,
+    pub read_back_bytes: Counter,
+    pub read_back_settled_bytes: Counter,
+    pub read_back_running: Gauge,
     dropped_bytes: Vec<(DropReason, Counter)>,
     dropped_lines: Vec<(DropReason, Counter)>,
     shown: Balance,
@@ -277,6 +304,11 @@ impl Metrics {
             lag_bytes: f.lag_bytes.get_or_create(&by_flow).clone(),
             paused: f.paused.get_or_create(&by_flow).clone(),
             shards: f.shards.get_or_create(&by_flow).clone(),
+            read_back_requests: of(&f.read_back_requests),
+            read_back_records: of(&f.read_back_records),
+            read_back_bytes: of(&f.read_back_bytes),
+            read_back_settled_bytes: of(&f.read_back_settled_bytes),
+            read_back_running: f.read_back_running.get_or_create(&by_flow).clone(),
             dropped_bytes: DropReason::ALL.map(|reason| (reason, Counter::default())).to_vec(),
             dropped_lines: DropReason::OF_LINES
                 .map(|reason| (reason, f.dropped_lines.get_or_create(&by_reason(name, reason.as_str())).clone()))

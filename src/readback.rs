@@ -4,7 +4,11 @@
 //! records are looked for, and what follows from those that are found, is the business of who asks: at the start `readback::start`, while
 //! the agent runs the sender.
 
+mod passes;
 mod reading;
+pub mod recognition;
+mod shard;
+pub mod start;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -103,6 +107,19 @@ pub struct Taken {
     pub record_count: u64,
     /// Bytes of them.
     pub byte_count: u64,
+}
+
+impl Taken {
+    /// What both took.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            shard_count: self.shard_count + other.shard_count,
+            request_count: self.request_count + other.request_count,
+            record_count: self.record_count + other.record_count,
+            byte_count: self.byte_count + other.byte_count,
+        }
+    }
 }
 
 /// How far a reading is, for those who want to know meanwhile.

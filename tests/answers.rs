@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::Answer::{ByRecord, Cut, LostAfterBody, LostAfterHead, LostWithBody, Never, Refused, Results, Stored};
 use common::{Agent, Answer, Fate, Place, Reading, Received, Scripted, error, line, lines, wire};
 use kinetail::outcome::{Failure, Verdict};
+use kinetail::readback::{Position, Reader as _, StoredRecord};
 use kinetail::sender::kinesis::Stream;
 use kinetail::sender::{Destination as _, Summary};
 use serde_json::{Value, json};
@@ -321,6 +322,61 @@ fn summaries_of_a_stream() {
         let summary = asked(&service, async |stream| stream.summary().await).unwrap();
         assert_eq!(summary, Summary { is_auto, record_bytes_max }, "{more}");
     }
+}
+
+/// All shards of a time are listed, also those that are closed; where the service does not like the time, all that there are.
+#[test]
+fn shards_since_a_time() {
+    let service = Scripted::start(Vec::new());
+    service.answer(400, json!({ "__type": "ValidationException", "message": "before the stream was" }));
+    service.answer(200, json!({ "Shards": [shard("a", "0", "9", Some("2")), shard("b", "0", "9", None)] }));
+    let shards = asked(&service, async |stream| stream.shards_since(1_700_000_000_250).await).unwrap();
+    assert_eq!(shards.iter().map(|shard| &*shard.id).collect::<Vec<_>>(), ["a", "b"]);
+    let filter = json!({ "Type": "FROM_TIMESTAMP", "Timestamp": 1_700_000_000.25 });
+    let questions = [
+        json!({ "StreamName": "s", "MaxResults": 1_000, "ShardFilter": filter }),
+        json!({ "StreamName": "s", "MaxResults": 1_000 }),
+    ];
+    assert_eq!(service.asked(), questions.map(|question| ("ListShards".to_owned(), question)));
+}
+
+/// Records are asked for as the API wants it, and what cannot be read says which permission is missing.
+#[test]
+fn records_of_a_shard() {
+    let service = Scripted::start(Vec::new());
+    service.answer(200, json!({ "ShardIterator": "i" }));
+    service.answer(200, json!({ "ShardIterator": "j" }));
+    let record =
+        json!({ "SequenceNumber": "7", "ApproximateArrivalTimestamp": 1_700_000_000.5, "Data": "ZGF0YQ==", "PartitionKey": "k" });
+    service.answer(200, json!({ "Records": [record], "NextShardIterator": "n", "MillisBehindLatest": 0 }));
+    service.answer(200, json!({ "Records": [], "MillisBehindLatest": 0 }));
+    service.answer(400, json!({ "__type": "KMSAccessDeniedException", "message": "no" }));
+    service.answer(400, json!({ "__type": "ExpiredIteratorException", "message": "no" }));
+    asked(&service, async |stream| {
+        assert_eq!(stream.iterator("a", &Position::At(1_700_000_000_250)).await?, "i");
+        assert_eq!(stream.iterator("a", &Position::Behind("6".to_owned())).await?, "j");
+        let page = stream.records("j", 40).await?;
+        let [StoredRecord { sequence_number, arrived_at_ms, partition_key, data }] = &page.records[..] else {
+            panic!("{page:?}")
+        };
+        assert_eq!((&**sequence_number, *arrived_at_ms), ("7", Some(1_700_000_000_500)));
+        assert_eq!((&**partition_key, &**data), ("k", &b"data"[..]));
+        assert_eq!((page.next.as_deref(), page.is_at_tip), (Some("n"), false));
+        let page = stream.records("n", 40).await?;
+        assert_eq!((page.records.len(), page.next, page.is_at_tip), (0, None, true));
+        let denied = stream.records("n", 40).await.unwrap_err();
+        assert!(denied.is_unreadable() && denied.to_string().contains("kms:Decrypt on the key of the stream"), "{denied}");
+        assert_eq!(stream.records("n", 40).await.unwrap_err().code, Failure::EXPIRED_ITERATOR);
+        Ok(())
+    })
+    .unwrap();
+    let at = json!({ "StreamName": "s", "ShardId": "a", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1_700_000_000.25 });
+    let behind = json!({
+        "StreamName": "s", "ShardId": "a", "ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "6",
+    });
+    let records = json!({ "ShardIterator": "j", "Limit": 40 });
+    let questions = [("GetShardIterator", at), ("GetShardIterator", behind), ("GetRecords", records)];
+    assert_eq!(service.asked()[..3], questions.map(|(operation, question)| (operation.to_owned(), question)));
 }
 
 /// A question that is refused says which permission it needs; one that is not known is no trouble.

@@ -71,6 +71,8 @@ const PURE: &[&str] = &[
     "packer::tokens",
     "processor",
     "outcome",
+    "readback::passes",
+    "readback::recognition",
     "sender::pace",
     "settlement",
     "span",

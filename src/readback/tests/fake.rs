@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::time::Instant;
 
@@ -32,6 +33,8 @@ pub(crate) struct Fake {
     /// What is asked, and when, in milliseconds since the start.
     pub(crate) asked: Mutex<Vec<(i64, String)>>,
     last_read_at: Mutex<HashMap<String, Instant>>,
+    /// Requests that came too soon.
+    pub(crate) throttled_count: AtomicUsize,
     /// Instead of all other answers to `GetRecords`.
     pub(crate) always: Option<Page>,
     /// The clock of who reads, which learns from answers.
@@ -46,6 +49,7 @@ impl Fake {
             failures: Mutex::default(),
             asked: Mutex::default(),
             last_read_at: Mutex::default(),
+            throttled_count: AtomicUsize::new(0),
             always: None,
             to_teach: None,
         }
@@ -110,7 +114,10 @@ impl Reader for Fake {
         self.answer("records", &format!("{shard_id} {count_max}"))?;
         let now = Instant::now();
         let last = self.last_read_at.lock().unwrap().insert(shard_id.to_owned(), now);
-        assert!(last.is_none_or(|last| (now - last).as_millis() >= 200), "{shard_id} was asked too soon");
+        if last.is_some_and(|last| (now - last).as_millis() < 200) {
+            self.throttled_count.fetch_add(1, Ordering::Relaxed);
+            return Err(Failure::answered(Operation::GetRecords, "ProvisionedThroughputExceededException", 400, "too soon"));
+        }
         if let Some(page) = &self.always {
             return Ok(Page { next: page.next.as_ref().map(|_| iterator.to_owned()), ..page.clone() });
         }

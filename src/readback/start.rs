@@ -1,0 +1,346 @@
+//! What a flow does at its start when runs before have not ended in an orderly way: what of the unknown is stored already is
+//! settled, so that it is not sent again.
+//!
+//! It decides which runs are looked for, where and when, and what is told of them. How a stream is read is the business of
+//! [`readback`](super), how a record is recognized that of `recognition`.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+
+use super::passes::{Pass, Run, Times, passes};
+use super::recognition::spans_of;
+use super::{Progress, Reader, Shards, StoredRecord, Taken, read_with};
+use crate::backoff::backoff;
+use crate::config::ReadBack;
+use crate::delivery_token::DeliveryToken;
+use crate::limits::{PAUSE_REMINDER, READ_BACK_LOG_INTERVAL};
+use crate::metrics::FlowMetrics;
+use crate::offsets::{Changes, Offsets, Row, RunKey, Sending};
+use crate::outcome::Failure;
+use crate::service_clock::ServiceClock;
+use crate::settlement::Settlement;
+use crate::span::{FileKey, Span};
+
+/// What a flow knows at its start.
+pub struct Parts<F> {
+    /// Its runs that are not reconciled.
+    pub runs: Vec<(RunKey, Sending)>,
+    /// Leads to a stream, by its name: a run may have sent to another one than the flow does now.
+    pub reader_of: F,
+    /// What time it is there.
+    pub clock: ServiceClock,
+    /// How long after a request was last accepted its records can be read.
+    pub settle: Duration,
+    /// How long a request lives.
+    pub attempt_timeout: Duration,
+    /// Whether streams are read back at all.
+    pub read_back: ReadBack,
+    /// Its records have delivery tokens, but for few: where each line is a record with a partition key of its own, nothing can be
+    /// recognized.
+    pub has_tokens: bool,
+    /// The store was recovered, and says what was so at an earlier time.
+    pub is_rolled_back: bool,
+    /// Files of the other flows, which have the same runs and perhaps the same stream.
+    pub files_of_others: Arc<HashSet<FileKey>>,
+    /// Counts what is read and found.
+    pub metrics: FlowMetrics,
+    /// Where it is written down.
+    pub store: Arc<Offsets>,
+}
+
+/// Settles in `rows`, those of the flow, what its runs before have sent, as far as that can be known. Returns the rows, and the
+/// runs that are not heard of again. It takes as long as there is something to read, or until the service is within reach.
+pub async fn reconcile<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
+    parts: Parts<F>,
+    rows: Vec<(FileKey, Row)>,
+) -> (Vec<(FileKey, Row)>, Vec<RunKey>) {
+    if parts.runs.is_empty() {
+        return (rows, Vec::new());
+    }
+    parts.metrics.read_back_running.set(1);
+    Start { found: Found::new(&rows, &parts), parts }.run(rows).await
+}
+
+struct Start<F> {
+    parts: Parts<F>,
+    found: Found,
+}
+
+impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
+    async fn run(mut self, mut rows: Vec<(FileKey, Row)>) -> (Vec<(FileKey, Row)>, Vec<RunKey>) {
+        let runs = std::mem::take(&mut self.parts.runs);
+        let reconciled: Vec<RunKey> = runs.iter().map(|(key, _)| key.clone()).collect();
+        let (mut readable, mut unreadable) = (Vec::new(), Unreadable::default());
+        for (key, sending) in runs {
+            let Sending { in_flight_record_count, sent_record_count, .. } = sending;
+            match (self.why_not(&sending), &sending.stream) {
+                (None, Some(stream)) => readable.push((stream.clone(), key, sending)),
+                (reason, _) => unreadable.add(reason.unwrap_or(OF_FIREHOSE), in_flight_record_count, sent_record_count),
+            }
+        }
+        if !readable.is_empty() {
+            self.read(readable, &mut unreadable).await;
+        }
+        unreadable.tell(&self.parts.metrics);
+        let changed = self.found.settle(&mut rows);
+        let is_written = self.write(&rows, &changed, &reconciled).await;
+        self.parts.metrics.read_back_running.set(0);
+        (rows, if is_written { reconciled } else { Vec::new() })
+    }
+
+    /// Why what a run has sent is not looked for.
+    fn why_not(&self, sending: &Sending) -> Option<&'static str> {
+        match (&sending.stream, self.parts.read_back, self.parts.has_tokens) {
+            (None, _, _) => Some(OF_FIREHOSE),
+            (_, ReadBack::Off, _) => Some("`read_back` is \"off\" in [agent]"),
+            (_, _, false) => Some("records with partition keys of their lines cannot be recognized: `aggregate` is \"none\""),
+            _ => None,
+        }
+    }
+
+    async fn read(&mut self, runs: Vec<(String, RunKey, Sending)>, unreadable: &mut Unreadable) {
+        let started_at = Instant::now();
+        if let Some((stream, ..)) = runs.first() {
+            let reader = (self.parts.reader_of)(stream);
+            self.reach(&*reader).await;
+        }
+        // The clock has learned from the first answer.
+        let Parts { settle, attempt_timeout, is_rolled_back, .. } = self.parts;
+        let times = Times { now_ms: self.parts.clock.now_ms(), settle, attempt_timeout, is_rolled_back };
+        let sent: HashMap<RunKey, u64> = runs.iter().map(|(_, key, sending)| (key.clone(), sending.sent_record_count)).collect();
+        let (mut sum, mut is_read) = (Taken::default(), false);
+        for pass in passes(runs, &times) {
+            let (taken, result) = self.read_pass(&pass).await;
+            sum = sum.plus(taken);
+            is_read |= result.is_ok();
+            if let Err(failure) = result {
+                for run in &pass.runs {
+                    let sent_record_count = sent.get(&run.key).copied().unwrap_or(0);
+                    unreadable.add(&failure.to_string(), run.in_flight_record_count, sent_record_count);
+                }
+            }
+        }
+        let Found { record_count, settled_byte_count, lost_byte_count, .. } = self.found;
+        if !is_read && record_count == 0 {
+            return;
+        }
+        tracing::info!(
+            flow = self.parts.metrics.name,
+            shards = sum.shard_count,
+            requests = sum.request_count,
+            read_records = sum.record_count,
+            read_bytes = sum.byte_count,
+            found_records = record_count,
+            settled_bytes = settled_byte_count,
+            seconds = started_at.elapsed().as_secs_f64(),
+            "the stream is read back: what it has of the last run is not sent again"
+        );
+        if lost_byte_count > 0 {
+            tracing::warn!(
+                flow = self.parts.metrics.name,
+                bytes = lost_byte_count,
+                "the stream has lines of files of which the offset store knows nothing: they are sent again if the files are there"
+            );
+        }
+    }
+
+    /// Waits until the service can be asked at all, which tells what time it is there.
+    async fn reach(&self, reader: &R) {
+        let seed = self.parts.clock.now_ms().cast_unsigned();
+        let (mut random, mut failure_count, mut told_at) = (fastrand::Rng::with_seed(seed), 0u32, None::<Instant>);
+        loop {
+            self.parts.metrics.read_back_requests.inc();
+            let failure = match reader.shards_since(self.parts.clock.now_ms()).await {
+                Err(failure) if failure.is_out_of_reach() => failure,
+                _ => return,
+            };
+            if told_at.is_none_or(|told_at| told_at.elapsed() >= PAUSE_REMINDER) {
+                let flow = &self.parts.metrics.name;
+                tracing::warn!(flow, reason = %failure, "cannot reach the stream, which has to be read back before lines are sent");
+                told_at = Some(Instant::now());
+            }
+            failure_count = failure_count.saturating_add(1);
+            sleep(backoff(failure_count, random.f64())).await;
+        }
+    }
+
+    async fn read_pass(&mut self, pass: &Pass) -> (Taken, Result<Taken, Failure>) {
+        let reader = (self.parts.reader_of)(&pass.stream);
+        let (progress, metrics, found) = (Progress::default(), &self.parts.metrics, &mut self.found);
+        tracing::info!(
+            flow = metrics.name,
+            stream = pass.stream,
+            runs = pass.runs.len(),
+            seconds = pass.window.until_ms.saturating_sub(pass.window.from_ms) / 1000,
+            "the last run did not end in an orderly way: reading the stream back, to send nothing twice"
+        );
+        let look = |record: &StoredRecord| found.look(record, &pass.runs);
+        let mut reading = pin!(read_with(&*reader, &self.parts.clock, pass.window, &Shards::All, &progress, look));
+        let mut ticks = interval_at(Instant::now() + READ_BACK_LOG_INTERVAL, READ_BACK_LOG_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut counted = Taken::default();
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut reading => {
+                    count(metrics, &mut counted, progress.taken());
+                    return (counted, result);
+                }
+                _ = ticks.tick() => {
+                    count(metrics, &mut counted, progress.taken());
+                    tell(&metrics.name, &progress, counted, pass.window.until_ms);
+                }
+            }
+        }
+    }
+
+    /// Writes down what is settled and that these runs are reconciled, all or nothing.
+    async fn write(&self, rows: &[(FileKey, Row)], changed: &[usize], reconciled: &[RunKey]) -> bool {
+        let rows = changed.iter().filter_map(|index| rows.get(*index)).cloned().collect();
+        let changes = Changes { rows, reconciled: reconciled.to_vec(), ..Changes::default() };
+        let store = Arc::clone(&self.parts.store);
+        let written = tokio::task::spawn_blocking(move || store.commit(&changes)).await;
+        match written.map_err(io::Error::other).flatten() {
+            Ok(()) => true,
+            Err(error) => {
+                let flow = &self.parts.metrics.name;
+                tracing::warn!(flow, %error, "cannot write down what was found in the stream; the next start reads it back again");
+                false
+            }
+        }
+    }
+}
+
+const OF_FIREHOSE: &str = "a delivery stream cannot be read";
+
+/// What the records say that were seen.
+struct Found {
+    /// What is settled of each file of which there is a row.
+    settlements: HashMap<FileKey, (usize, Settlement)>,
+    /// What is in the stream of other files, to count it once.
+    others: HashMap<FileKey, Settlement>,
+    files_of_others: Arc<HashSet<FileKey>>,
+    /// Records of the runs that are looked for.
+    record_count: u64,
+    /// Bytes that were not settled before.
+    settled_byte_count: u64,
+    /// Bytes of files that have no row.
+    lost_byte_count: u64,
+    metrics: FlowMetrics,
+}
+
+impl Found {
+    fn new<F>(rows: &[(FileKey, Row)], parts: &Parts<F>) -> Self {
+        let settlement = |row: &Row| Settlement::new(row.watermark, row.settled_above.iter().copied());
+        Self {
+            settlements: rows.iter().enumerate().map(|(index, (file, row))| (*file, (index, settlement(row)))).collect(),
+            others: HashMap::new(),
+            files_of_others: Arc::clone(&parts.files_of_others),
+            record_count: 0,
+            settled_byte_count: 0,
+            lost_byte_count: 0,
+            metrics: parts.metrics.clone(),
+        }
+    }
+
+    fn look(&mut self, record: &StoredRecord, runs: &[Run]) {
+        let Some(token) = DeliveryToken::parse(&record.partition_key) else { return };
+        let is_of_run = |run: &Run| run.key.run_id == token.run_id && run.may_have_sent(record.arrived_at_ms);
+        if !runs.iter().any(is_of_run) {
+            return;
+        }
+        let Some(spans) = spans_of(token, &record.data) else { return };
+        self.record_count += 1;
+        spans.iter().for_each(|span| self.take(span));
+    }
+
+    fn take(&mut self, span: Span) {
+        if let Some((_, settlement)) = self.settlements.get_mut(&span.file) {
+            let byte_count = settlement.settle(span.start, span.end);
+            self.settled_byte_count += byte_count;
+            self.metrics.read_back_settled_bytes.inc_by(byte_count);
+        } else if !self.files_of_others.contains(&span.file) {
+            self.lost_byte_count += self.others.entry(span.file).or_default().settle(span.start, span.end);
+        }
+    }
+
+    /// Takes what was found into the rows, and says which of them have changed.
+    fn settle(&self, rows: &mut [(FileKey, Row)]) -> Vec<usize> {
+        let mut changed = Vec::new();
+        for (index, settlement) in self.settlements.values() {
+            let Some((_, row)) = rows.get_mut(*index) else { continue };
+            let above: Vec<_> = settlement.above().collect();
+            if row.watermark != settlement.watermark() || row.settled_above != above {
+                (row.watermark, row.settled_above) = (settlement.watermark(), above);
+                // The file was at least as long when this was read.
+                row.identity.byte_count = row.identity.byte_count.max(settlement.end());
+                changed.push(*index);
+            }
+        }
+        changed
+    }
+}
+
+/// Runs of which nobody can know what is stored, by the reason: records that were in flight, and that were sent.
+#[derive(Default)]
+struct Unreadable(Vec<(String, u64, u64)>);
+
+impl Unreadable {
+    fn add(&mut self, reason: &str, in_flight_record_count: u64, sent_record_count: u64) {
+        match self.0.iter_mut().find(|(of, ..)| of == reason) {
+            Some((_, in_flight, sent)) => {
+                *in_flight += in_flight_record_count;
+                *sent += sent_record_count;
+            }
+            None => self.0.push((reason.to_owned(), in_flight_record_count, sent_record_count)),
+        }
+    }
+
+    /// Says so once, unless nothing was ever sent.
+    fn tell(&self, metrics: &FlowMetrics) {
+        for (reason, in_flight_record_count, sent_record_count) in &self.0 {
+            metrics.possibly_doubled_records.inc_by(*in_flight_record_count);
+            if in_flight_record_count + sent_record_count > 0 {
+                tracing::warn!(
+                    flow = metrics.name,
+                    reason,
+                    records = in_flight_record_count,
+                    "the last run did not end in an orderly way, and what it sent last cannot be looked up: what was in flight, and \
+                     what was sent within a second or so, is sent again and may be in the stream twice"
+                );
+            }
+        }
+    }
+}
+
+/// Counts what was taken since it was counted last.
+fn count(metrics: &FlowMetrics, counted: &mut Taken, now: Taken) {
+    metrics.read_back_requests.inc_by(now.request_count - counted.request_count);
+    metrics.read_back_records.inc_by(now.record_count - counted.record_count);
+    metrics.read_back_bytes.inc_by(now.byte_count - counted.byte_count);
+    *counted = now;
+}
+
+fn tell(flow: &str, progress: &Progress, taken: Taken, until_ms: i64) {
+    let Taken { shard_count, record_count, byte_count, .. } = taken;
+    let seconds_behind = progress.reached_ms().map(|reached_ms| until_ms.saturating_sub(reached_ms).max(0) / 1000);
+    let trouble = progress.trouble().map(|failure| failure.to_string());
+    tracing::info!(
+        flow,
+        shards_done = shard_count,
+        shards = progress.shard_count(),
+        records = record_count,
+        bytes = byte_count,
+        seconds_behind,
+        trouble,
+        "reading the stream back"
+    );
+}
+
+#[cfg(test)]
+mod tests;
