@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use kinetail::command::{check, estimate, exit, preview, run};
 use kinetail::config::{Prices, parse_duration};
 use kinetail::limits::{ESTIMATE_DEFAULT, ESTIMATE_MAX, ESTIMATE_MIN};
+use kinetail::offsets;
 
 /// Ships log files to Amazon Kinesis: no line lost, a restart sends none twice.
 #[derive(Parser)]
@@ -80,6 +81,9 @@ fn watching_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
+    if offsets::serve(std::env::args_os()) {
+        return ExitCode::SUCCESS;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
