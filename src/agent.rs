@@ -102,7 +102,7 @@ pub enum Ending {
     Drained,
     /// The drain timeout passed first. What was settled is committed, the rest will be read again.
     TimedOut {
-        /// Records that were sent, and nobody knows whether they were stored.
+        /// Records that were sent, and nobody knows whether they were stored: unless the next start finds out, they are sent again.
         uncertain_record_count: u64,
     },
     /// The last offsets could not be written: what was delivered since the last commit will be sent again.

@@ -252,8 +252,8 @@ fn exit_code(ended: io::Result<Ending>, mode: Mode, signal: u8) -> u8 {
         Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
         Ok(Ending::TimedOut { uncertain_record_count }) => tracing::warn!(
             uncertain_record_count,
-            "kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start, and \
-             records that were on their way may be there twice"
+            "kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start; records that \
+             were on their way are looked up in the stream then, and may be there twice where it may not be read"
         ),
         Ok(Ending::NotCommitted) => {
             tracing::error!(

@@ -93,6 +93,7 @@ impl<D: Reader> Lookups<D> {
 
     /// Takes an entry that has just become uncertain, or gives it back when it cannot be looked up: no other record must have its
     /// partition key, and the stream must be one that may be read.
+    #[expect(clippy::result_large_err, reason = "the entry comes back as it is")]
     pub(super) fn try_push(&mut self, entry: Entry, is_of_refused: bool) -> Result<(), Entry> {
         let since = Instant::now();
         let is_refused = self.refused_until.is_some_and(|until| since < until);
