@@ -3,6 +3,7 @@
 //! A commit is one atomic batch, flushed to the disk before it is reported done. When to commit, and what,
 //! is the checkpointer's decision; which file a row belongs to is the tailer's.
 
+mod anew;
 mod peek;
 mod row;
 mod sending;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use serde::Serialize;
 use sled::Transactional as _;
 
+pub use self::anew::Held;
 pub use self::peek::Peeked;
 pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
 pub use self::sending::{RunKey, Sending};
@@ -140,10 +142,7 @@ impl Offsets {
         let mut options = File::options();
         let options = options.create(true).truncate(true).write(true).mode(0o600);
         let lock = options.open(state_dir.join(LOCK_FILE)).map_err(unreadable)?;
-        take_lock(&lock).map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
-            TryLockError::Error(error) => unreadable(error),
-        })?;
+        take_lock(&lock).map_err(|error| in_use_or(state_dir, error))?;
         let opened = probe(state_dir).and_then(|()| Store::open(state_dir));
         let store = opened.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => OpenError::Malformed(state_dir.to_owned(), error.to_string()),
@@ -243,6 +242,13 @@ fn take_lock(lock: &File) -> Result<(), TryLockError> {
         thread::park_timeout(LOCK_PAUSE);
     }
     Err(TryLockError::WouldBlock)
+}
+
+fn in_use_or(state_dir: &Path, error: TryLockError) -> OpenError {
+    match error {
+        TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
+        TryLockError::Error(error) => OpenError::Unreadable(state_dir.to_owned(), error),
+    }
 }
 
 /// Whether a file can be written and flushed in the state folder.

@@ -5,16 +5,18 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use super::{LOCK_FILE, MARK_FILE, Offsets, OpenError, Row, STORE_FOLDER};
+use super::{LOCK_FILE, MARK_FILE, Offsets, OpenError, Row, RunKey, STORE_FOLDER, Sending};
 use crate::span::FileKey;
 
 /// What a store says.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Peeked {
     /// Every row.
     pub rows: Vec<(FileKey, Row)>,
     /// As [`Offsets::started_flows`].
     pub started_flows: BTreeSet<String>,
+    /// As [`Offsets::sendings`].
+    pub sendings: Vec<(RunKey, Sending)>,
 }
 
 impl Offsets {
@@ -30,28 +32,32 @@ impl Offsets {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
         };
-        let copy = tempfile::Builder::new().prefix("kinetail-").tempdir().map_err(unreadable)?;
         lock.try_lock_shared().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
             TryLockError::Error(error) => unreadable(error),
         })?;
-        let is_there = copy_store(state_dir, copy.path()).map_err(unreadable)?;
-        drop(lock);
-        if !is_there {
-            return Ok(None);
-        }
-        let peeked = Self::open(copy.path()).and_then(|store| {
-            let peeked = Peeked { rows: store.load()?, started_flows: store.started_flows()? };
-            // Closing sled would write to the copy once more, and panic if it cannot.
-            std::mem::forget(store);
-            Ok(peeked)
-        });
-        peeked.map(Some).map_err(|error| match error {
-            OpenError::InUse(_) => OpenError::InUse(state_dir.to_owned()),
-            OpenError::Unreadable(_, source) => OpenError::Unreadable(state_dir.to_owned(), source),
-            OpenError::Malformed(_, what) => OpenError::Malformed(state_dir.to_owned(), what),
-        })
+        peek_locked(state_dir)
     }
+}
+
+/// The same, by whoever has the lock.
+pub(super) fn peek_locked(state_dir: &Path) -> Result<Option<Peeked>, OpenError> {
+    let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
+    let copy = tempfile::Builder::new().prefix("kinetail-").tempdir().map_err(unreadable)?;
+    if !copy_store(state_dir, copy.path()).map_err(unreadable)? {
+        return Ok(None);
+    }
+    let peeked = Offsets::open(copy.path()).and_then(|store| {
+        let peeked = Peeked { rows: store.load()?, started_flows: store.started_flows()?, sendings: store.sendings()? };
+        // Closing sled would write to the copy once more, and panic if it cannot.
+        std::mem::forget(store);
+        Ok(peeked)
+    });
+    peeked.map(Some).map_err(|error| match error {
+        OpenError::InUse(_) => OpenError::InUse(state_dir.to_owned()),
+        OpenError::Unreadable(_, source) => OpenError::Unreadable(state_dir.to_owned(), source),
+        OpenError::Malformed(_, what) => OpenError::Malformed(state_dir.to_owned(), what),
+    })
 }
 
 /// Copies what belongs to a store; false when there is none.

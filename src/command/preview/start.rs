@@ -31,7 +31,7 @@ pub(super) struct Newest {
 impl Start {
     /// What can be had of the state folder, and a note where that is not all.
     pub(super) fn of(state_dir: &Path) -> (Self, Option<String>) {
-        let nothing = || Self::Known(Peeked { rows: Vec::new(), started_flows: Default::default() });
+        let nothing = || Self::Known(Peeked::default());
         let folder = one_line(&state_dir.to_string_lossy());
         match Offsets::peek(state_dir) {
             Ok(Some(peeked)) => (Self::Known(peeked), None),
@@ -51,7 +51,7 @@ impl Start {
 
     /// The rows of `flow` with which it goes on; none when all of its files would be begun at their ends.
     pub(super) fn rows(&self, flow: &Flow) -> Option<Vec<(FileKey, Row)>> {
-        let Self::Known(Peeked { rows, started_flows }) = self else { return None };
+        let Self::Known(Peeked { rows, started_flows, .. }) = self else { return None };
         let is_at_end = flow.start_at == StartAt::End && !started_flows.contains(&flow.name);
         (!is_at_end).then(|| rows.iter().filter(|(_, row)| row.flow == flow.name).cloned().collect())
     }
