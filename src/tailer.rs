@@ -45,6 +45,7 @@ use self::problems::Problems;
 use self::reader::Rules;
 use self::tailed::{Standing, Tailed};
 use self::turn::Turn;
+pub(crate) use self::verdict::is_compressed_name;
 pub use self::whereabouts::{Whereabouts, Wheres, is_row_of_file_at};
 use crate::budget::Budget;
 use crate::checkpointer::Event;

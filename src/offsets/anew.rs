@@ -130,13 +130,8 @@ mod tests {
     fn contents(watermark: u64) -> Peeked {
         let (flow, path) = ("access".to_owned(), "/var/log/access.log".to_owned());
         let row = Row { flow, path, identity: Identity::default(), gone_at: None, watermark, settled_above: Vec::new() };
-        let sending = Sending {
-            stream: None,
-            marked_at_ms: 1,
-            in_flight_since_ms: None,
-            in_flight_record_count: 2,
-            sent_record_count: 3,
-        };
+        let sending =
+            Sending { stream: None, marked_at_ms: 1, in_flight_since_ms: None, in_flight_record_count: 2, sent_record_count: 3 };
         Peeked {
             rows: vec![(FileKey(1), row)],
             started_flows: ["access".to_owned()].into(),

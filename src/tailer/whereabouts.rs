@@ -30,6 +30,16 @@ pub enum Whereabouts {
     Unknown(io::Error),
 }
 
+impl Whereabouts {
+    /// Bytes of the file, if it is there.
+    pub fn byte_count(&self) -> Option<u64> {
+        match self {
+            Self::There(byte_count) | Self::Truncated(byte_count) | Self::Renamed(_, byte_count) => Some(*byte_count),
+            Self::Replaced | Self::Gone | Self::Unknown(_) => None,
+        }
+    }
+}
+
 /// Looks for the files of rows; each folder is listed once at most.
 #[derive(Default)]
 pub struct Wheres {
