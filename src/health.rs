@@ -14,6 +14,8 @@ struct Conditions {
     flows: Vec<FlowHealth>,
     /// Why offsets cannot be committed, while they cannot.
     commit: Option<Pause>,
+    /// Why no snapshot of the offset store can be written, while none can.
+    snapshot: Option<Pause>,
 }
 
 /// The condition of one flow.
@@ -64,9 +66,20 @@ impl Health {
         self.conditions().flows.clone()
     }
 
-    /// Why offsets cannot be committed, if they cannot now.
+    /// Why offsets cannot be committed, or their snapshot not be written, if that is so now.
     pub fn commit(&self) -> Option<Pause> {
-        self.conditions().commit.clone()
+        let conditions = self.conditions();
+        conditions.commit.as_ref().or(conditions.snapshot.as_ref()).cloned()
+    }
+
+    /// No snapshot of the offset store can be written.
+    pub fn snapshots_fail(&self, reason: &str) {
+        pause(&mut self.conditions().snapshot, reason);
+    }
+
+    /// Snapshots of the offset store are written.
+    pub fn snapshots_work(&self) {
+        self.conditions().snapshot = None;
     }
 
     /// Offsets cannot be committed.

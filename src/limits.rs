@@ -333,6 +333,27 @@ pub const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MARK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// In what portions sled's file grows and is used again.
+pub const STORE_SEGMENT_BYTES: usize = 512 * KIB;
+/// How many entries are written at once to a new store.
+pub const STORE_BATCH_ENTRIES: usize = 1000;
+/// Greatest snapshot of the store: some 600,000 rows. A larger one is not written, nor read.
+pub const STORE_SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How often a snapshot of a store that changes is written at most.
+pub const STORE_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(5);
+/// How much is written for snapshots on average at most, in bytes a second: those of more than 640 KiB (some 1500 rows) are rarer
+/// than every 5 s, those of 10,000 rows come every half minute.
+pub const STORE_SNAPSHOT_RATE: u64 = 128 * 1024;
+/// Greatest folder of sled's that is looked at.
+pub const STORE_FOLDER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Address space of the process that reads a store; sled's threads and the allocator reserve much more than they use.
+pub const STORE_READER_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// CPU time of that process, in seconds; what is not read by then is taken for an endless loop.
+pub const STORE_READER_CPU_SECONDS: u64 = 30;
+/// How long that process is waited for on a busy host.
+pub const STORE_READER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long sled's threads of a store that was closed in this process are waited for.
+pub const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What must fit on the disk before the offset store is opened again after a failure: a segment of sled's.
 pub const STORE_PROBE_BYTES: usize = 512 * KIB;
 /// `drain_timeout` when the configuration says nothing.

@@ -159,7 +159,7 @@ enum OffsetsCommand {
     /// where they were, of all flows or of one. With --all: everything, also when the offsets cannot be read; the next start is as
     /// a first start.
     ///
-    /// With --flow alone and with --all what was there is set aside in the state folder.
+    /// With --all what was there is set aside in the state folder; before the others, `export` keeps it.
     Forget {
         #[command(flatten)]
         of: OffsetsOf,
@@ -227,6 +227,9 @@ fn watching_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
+    if kinetail::offsets::serve(std::env::args_os()) {
+        return ExitCode::SUCCESS;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

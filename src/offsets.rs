@@ -2,46 +2,70 @@
 //!
 //! A commit is one atomic batch, flushed to the disk before it is reported done. When to commit, and what,
 //! is the checkpointer's decision; which file a row belongs to is the tailer's.
+//!
+//! Sled is not trusted: it may lose the last commits, or rows, and on damaged files it may do anything. So each commit is
+//! numbered, and there is a check over all of the content ([`database`]); all of it is also in a snapshot of our own
+//! ([`snapshot`]), and the number in a third file ([`written`]). A start compares the three ([`decision`]), reads sled's files in
+//! a process of their own ([`reading`]), and writes them anew ([`opening`]). When neither copy can be read, nothing is changed, and
+//! an operator decides.
+//!
+//! # The state folder
+//!
+//! | | |
+//! | --- | --- |
+//! | `lock` | held by the agent that uses the folder |
+//! | `offsets` | sled's folder |
+//! | `snapshot` | all of the store, a few seconds old at most while it changes |
+//! | `written` | how far it was committed |
+//! | `sent` | how many records this run has sent ([`sent`]) |
+//! | `offsets.damaged-20261122T013000Z` | what sled could not read, or had lost something of; nobody needs it but who looks for the reason |
+//! | `offsets.replaced-20261122T013000Z` | what was there before [`Offsets::replace_all`], with its snapshot |
+//! | `offsets.old`, `offsets.trash-*`, `snapshot.new`, `sent.new`, `probe` | there for a moment |
 
-mod anew;
+mod content;
+mod database;
+mod decision;
+mod error;
+mod keeper;
+mod opening;
 mod peek;
+mod reading;
 mod row;
 mod sending;
+mod sent;
+mod snapshot;
+mod written;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use serde::Serialize;
-use sled::Transactional as _;
-
-pub use self::anew::Held;
+pub use self::content::Content;
+pub use self::decision::Source;
+pub use self::error::OpenError;
+pub use self::opening::Recovered;
 pub use self::peek::Peeked;
+pub use self::reading::{read_with, serve};
 pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
 pub use self::sending::{RunKey, Sending};
-use crate::limits::{STORE_CACHE_BYTES, STORE_PROBE_BYTES};
+pub use self::sent::SentCounter;
+
+use self::content::{Image, encode_changes};
+use self::database::Database;
+use self::keeper::Keeper;
+use self::opening::{Fate, establish};
+use self::sent::Sent;
+use crate::health::Health;
 use crate::span::FileKey;
 
-/// First byte of every value; a store of a later version is refused rather than misread.
-const VALUE_VERSION: u8 = 2;
-/// What sled calls its file.
-const SLED_FILE: &str = "db";
-/// How sled's names of snapshots end that are being written.
-const UNFINISHED_SNAPSHOT: &str = "generating";
-const FILES_TREE: &str = "files";
-const FLOWS_TREE: &str = "flows";
-const SENDINGS_TREE: &str = "sendings";
+/// Of the store. 2 had no generations and no snapshot; a store of a later version is refused rather than misread.
+const VERSION: u32 = 3;
 const LOCK_FILE: &str = "lock";
-/// There since the first commit: sled takes a file that it cannot make sense of for a new one.
-const MARK_FILE: &str = "written";
-const STORE_FOLDER: &str = "offsets";
-const PROBE_FILE: &str = "probe";
 /// How often the lock is tried while it is shared, and how long after: copying the store takes milliseconds.
 const LOCK_ATTEMPTS: usize = 1000;
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
@@ -49,21 +73,12 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 /// An open store; nobody else has it open.
 pub struct Offsets {
     state_dir: PathBuf,
-    /// Closed by a commit that fails, until one can be tried again.
-    store: Mutex<Option<Store>>,
+    keeper: Keeper,
+    recovered: Option<Recovered>,
+    /// What the last run has counted, until the counters of this one take its place.
+    sent_before: Mutex<Sent>,
     /// Held, not read: the lock ends with the process, however it ends.
     _lock: File,
-}
-
-/// sled, open. After its first error of the disk it fails for ever: only opening it again mends that.
-struct Store {
-    /// Sled's own file, to flush it: on Linux sled itself only asks for the pages to be written, not for the disk's
-    /// cache to be flushed nor for the file's length to be kept.
-    log: File,
-    db: sled::Db,
-    files: sled::Tree,
-    flows: sled::Tree,
-    sendings: sled::Tree,
 }
 
 /// What a commit changes.
@@ -75,6 +90,8 @@ pub struct Changes {
     pub removed: Vec<FileKey>,
     /// Flows that have looked at their files for the first time.
     pub started_flows: Vec<String>,
+    /// Flows that have not looked at their files from now on.
+    pub forgotten_flows: Vec<String>,
     /// What may be sent from now on of which the rows say nothing.
     pub sendings: Vec<(RunKey, Sending)>,
     /// Runs of which the rows say everything.
@@ -84,149 +101,125 @@ pub struct Changes {
 impl Changes {
     /// True when there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        let Self { rows, removed, started_flows, sendings, reconciled } = self;
-        rows.is_empty() && removed.is_empty() && started_flows.is_empty() && sendings.is_empty() && reconciled.is_empty()
-    }
-}
-
-/// Why a store cannot be used.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another process holds it.
-    InUse(PathBuf),
-    /// It, or its folder, cannot be read or written.
-    Unreadable(PathBuf, io::Error),
-    /// A row is not of this version's making.
-    Malformed(PathBuf, String),
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(folder) => write!(
-                f,
-                "state folder {} is in use by another kinetail; give each agent a `state_dir` of its own, or stop the other one",
-                folder.display()
-            ),
-            Self::Unreadable(folder, _) => write!(
-                f,
-                "cannot open the offset store in {}; see to it that the folder can be written to and its disk has room, \
-                 or set another `state_dir`",
-                folder.display()
-            ),
-            Self::Malformed(folder, what) => write!(
-                f,
-                "the offset store in {} cannot be read: {what}; use the kinetail that wrote it, or move the folder away to \
-                 begin anew, as at a first start",
-                folder.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable(_, error) => Some(error),
-            Self::InUse(_) | Self::Malformed(..) => None,
-        }
+        let Self { rows, removed, started_flows, forgotten_flows, sendings, reconciled } = self;
+        let flows_are_the_same = started_flows.is_empty() && forgotten_flows.is_empty();
+        rows.is_empty() && removed.is_empty() && flows_are_the_same && sendings.is_empty() && reconciled.is_empty()
     }
 }
 
 impl Offsets {
     /// Opens the store in `state_dir`, which is made if it is not there.
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
-        let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
-        // Whoever may open the lock can hold it.
-        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unreadable)?;
-        let mut options = File::options();
-        let options = options.create(true).truncate(true).write(true).mode(0o600);
-        let lock = options.open(state_dir.join(LOCK_FILE)).map_err(unreadable)?;
-        take_lock(&lock).map_err(|error| in_use_or(state_dir, error))?;
-        let opened = probe(state_dir).and_then(|()| Store::open(state_dir));
-        let store = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => OpenError::Malformed(state_dir.to_owned(), error.to_string()),
-            _ => unreadable(error),
-        })?;
-        Ok(Self { state_dir: state_dir.to_owned(), store: Mutex::new(Some(store)), _lock: lock })
+        let lock = locked(state_dir)?;
+        let (keeper, recovered) = Keeper::open(state_dir)?;
+        let sent_before = Mutex::new(Sent::read(state_dir));
+        Ok(Self { state_dir: state_dir.to_owned(), keeper, recovered, sent_before, _lock: lock })
+    }
+
+    /// That the store was not as it was left, if so, and what it was opened from.
+    pub fn recovered(&self) -> Option<&Recovered> {
+        self.recovered.as_ref()
+    }
+
+    /// What the store says may be older than the last commit, by what was found at this start or at one before: files may have
+    /// been read further, and sent, and there may be runs that have sent of which [`Offsets::sendings`] says nothing. It stays so
+    /// until [`Offsets::mend_rollback`].
+    pub fn is_rolled_back(&self) -> Result<bool, OpenError> {
+        self.keeper.look(|database| Ok(database.is_rolled_back())).map_err(|error| self.unreadable(error))
+    }
+
+    /// What the commits that are lost may have said is known again, or given up: commits that.
+    pub fn mend_rollback(&self) -> io::Result<()> {
+        self.keeper.commit(&encode_changes(&Changes::default())?, true)
+    }
+
+    /// Where it is said, from now on, that snapshots cannot be written.
+    pub fn report_to(&self, health: Health) {
+        self.keeper.report_to(health);
     }
 
     /// Every row.
     pub fn load(&self) -> Result<Vec<(FileKey, Row)>, OpenError> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = |error| OpenError::Unreadable(self.state_dir.clone(), error);
-        let load = |item: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, value) = item.map_err(|error| unreadable(into_io(error)))?;
-            decode(&key, &value).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
-        };
-        self.opened(&mut store).map_err(unreadable)?.files.iter().map(load).collect()
+        self.content().map(|content| content.rows)
     }
 
     /// The flows that have looked at their files before, so that those there now are not there at a first start.
     pub fn started_flows(&self) -> Result<BTreeSet<String>, OpenError> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = |error| OpenError::Unreadable(self.state_dir.clone(), error);
-        let names = self.opened(&mut store).map_err(unreadable)?.flows.iter().keys();
-        let name = |name: sled::Result<sled::IVec>| Ok(String::from_utf8_lossy(&name?).into_owned());
-        names.map(name).collect::<sled::Result<_>>().map_err(|error| unreadable(into_io(error)))
+        self.content().map(|content| content.started_flows)
     }
 
-    /// What runs before may have sent of which the rows say nothing, that of the oldest run first.
+    /// What runs before may have sent of which the rows say nothing, that of the oldest run first. What the last run has sent
+    /// after its last commit is counted as in flight then.
     pub fn sendings(&self) -> Result<Vec<(RunKey, Sending)>, OpenError> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = |error| OpenError::Unreadable(self.state_dir.clone(), error);
-        let load = |item: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, value) = item.map_err(|error| unreadable(into_io(error)))?;
-            decode_sending(&key, &value).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
-        };
-        let sendings = self.opened(&mut store).map_err(unreadable)?.sendings.iter().map(load);
-        let mut sendings: Vec<_> = sendings.collect::<Result<_, _>>()?;
-        sendings.sort_by_key(|(_, sending)| sending.marked_at_ms);
+        let mut sendings = self.content()?.sendings;
+        self.sent_before().fold_into(&mut sendings);
         Ok(sendings)
+    }
+
+    fn content(&self) -> Result<Content, OpenError> {
+        let image = self.keeper.look(Database::image).map_err(|error| self.unreadable(error))?;
+        Content::decode(&image.entries).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
     }
 
     /// Writes the rows and removes rows, all or nothing, and returns when that is on the disk. After a failure it is
     /// not known what of the commits before is on it.
     pub fn commit(&self, changes: &Changes) -> io::Result<()> {
-        let mut batch = sled::Batch::default();
-        for key in &changes.removed {
-            batch.remove(&key.0.to_be_bytes());
-        }
-        for (key, row) in &changes.rows {
-            batch.insert(&key.0.to_be_bytes(), encode(row)?);
-        }
-        let mut of_runs = sled::Batch::default();
-        for key in &changes.reconciled {
-            of_runs.remove(encode_run(key));
-        }
-        for (key, sending) in &changes.sendings {
-            of_runs.insert(encode_run(key), encode(sending)?);
-        }
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let committed = self.opened(&mut store)?.commit(&batch, &of_runs, &changes.started_flows).and_then(|()| self.mark());
-        if committed.is_err() {
-            // After an error sled closes without touching the disk again; else it would panic if it failed to.
-            *store = None;
-        }
-        committed
+        self.keeper.commit(&encode_changes(changes)?, false)
     }
 
-    fn mark(&self) -> io::Result<()> {
-        let path = self.state_dir.join(MARK_FILE);
-        if path.exists() { Ok(()) } else { File::create(path)?.sync_all() }
+    /// Counters for the run that begins, one for each of `flows`, in their order. What the run before has counted is committed.
+    pub fn begin_run(&self, run_id: u128, flows: &[String]) -> io::Result<Vec<SentCounter>> {
+        let mut sendings = self.content().map_err(io::Error::other)?.sendings;
+        let mut sent_before = self.sent_before();
+        if sent_before.fold_into(&mut sendings) {
+            self.commit(&Changes { sendings, ..Changes::default() })?;
+        }
+        let counters = sent::begin(&self.state_dir, run_id, flows)?;
+        *sent_before = Sent::default();
+        Ok(counters)
     }
 
-    /// The open store, which is opened again after a failure, once there is a disk to write to: opening sled on one
-    /// that fails may panic.
-    fn opened<'s>(&self, store: &'s mut Option<Store>) -> io::Result<&'s Store> {
-        match store {
-            Some(store) => Ok(store),
-            None => {
-                probe(&self.state_dir)?;
-                Ok(store.insert(Store::open(&self.state_dir)?))
-            }
-        }
+    /// After the last commit of a run that ends in an orderly way: writes a snapshot of it, and that it is the last. It waits for
+    /// the disk.
+    pub fn finish(&self) -> io::Result<()> {
+        self.keeper.finish()
     }
+
+    /// Makes a store with this content in `state_dir`, in place of the one that is there, if any, readable or not. That one is set
+    /// aside, with its snapshot; returned is where.
+    pub fn replace_all(state_dir: &Path, content: &Content) -> Result<Option<PathBuf>, OpenError> {
+        let _lock = locked(state_dir)?;
+        let replace = || {
+            let generation = keeper::look(state_dir)?.generation() + 1;
+            let image = Image { generation, is_rolled_back: false, entries: content.encode()? };
+            let established = establish(state_dir, &image, Fate::SetAside("replaced"))?;
+            Ok(established.set_aside)
+        };
+        replace().map_err(|error| OpenError::Unreadable(state_dir.to_owned(), error))
+    }
+
+    fn sent_before(&self) -> MutexGuard<'_, Sent> {
+        self.sent_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unreadable(&self, error: io::Error) -> OpenError {
+        OpenError::Unreadable(self.state_dir.clone(), error)
+    }
+}
+
+/// The lock of a state folder, which is made if it is not there.
+fn locked(state_dir: &Path) -> Result<File, OpenError> {
+    let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
+    // Whoever may open the lock can hold it.
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unreadable)?;
+    let mut options = File::options();
+    let options = options.create(true).truncate(true).write(true).mode(0o600).custom_flags(snapshot::nonblocking());
+    let lock = options.open(state_dir.join(LOCK_FILE)).map_err(unreadable)?;
+    take_lock(&lock).map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
+        TryLockError::Error(error) => unreadable(error),
+    })?;
+    Ok(lock)
 }
 
 /// Takes the lock for this process alone. Who only looks into the store shares it for a moment, and is waited for.
@@ -244,125 +237,9 @@ fn take_lock(lock: &File) -> Result<(), TryLockError> {
     Err(TryLockError::WouldBlock)
 }
 
-fn in_use_or(state_dir: &Path, error: TryLockError) -> OpenError {
-    match error {
-        TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
-        TryLockError::Error(error) => OpenError::Unreadable(state_dir.to_owned(), error),
-    }
-}
-
-/// Whether a file can be written and flushed in the state folder.
-fn probe(state_dir: &Path) -> io::Result<()> {
-    let path = state_dir.join(PROBE_FILE);
-    let probed = File::create(&path).and_then(|mut file| {
-        file.write_all(&vec![0; STORE_PROBE_BYTES])?;
-        file.sync_all()
-    });
-    let removed = std::fs::remove_file(&path);
-    probed.and(removed)
-}
-
-/// Removes what a sled that could not write has left of a snapshot: it takes that for a damaged store.
-fn remove_unfinished_snapshots(folder: &Path) -> io::Result<()> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == UNFINISHED_SNAPSHOT) {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
-impl Store {
-    fn open(state_dir: &Path) -> io::Result<Self> {
-        remove_unfinished_snapshots(&state_dir.join(STORE_FOLDER))?;
-        let db = sled::Config::default()
-            .path(state_dir.join(STORE_FOLDER))
-            .cache_capacity(STORE_CACHE_BYTES)
-            // Every commit is flushed explicitly; sled's own flusher would only add wake-ups.
-            .flush_every_ms(None)
-            .open()
-            .map_err(into_io)?;
-        let files = db.open_tree(FILES_TREE).map_err(into_io)?;
-        let flows = db.open_tree(FLOWS_TREE).map_err(into_io)?;
-        let sendings = db.open_tree(SENDINGS_TREE).map_err(into_io)?;
-        let log = File::open(state_dir.join(STORE_FOLDER).join(SLED_FILE))?;
-        if state_dir.join(MARK_FILE).exists() && flows.is_empty() && files.is_empty() {
-            let what = "there is nothing in it, though it was written before";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
-        Ok(Self { log, db, files, flows, sendings })
-    }
-
-    fn commit(&self, rows: &sled::Batch, sendings: &sled::Batch, started_flows: &[String]) -> io::Result<()> {
-        // Both or neither: what is settled and from when on it is not known belong together.
-        (&self.files, &self.sendings)
-            .transaction(|(files, of_runs)| {
-                files.apply_batch(rows)?;
-                of_runs.apply_batch(sendings)?;
-                Ok::<_, sled::transaction::ConflictableTransactionError<std::convert::Infallible>>(())
-            })
-            .map_err(|error| match error {
-                sled::transaction::TransactionError::Storage(error) => into_io(error),
-                sled::transaction::TransactionError::Abort(never) => match never {},
-            })?;
-        // After the rows: a flow has not started before its files are known.
-        for flow in started_flows {
-            self.flows.insert(flow, &[VALUE_VERSION]).map_err(into_io)?;
-        }
-        self.db.flush().map_err(into_io)?;
-        self.log.sync_data()
-    }
-}
-
-fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut encoded = vec![VALUE_VERSION];
-    serde_json::to_writer(&mut encoded, value)?;
-    Ok(encoded)
-}
-
-fn encode_run(key: &RunKey) -> Vec<u8> {
-    [&key.run_id.to_be_bytes(), key.flow.as_bytes()].concat()
-}
-
-fn decode_sending(key: &[u8], value: &[u8]) -> Result<(RunKey, Sending), String> {
-    let (run_id, flow) = key.split_first_chunk().ok_or_else(|| format!("the key of a run has {} bytes", key.len()))?;
-    let key = RunKey { run_id: u128::from_be_bytes(*run_id), flow: String::from_utf8_lossy(flow).into_owned() };
-    match value.split_first() {
-        Some((&VALUE_VERSION, json)) => {
-            let sending = serde_json::from_slice(json).map_err(|error| format!("{key:?}: {error}"))?;
-            Ok((key, sending))
-        }
-        _ => Err(format!("{key:?} is not of version {VALUE_VERSION}")),
-    }
-}
-
-fn decode(key: &[u8], value: &[u8]) -> Result<(FileKey, Row), String> {
-    let key = key.try_into().map_err(|_| format!("a key has {} bytes, not 8", key.len()))?;
-    let key = FileKey(u64::from_be_bytes(key));
-    match value.split_first() {
-        Some((&VALUE_VERSION, json)) => {
-            let row = serde_json::from_slice(json).map_err(|error| format!("row {key:?}: {error}"))?;
-            Ok((key, row))
-        }
-        Some((version, _)) => Err(format!("row {key:?} is of version {version}, this kinetail reads version {VALUE_VERSION}")),
-        None => Err(format!("row {key:?} is empty")),
-    }
-}
-
-fn into_io(error: sled::Error) -> io::Error {
-    match error {
-        sled::Error::Io(error) => error,
-        other => io::Error::other(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::opening::STORE_FOLDER;
     use super::*;
 
     fn row(watermark: u64) -> Row {
@@ -426,8 +303,10 @@ mod tests {
         store.commit(&Changes { rows: vec![(FileKey(1), row(5))], ..Changes::default() }).unwrap();
         drop(store);
         std::fs::remove_dir_all(folder.path().join(STORE_FOLDER)).unwrap();
+        let _ = std::fs::remove_file(folder.path().join(snapshot::SNAPSHOT_FILE));
         let Err(error) = Offsets::open(folder.path()) else { panic!("opened") };
-        assert!(error.to_string().contains("nothing in it, though it was written before"), "{error}");
+        assert!(matches!(&error, OpenError::Malformed(..)), "{error}");
+        assert!(error.to_string().contains("its folder is missing, and there is no snapshot of it"), "{error}");
     }
 
     #[test]
@@ -444,7 +323,8 @@ mod tests {
     fn a_row_of_a_later_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Offsets::open(folder.path()).unwrap();
-        store.store.lock().unwrap().as_ref().unwrap().files.insert(1u64.to_be_bytes(), vec![9, b'{', b'}']).unwrap();
+        let key = [&b"f"[..], &1_u64.to_be_bytes()].concat();
+        store.keeper.commit(&[(key, Some(vec![9, b'{', b'}']))].into(), false).unwrap();
         let error = store.load().unwrap_err();
         assert!(error.to_string().contains("version 9"), "{error}");
     }

@@ -27,7 +27,7 @@ pub use self::forget::Forgotten;
 pub use self::listing::page;
 use super::{exit, human_bytes, run, with_causes};
 use crate::config::{Config, STATE_DIR_DEFAULT, nearest, one_line};
-use crate::offsets::{Changes, Held, Offsets, OpenError, Peeked};
+use crate::offsets::{Changes, Content, Offsets, OpenError, Peeked};
 use crate::tailer::Position;
 
 /// What the command line says.
@@ -161,6 +161,11 @@ impl Site {
         })
     }
 
+    /// False when it is known that no flow of this name is configured: what is of it has no effect.
+    fn may_have_flow(&self, name: &str) -> bool {
+        self.config.as_ref().is_none_or(|config| config.flows.iter().any(|flow| flow.name == name))
+    }
+
     /// The state folder, as it is shown.
     fn folder(&self) -> String {
         shown(&self.state_dir)
@@ -171,47 +176,39 @@ impl Site {
         Offsets::peek(&self.state_dir).map_err(|error| self.not_opened(&error))
     }
 
-    /// Takes the state folder for a change.
-    ///
-    /// The files of the store have to stay those of the user whom the agent runs as, or it could not open it any more.
-    fn hold(&self) -> Result<Held, Stop> {
+    /// Sees to it that the store may be changed: its files have to stay those of the user whom the agent runs as, or the agent
+    /// could not open it any more.
+    fn check_owner(&self) -> Result<(), Stop> {
         let folder = self.folder();
         let metadata = fs::metadata(&self.state_dir).map_err(|error| {
             unreadable(format!("cannot use the state folder {folder}: {error}; it is made by the first start"))
         })?;
         let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
         if owner != own {
-            return Err(Stop::Failed(
-                format!(
-                    "the state folder {folder} belongs to the user {owner}; run this as that user: sudo -u '#{owner}' kinetail offsets ..."
-                ),
-                exit::NOPERM,
-            ));
+            let text = format!(
+                "the state folder {folder} belongs to the user {owner}; run this as that user: sudo -u '#{owner}' kinetail offsets ..."
+            );
+            return Err(Stop::Failed(text, exit::NOPERM));
         }
-        Held::take(&self.state_dir).map_err(|error| self.not_opened(&error))
+        Ok(())
     }
 
     /// Writes some changes into the store that is there.
-    fn commit(&self, held: Held, changes: &Changes) -> Result<(), Stop> {
-        // The store has its own lock.
-        drop(held);
+    fn commit(&self, changes: &Changes) -> Result<(), Stop> {
         let store = Offsets::open(&self.state_dir).map_err(|error| self.not_opened(&error))?;
-        let committed = store.commit(changes);
+        let committed = store.commit(changes).and_then(|()| store.finish());
         // Closing sled would write once more, and panic if it cannot.
         std::mem::forget(store);
         committed.map_err(|error| unreadable(format!("cannot write the offsets in {}: {error}", self.folder())))
     }
 
     /// Makes the store anew, and says where the one before is now.
-    fn replace(&self, held: Held, contents: &Peeked, out: &mut impl Write) -> Result<Option<PathBuf>, Stop> {
-        let name = format!("set-aside-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-        let aside = held
-            .replace(contents, &name)
-            .map_err(|error| unreadable(format!("cannot make the offset store in {} anew: {error}", self.folder())))?;
-        if let Some(aside) = &aside {
-            writeln!(out, "what was there is in {} now", shown(aside))?;
+    fn replace(&self, content: &Content, out: &mut impl Write) -> Result<(), Stop> {
+        let aside = Offsets::replace_all(&self.state_dir, content).map_err(|error| self.not_opened(&error))?;
+        if let Some(aside) = aside {
+            writeln!(out, "what was there is in {} now", shown(&aside))?;
         }
-        Ok(aside)
+        Ok(())
     }
 
     fn not_opened(&self, error: &OpenError) -> Stop {
@@ -223,10 +220,9 @@ impl Site {
                 ),
                 exit::TEMPFAIL,
             ),
-            OpenError::Unreadable(..) | OpenError::Malformed(..) => unreadable(format!(
-                "{}; `kinetail offsets import` and `kinetail offsets forget --all` set it aside",
-                one_line(&with_causes(error))
-            )),
+            OpenError::Unreadable(..) | OpenError::Malformed(..) | OpenError::Later(..) => {
+                unreadable(one_line(&with_causes(error)))
+            }
         }
     }
 

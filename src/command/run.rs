@@ -29,10 +29,10 @@ use crate::config::{self, Aws, Config, Destination, Flow, STATE_DIR_DEFAULT, one
 use crate::encryption::keys::KeySource;
 use crate::encryption::kms::Kms;
 use crate::health::Health;
-use crate::limits::RESERVED_DESCRIPTORS;
+use crate::limits::{LAST_COMMIT_TIMEOUT, RESERVED_DESCRIPTORS};
 use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
-use crate::offsets::{Offsets, OpenError};
+use crate::offsets::{Offsets, OpenError, Recovered};
 use crate::processor::Surroundings;
 use crate::sender::Target;
 use crate::sender::firehose::DeliveryStream;
@@ -142,6 +142,12 @@ pub(super) fn complain(text: &str, code: u8) -> u8 {
     code
 }
 
+/// Says what is worth a word to whoever runs a command.
+pub(super) fn warn(text: &str) {
+    // As above.
+    let _ = writeln!(io::stderr(), "warning: {text}");
+}
+
 /// Loads the configuration, or says what is wrong with it; then the exit code.
 pub(super) fn load(path: &Path) -> Result<Config, u8> {
     Config::load(path).map_err(|error| {
@@ -160,6 +166,10 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
             return if matches!(error, OpenError::InUse(_)) { exit::TEMPFAIL } else { exit::IOERR };
         }
     };
+    if let Some(recovered) = store.recovered() {
+        let Recovered { trouble, set_aside, is_rolled_back, .. } = recovered;
+        tracing::error!(trouble, set_aside = %set_aside.as_deref().unwrap_or(Path::new("-")).display(), is_rolled_back, "{recovered}");
+    }
     let store = Arc::new(store);
     // Every commit is on the disk when it is done. Closing sled would write to the disk once more, and panic if it
     // cannot; that is left to the end of the process.
@@ -171,13 +181,14 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
         }
     }
     let health = Health::default();
+    store.report_to(health.clone());
     let run_id = u128::from_be_bytes(random_bytes());
     let page = offsets::page(Arc::clone(&store), state_dir.to_owned(), config.agent.forget_after, run_id);
     let answers = serve_admin(config.agent.admin, Arc::clone(&metrics), health.clone(), OffsetsPage::new(page));
     let mode = if options.once { Mode::Once } else { Mode::Follow };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
     let setting = Setting {
-        store,
+        store: Arc::clone(&store),
         rows,
         started_flows,
         metrics,
@@ -202,12 +213,26 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;
-        ended = agent::run(config, setting, stopped, way_of) => exit_code(ended, mode, first_signal.get()),
+        ended = agent::run(config, setting, stopped, way_of) => {
+            if !matches!(ended, Ok(Ending::NotCommitted)) {
+                finish(store).await;
+            }
+            exit_code(ended, mode, first_signal.get())
+        }
         signal = signals.stop_then_abort(&stop, &first_signal) => {
             tracing::warn!("aborted by a second signal; what was not committed is read again at the next start");
             exit::SIGNAL + signal
         }
         never = answers => match never {},
+    }
+}
+
+/// Says in the store that the last commit was the last. A disk that hangs is not waited for: without it, the next start has more
+/// to look at.
+async fn finish(store: Arc<Offsets>) {
+    let finishing = tokio::task::spawn_blocking(move || store.finish());
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(LAST_COMMIT_TIMEOUT, finishing).await {
+        tracing::warn!(%error, "cannot write the end of this run to the state folder; offsets are committed all the same");
     }
 }
 

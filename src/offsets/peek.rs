@@ -1,11 +1,14 @@
-//! Looking into a store that is somebody else's: a copy of it is opened, and nothing of it is changed.
+//! Looking into a store that is somebody else's: a copy of it is read, and nothing of it is changed.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use super::{LOCK_FILE, MARK_FILE, Offsets, OpenError, Row, RunKey, STORE_FOLDER, Sending};
+use super::content::Content;
+use super::opening::{Looked, Recovered, Sources, copy_store};
+use super::sent::Sent;
+use super::{LOCK_FILE, Offsets, OpenError, Row, RunKey, Sending};
 use crate::span::FileKey;
 
 /// What a store says.
@@ -17,6 +20,10 @@ pub struct Peeked {
     pub started_flows: BTreeSet<String>,
     /// As [`Offsets::sendings`].
     pub sendings: Vec<(RunKey, Sending)>,
+    /// What opening it would report: that is not as it was left.
+    pub recovered: Option<Recovered>,
+    /// As [`Offsets::is_rolled_back`].
+    pub is_rolled_back: bool,
 }
 
 impl Offsets {
@@ -24,7 +31,7 @@ impl Offsets {
     /// and while it is copied an agent that starts waits.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] while an agent runs: what it writes just now could be copied in part.
+    /// [`OpenError::InUse`] while an agent runs: what it writes just now could be copied in part. Else as [`Offsets::open`].
     pub fn peek(state_dir: &Path) -> Result<Option<Peeked>, OpenError> {
         let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
         let lock = match File::open(state_dir.join(LOCK_FILE)) {
@@ -32,73 +39,32 @@ impl Offsets {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
         };
+        let folder = tempfile::Builder::new().prefix("kinetail-").tempdir().map_err(unreadable)?;
         lock.try_lock_shared().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(state_dir.to_owned()),
             TryLockError::Error(error) => unreadable(error),
         })?;
-        peek_locked(state_dir)
-    }
-}
-
-/// The same, by whoever has the lock.
-pub(super) fn peek_locked(state_dir: &Path) -> Result<Option<Peeked>, OpenError> {
-    let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
-    let copy = tempfile::Builder::new().prefix("kinetail-").tempdir().map_err(unreadable)?;
-    if !copy_store(state_dir, copy.path()).map_err(unreadable)? {
-        return Ok(None);
-    }
-    let peeked = Offsets::open(copy.path()).and_then(|store| {
-        let peeked = Peeked { rows: store.load()?, started_flows: store.started_flows()?, sendings: store.sendings()? };
-        // Closing sled would write to the copy once more, and panic if it cannot.
-        std::mem::forget(store);
-        Ok(peeked)
-    });
-    peeked.map(Some).map_err(|error| match error {
-        OpenError::InUse(_) => OpenError::InUse(state_dir.to_owned()),
-        OpenError::Unreadable(_, source) => OpenError::Unreadable(state_dir.to_owned(), source),
-        OpenError::Malformed(_, what) => OpenError::Malformed(state_dir.to_owned(), what),
-    })
-}
-
-/// Copies what belongs to a store; false when there is none.
-fn copy_store(state_dir: &Path, to: &Path) -> io::Result<bool> {
-    let (store, mark) = (state_dir.join(STORE_FOLDER), state_dir.join(MARK_FILE));
-    if !store.try_exists()? && !mark.try_exists()? {
-        return Ok(false);
-    }
-    if mark.try_exists()? {
-        copy_file(&mark, &to.join(MARK_FILE))?;
-    }
-    if store.try_exists()? {
-        copy_folder(&store, &to.join(STORE_FOLDER))?;
-    }
-    Ok(true)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, path) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            copy_folder(&entry.path(), &path)?;
-        } else if kind.is_file() {
-            copy_file(&entry.path(), &path)?;
+        let sent = Sent::read(state_dir);
+        let sources = Sources::read(state_dir).and_then(|sources| Ok((sources, copy_store(state_dir, folder.path())?)));
+        drop(lock);
+        let sources = sources.and_then(|(sources, copied)| sources.with_sled(copied)).map_err(unreadable)?;
+        if sources.is_nothing() {
+            return Ok(None);
         }
+        let Looked { image, content, recovered, .. } = sources.judge(state_dir)?;
+        let Content { rows, started_flows, mut sendings } = content;
+        sent.fold_into(&mut sendings);
+        Ok(Some(Peeked { rows, started_flows, sendings, recovered, is_rolled_back: image.is_rolled_back }))
     }
-    Ok(())
-}
-
-/// Without the permissions of the original, which need not let anybody write.
-fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    io::copy(&mut File::open(from)?, &mut File::create(to)?).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{fs, thread};
 
     use super::*;
+    use crate::offsets::opening::STORE_FOLDER;
+    use crate::offsets::snapshot::SNAPSHOT_FILE;
     use crate::offsets::{Changes, Identity};
 
     fn committed(state_dir: &Path) -> Offsets {
@@ -137,6 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(committed(folder.path()));
         fs::remove_dir_all(folder.path().join(STORE_FOLDER)).unwrap();
+        let _ = fs::remove_file(folder.path().join(SNAPSHOT_FILE));
         let error = Offsets::peek(folder.path()).unwrap_err();
         assert!(matches!(&error, OpenError::Malformed(of, _) if of == folder.path()), "{error}");
     }

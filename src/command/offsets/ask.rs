@@ -23,10 +23,15 @@ const COMPLAINT_CHARS_MAX: usize = 300;
 
 /// What it answers; else what it does instead, as the rest of a sentence about the address.
 pub(super) fn ask(address: SocketAddr) -> Result<Listing, String> {
+    ask_within(address, TIMEOUT)
+}
+
+/// The same, with another patience.
+pub(super) fn ask_within(address: SocketAddr, patience: Duration) -> Result<Listing, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot be asked: {error}"))?;
-    let answered = runtime.block_on(async { timeout(TIMEOUT, get(reachable(address))).await });
-    let (status, body) = answered.map_err(|_| format!("does not answer within {} s", TIMEOUT.as_secs()))??;
+    let answered = runtime.block_on(async { timeout(patience, get(reachable(address))).await });
+    let (status, body) = answered.map_err(|_| format!("does not answer within {} s", patience.as_secs_f64()))??;
     let text = || String::from_utf8_lossy(&body).trim_end().chars().take(COMPLAINT_CHARS_MAX).collect::<String>();
     match status {
         StatusCode::OK => serde_json::from_slice(&body).map_err(|_| "answers something else than offsets".to_owned()),

@@ -28,7 +28,7 @@
 use serde_json::{Value, json};
 
 use super::for_terminals;
-use crate::offsets::{Fingerprint, Identity, Mark, Peeked, Place, Row, RunKey, Sending};
+use crate::offsets::{Content, Fingerprint, Identity, Mark, Place, Row, RunKey, Sending};
 use crate::span::FileKey;
 
 /// The version that is written, and the only one that is read.
@@ -37,8 +37,8 @@ pub(super) const VERSION: u64 = 1;
 pub(super) const VERSION_KEY: &str = "kinetail_offsets";
 
 /// The document of a store.
-pub(super) fn of(contents: &Peeked) -> String {
-    let Peeked { rows, started_flows, sendings } = contents;
+pub(super) fn of(content: &Content) -> String {
+    let Content { rows, started_flows, sendings } = content;
     let mut rows: Vec<&(FileKey, Row)> = rows.iter().collect();
     rows.sort_by(|(a_key, a), (b_key, b)| (&a.flow, &a.path, a_key).cmp(&(&b.flow, &b.path, b_key)));
     let mut sendings: Vec<&(RunKey, Sending)> = sendings.iter().collect();

@@ -5,23 +5,29 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Site, Stop, document, shown, unreadable};
-use crate::command::counted;
+use crate::command::{counted, run};
+use crate::offsets::{Content, Peeked};
 
 /// Writes the document of the store to `file`, or to `out`.
 pub(super) fn export(site: &Site, file: Option<&Path>, out: &mut impl Write) -> Result<(), Stop> {
-    let Some(contents) = site.peek()? else {
+    let Some(Peeked { rows, started_flows, sendings, is_rolled_back, .. }) = site.peek()? else {
         return Err(unreadable(format!("there are no offsets in {}: no agent has run with it yet", site.folder())));
     };
-    let document = document::of(&contents);
+    let content = Content { rows, started_flows, sendings };
+    if is_rolled_back {
+        // Not to standard output, where the document may go.
+        run::warn("the store has lost its last commits: what was sent since is not in the document");
+    }
+    let document = document::of(&content);
     let Some(file) = file else { return Ok(out.write_all(document.as_bytes())?) };
     write_whole(file, document.as_bytes()).map_err(|error| unreadable(format!("cannot write {}: {error}", shown(file))))?;
     writeln!(
         out,
         "{}: {}, {}, {}",
         shown(file),
-        counted(contents.rows.len(), "file"),
-        counted(contents.started_flows.len(), "started flow"),
-        counted(contents.sendings.len(), "unreconciled run"),
+        counted(content.rows.len(), "file"),
+        counted(content.started_flows.len(), "started flow"),
+        counted(content.sendings.len(), "unreconciled run"),
     )?;
     Ok(())
 }

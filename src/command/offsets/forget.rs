@@ -9,7 +9,7 @@ use super::listing::State;
 use super::{DRY_RUN, Site, Stop, absolute, tell, unknown_path};
 use crate::command::{counted, human_bytes};
 use crate::config::{Compressed, Flow, StartAt, one_line};
-use crate::offsets::{Changes, Held, Offsets, Peeked, Row};
+use crate::offsets::{Changes, Content, Offsets, OpenError, Peeked, Row};
 use crate::span::FileKey;
 use crate::tailer::{Wheres, is_compressed_name, is_row_of_file_at};
 
@@ -28,68 +28,71 @@ pub enum Forgotten {
 
 /// Removes rows, or all that there is.
 pub(super) fn forget(site: &Site, what: &Forgotten, dry_run: bool, out: &mut impl Write) -> Result<(), Stop> {
-    let held = site.hold()?;
+    site.check_owner()?;
     if dry_run {
         writeln!(out, "{DRY_RUN}")?;
     }
     if let Forgotten::All = what {
-        return forget_all(site, held, dry_run, out);
+        return forget_all(site, dry_run, out);
     }
-    let contents = held.peek().map_err(|error| site.not_opened(&error))?.unwrap_or_default();
+    let contents = site.peek()?.unwrap_or_default();
     if let Forgotten::Files(flow, _) | Forgotten::Flow(flow) | Forgotten::Gone(Some(flow)) = what {
         site.check_flow(flow, &contents)?;
     }
-    let mut wheres = Wheres::default();
+    let (forgotten, changes) = changes(&contents, what)?;
+    if changes.is_empty() {
+        let of = if let Forgotten::Gone(_) = what { "files that are gone" } else { "its files" };
+        return Ok(writeln!(out, "nothing is known of {of}")?);
+    }
+    if !dry_run {
+        site.commit(&changes)?;
+    }
+    for row in &forgotten {
+        writeln!(out, "forgotten: {}: {}", one_line(&row.flow), one_line(&row.path))?;
+    }
+    tell_forgotten(site, &forgotten, matches!(what, Forgotten::Flow(_)), out)
+}
+
+/// The rows that go, and all that changes with them.
+fn changes<'c>(contents: &'c Peeked, what: &Forgotten) -> Result<(Vec<&'c Row>, Changes), Stop> {
+    let mut changes = Changes::default();
     let forgotten: Vec<&(FileKey, Row)> = match what {
-        Forgotten::Files(flow, paths) => of_paths(&contents, flow, paths)?,
-        Forgotten::Flow(flow) => contents.rows.iter().filter(|(_, row)| row.flow == *flow).collect(),
+        Forgotten::Files(flow, paths) => of_paths(contents, flow, paths)?,
         Forgotten::Gone(flow) => {
+            let mut wheres = Wheres::default();
             let is_meant = |row: &Row| flow.as_ref().is_none_or(|flow| row.flow == *flow);
             let mut is_gone = |row: &Row| State::of(row, &wheres.of(row)).is_gone();
             contents.rows.iter().filter(|(_, row)| is_meant(row) && is_gone(row)).collect()
         }
-        Forgotten::All => Vec::new(),
-    };
-    for (_, row) in &forgotten {
-        writeln!(out, "forgotten: {}: {}", one_line(&row.flow), one_line(&row.path))?;
-    }
-    let anew = match what {
-        Forgotten::Flow(flow) => Some(without_flow(&contents, flow)),
-        _ => None,
-    };
-    let is_changed = !forgotten.is_empty() || anew.as_ref().is_some_and(|anew| anew.started_flows != contents.started_flows);
-    if !is_changed {
-        writeln!(out, "nothing is known of {}", if let Forgotten::Gone(_) = what { "files that are gone" } else { "its files" })?;
-        return Ok(());
-    }
-    if !dry_run {
-        let removed: Vec<FileKey> = forgotten.iter().map(|(key, _)| *key).collect();
-        let is_empty = removed.len() == contents.rows.len() && contents.started_flows.is_empty();
-        match anew {
-            Some(anew) => _ = site.replace(held, &anew, out)?,
-            // A store in which there is nothing any more is taken for damaged.
-            None if is_empty => _ = site.replace(held, &Peeked::default(), out)?,
-            None => site.commit(held, &Changes { removed, ..Changes::default() })?,
+        Forgotten::Flow(flow) => {
+            changes.forgotten_flows.extend(contents.started_flows.get(flow).cloned());
+            let runs = contents.sendings.iter().map(|(run, _)| run);
+            changes.reconciled = runs.filter(|run| run.flow == *flow).cloned().collect();
+            contents.rows.iter().filter(|(_, row)| row.flow == *flow).collect()
         }
-    }
-    let is_started_anew = matches!(what, Forgotten::Flow(_));
-    tell_forgotten(site, forgotten.into_iter().map(|(_, row)| row), is_started_anew, out)
+        Forgotten::All => contents.rows.iter().collect(),
+    };
+    changes.removed = forgotten.iter().map(|(key, _)| *key).collect();
+    Ok((forgotten.into_iter().map(|(_, row)| row).collect(), changes))
 }
 
 /// The whole store is set aside, whether or not it can be read.
-fn forget_all(site: &Site, held: Held, dry_run: bool, out: &mut impl Write) -> Result<(), Stop> {
-    let before = if dry_run {
-        held.peek()
-    } else {
-        let aside = site.replace(held, &Peeked::default(), out)?;
-        writeln!(out, "the next start with {} is as a first start", site.folder())?;
-        // Opening it may end this process if it is damaged.
-        out.flush()?;
-        aside.map_or(Ok(None), |aside| Offsets::peek(&aside))
+fn forget_all(site: &Site, dry_run: bool, out: &mut impl Write) -> Result<(), Stop> {
+    let before = match Offsets::peek(&site.state_dir) {
+        Err(error @ OpenError::InUse(_)) => return Err(site.not_opened(&error)),
+        Ok(None) => return Ok(writeln!(out, "there are no offsets in {}", site.folder())?),
+        before => before,
     };
+    if !dry_run {
+        site.replace(&Content::default(), out)?;
+    }
+    writeln!(out, "the next start with {} is as a first start", site.folder())?;
     match before {
-        Ok(Some(before)) => tell_forgotten(site, before.rows.iter().map(|(_, row)| row), true, out),
-        Ok(None) => Ok(writeln!(out, "there were no offsets in {}", site.folder())?),
+        Ok(before) => {
+            let before = before.unwrap_or_default();
+            let rows: Vec<&Row> = before.rows.iter().map(|(_, row)| row).collect();
+            tell_forgotten(site, &rows, true, out)
+        }
         Err(_) => Ok(writeln!(out, "what was there cannot be read, so nobody knows what the next start sends again")?),
     }
 }
@@ -115,28 +118,13 @@ fn of_paths<'c>(contents: &'c Peeked, flow: &str, paths: &[PathBuf]) -> Result<V
     Ok(all)
 }
 
-/// Everything but what is of a flow.
-fn without_flow(contents: &Peeked, flow: &str) -> Peeked {
-    let mut contents = contents.clone();
-    contents.rows.retain(|(_, row)| row.flow != flow);
-    contents.started_flows.remove(flow);
-    contents.sendings.retain(|(run, _)| run.flow != flow);
-    contents
-}
-
 /// Says what the next start does with files of which nothing is known any more.
-fn tell_forgotten<'r>(
-    site: &Site,
-    rows: impl Iterator<Item = &'r Row>,
-    is_started_anew: bool,
-    out: &mut impl Write,
-) -> Result<(), Stop> {
+fn tell_forgotten(site: &Site, rows: &[&Row], is_started_anew: bool, out: &mut impl Write) -> Result<(), Stop> {
     let flow_of = |row: &Row| site.config.iter().flat_map(|config| &config.flows).find(|flow| flow.name == row.flow);
     let mut wheres = Wheres::default();
-    let (mut effect, mut at_end, mut count, mut lost) = (Effect::default(), 0, 0, 0);
+    let (mut effect, mut at_end, mut lost) = (Effect::default(), 0, 0);
     let mut flows: BTreeSet<&str> = BTreeSet::new();
-    for row in rows {
-        count += 1;
+    for row in rows.iter().filter(|row| site.may_have_flow(&row.flow)) {
         let Some(byte_count) = wheres.of(row).byte_count() else {
             lost += Effect::of(Some(row), Some(&all_of(row)), row.identity.byte_count).skipped;
             continue;
@@ -149,7 +137,7 @@ fn tell_forgotten<'r>(
             effect.add(Effect::of(Some(row), None, byte_count));
         }
     }
-    writeln!(out, "{} forgotten", counted(count, "file"))?;
+    writeln!(out, "{} forgotten", counted(rows.len(), "file"))?;
     tell(effect, out)?;
     if at_end > 0 {
         writeln!(out, "`start_at = \"end\"` decides again: {} that were not sent yet are skipped", human_bytes(at_end))?;

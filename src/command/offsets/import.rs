@@ -9,7 +9,7 @@ use super::effect::Effect;
 use super::{DRY_RUN, Site, Stop, mistakes, shown, tell, unreadable};
 use crate::command::{counted, exit};
 use crate::config::one_line;
-use crate::offsets::{Offsets, Peeked, Row};
+use crate::offsets::{Content, Offsets, OpenError, Row};
 use crate::span::FileKey;
 use crate::tailer::Wheres;
 
@@ -21,31 +21,34 @@ const SHOWN_MAX: usize = 50;
 /// Makes the store of the document in `file`; what is there is set aside, whether or not it can be read.
 pub(super) fn import(site: &Site, file: &Path, dry_run: bool, out: &mut impl Write) -> Result<(), Stop> {
     let document = read(file).map_err(|error| unreadable(format!("cannot read {}: {error}", shown(file))))?;
-    let contents = mistakes::read(&document).map_err(|mistakes| told(file, &mistakes))?;
-    let held = site.hold()?;
+    let content = mistakes::read(&document).map_err(|mistakes| told(file, &mistakes))?;
+    site.check_owner()?;
+    let before = match Offsets::peek(&site.state_dir) {
+        Err(error @ OpenError::InUse(_)) => return Err(site.not_opened(&error)),
+        before => before,
+    };
+    if dry_run {
+        writeln!(out, "{DRY_RUN}")?;
+    } else {
+        site.replace(&content, out)?;
+    }
     writeln!(
         out,
         "{}: {}, {}, {}",
         shown(file),
-        counted(contents.rows.len(), "file"),
-        counted(contents.started_flows.len(), "started flow"),
-        counted(contents.sendings.len(), "unreconciled run"),
+        counted(content.rows.len(), "file"),
+        counted(content.started_flows.len(), "started flow"),
+        counted(content.sendings.len(), "unreconciled run"),
     )?;
-    for name in strangers(site, &contents) {
+    for name in strangers(site, &content) {
         writeln!(out, "note: no flow is configured that is called `{}`: what is of it has no effect", one_line(name))?;
     }
-    // A store that is damaged may end this process when it is opened: until then all is done and said.
-    let before = if dry_run {
-        writeln!(out, "{DRY_RUN}")?;
-        held.peek()
-    } else {
-        let aside = site.replace(held, &contents, out)?;
-        writeln!(out, "the offsets in {} are those of {} now", site.folder(), shown(file))?;
-        out.flush()?;
-        aside.map_or(Ok(None), |aside| Offsets::peek(&aside))
-    };
     match before {
-        Ok(before) => tell(effect_of(&before.unwrap_or_default().rows, &contents.rows), out),
+        Ok(before) => {
+            let [before, after] = [before.unwrap_or_default().rows, content.rows]
+                .map(|rows| rows.into_iter().filter(|(_, row)| site.may_have_flow(&row.flow)).collect::<Vec<_>>());
+            tell(effect_of(&before, &after), out)
+        }
         Err(_) => Ok(writeln!(out, "what was there cannot be read, so nobody knows what the next start sends again")?),
     }
 }
@@ -102,12 +105,11 @@ fn told(file: &Path, mistakes: &[String]) -> Stop {
 }
 
 /// Flows of the document that are not configured.
-fn strangers<'a>(site: &Site, contents: &'a Peeked) -> Vec<&'a str> {
-    let Some(config) = &site.config else { return Vec::new() };
-    let mut names: Vec<&str> = contents.rows.iter().map(|(_, row)| row.flow.as_str()).collect();
-    names.extend(contents.started_flows.iter().map(String::as_str));
+fn strangers<'a>(site: &Site, content: &'a Content) -> Vec<&'a str> {
+    let mut names: Vec<&str> = content.rows.iter().map(|(_, row)| row.flow.as_str()).collect();
+    names.extend(content.started_flows.iter().map(String::as_str));
     names.sort_unstable();
     names.dedup();
-    names.retain(|name| !config.flows.iter().any(|flow| flow.name == *name));
+    names.retain(|name| !site.may_have_flow(name));
     names
 }

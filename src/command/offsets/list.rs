@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::listing::Listing;
 use super::{Site, Stop, ask, known_flow, shown, text, unreadable};
-use crate::command::exit;
+use crate::command::{exit, run};
 use crate::config::{ADMIN_DEFAULT, one_line};
-use crate::offsets::{Offsets, OpenError};
+use crate::offsets::{Offsets, OpenError, Peeked};
 
 /// Shows what the store says; that of a running agent at its admin address.
 pub(super) fn list(site: &Site, flow: Option<&str>, json: bool, out: &mut impl Write) -> Result<(), Stop> {
@@ -18,7 +18,11 @@ pub(super) fn list(site: &Site, flow: Option<&str>, json: bool, out: &mut impl W
             Listing::of_stopped(&site.state_dir, &contents, forget_after)
         }
         Ok(None) => {
-            return Err(unreadable(format!("there are no offsets in {}: no agent has run with it yet", site.folder())));
+            if let Err(error) = fs::metadata(&site.state_dir) {
+                return Err(unreadable(format!("cannot use the state folder {}: {error}", site.folder())));
+            }
+            run::warn(&format!("there are no offsets in {} yet", site.folder()));
+            Listing::of_stopped(&site.state_dir, &Peeked::default(), None)
         }
         Err(OpenError::InUse(_)) => of_running(site)?,
         Err(error) => return Err(site.not_opened(&error)),
@@ -40,7 +44,8 @@ pub(super) fn list(site: &Site, flow: Option<&str>, json: bool, out: &mut impl W
 fn of_running(site: &Site) -> Result<Listing, Stop> {
     let folder = site.folder();
     let not_told = |why: String| {
-        let text = format!("an agent is running with the state folder {folder}, and {why}; stop it to see its offsets");
+        let hint = if site.config.is_none() { ", or give --config, which says where its admin address is" } else { "" };
+        let text = format!("an agent is running with the state folder {folder}, and {why}; stop it to see its offsets{hint}");
         Stop::Failed(text, exit::TEMPFAIL)
     };
     let address = match &site.config {

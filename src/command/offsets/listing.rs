@@ -21,6 +21,11 @@ pub(super) struct Listing {
     pub(super) state_dir: String,
     /// An agent runs: this is as of its last commit, sizes are those that it has seen then.
     pub(super) running: bool,
+    /// The store has lost its last commits, since when files may have been read further, and sent.
+    pub(super) rolled_back: bool,
+    /// That the store is not as it was left, and what the next start makes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) recovered: Option<String>,
     /// Flows that have started or that files are known of, by name.
     pub(super) flows: Vec<OfFlow>,
     /// By flow and path.
@@ -180,7 +185,7 @@ impl Listing {
     }
 
     fn of(state_dir: &Path, contents: &Peeked, forget_after: Option<Duration>, mut look_at: impl FnMut(&Row) -> Look) -> Self {
-        let Peeked { rows, started_flows, sendings } = contents;
+        let Peeked { rows, started_flows, sendings, recovered, is_rolled_back } = contents;
         let mut files: Vec<OfFile> = rows.iter().map(|(key, row)| OfFile::new(*key, row, look_at(row), forget_after)).collect();
         files.sort_by(|a, b| (&a.flow, &a.path, &a.key).cmp(&(&b.flow, &b.path, &b.key)));
         let mut flows: BTreeMap<&str, Sums> = started_flows.iter().map(|flow| (flow.as_str(), Sums::default())).collect();
@@ -191,6 +196,8 @@ impl Listing {
         let mut listing = Self {
             state_dir: state_dir.to_string_lossy().into_owned(),
             running: false,
+            rolled_back: *is_rolled_back,
+            recovered: recovered.as_ref().map(|recovered| format!("{recovered} ({})", recovered.trouble)),
             flows: flows.into_iter().map(of_flow).collect(),
             unreconciled: sendings.iter().map(Unreconciled::new).collect(),
             total: Sums::default(),
@@ -297,7 +304,13 @@ pub fn page(
             let mut sendings = store.sendings()?;
             // What it may have sent itself, it knows.
             sendings.retain(|(run, _)| run.run_id != run_id);
-            Ok(Peeked { rows: store.load()?, started_flows: store.started_flows()?, sendings })
+            Ok(Peeked {
+                rows: store.load()?,
+                started_flows: store.started_flows()?,
+                sendings,
+                recovered: None,
+                is_rolled_back: store.is_rolled_back()?,
+            })
         };
         let contents = peek().map_err(|error: crate::offsets::OpenError| with_causes(&error))?;
         Listing::of_running(&state_dir, &contents, forget_after).to_json().map_err(|error| error.to_string())

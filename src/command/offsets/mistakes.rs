@@ -1,13 +1,14 @@
 //! Reading the document of `kinetail offsets export`: every mistake in it, each with its place. Pure.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::document::{VERSION, VERSION_KEY};
 use crate::config::{nearest, one_line};
 use crate::limits::{FINGERPRINT_BYTES, MARK_BYTES};
-use crate::offsets::{Fingerprint, Identity, Mark, Peeked, Place, Row, RunKey, Sending};
+use crate::offsets::{Content, Fingerprint, Identity, Mark, Place, Row, RunKey, Sending};
 use crate::span::FileKey;
-use std::collections::HashMap;
 
 /// No file is larger than its offsets can say.
 const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -17,7 +18,7 @@ const SECONDS_MAX: u64 = 253_402_300_799;
 const NAME_BYTES_MAX: usize = 16 << 10;
 
 /// What the document says, or what is wrong with it.
-pub(super) fn read(document: &[u8]) -> Result<Peeked, Vec<String>> {
+pub(super) fn read(document: &[u8]) -> Result<Content, Vec<String>> {
     let value = serde_json::from_slice::<Value>(document).map_err(|error| vec![format!("no JSON: {error}")])?;
     let mut reader = Reader { mistakes: Vec::new() };
     let contents = reader.document(&value);
@@ -50,7 +51,7 @@ impl Reader {
         None
     }
 
-    fn document(&mut self, value: &Value) -> Option<Peeked> {
+    fn document(&mut self, value: &Value) -> Option<Content> {
         let Some(version) = value.get(VERSION_KEY) else {
             return self.wrong("", format!("this is not a document of `kinetail offsets export`: it has no `{VERSION_KEY}`"));
         };
@@ -66,7 +67,7 @@ impl Reader {
         self.twice("started_flows", started_flows.iter());
         self.twice("files", files.iter().map(|(key, _)| key));
         self.twice("sendings", sendings.iter().map(|(run, _)| run));
-        Some(Peeked { rows: files, started_flows: started_flows.into_iter().collect(), sendings })
+        Some(Content { rows: files, started_flows: started_flows.into_iter().collect(), sendings })
     }
 
     /// Tells which of them are not the first of their kind.

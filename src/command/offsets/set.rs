@@ -30,8 +30,8 @@ pub(super) struct Setting {
 /// stream settles nothing of what is to be sent again.
 pub(super) fn set(site: &Site, setting: &Setting, out: &mut impl Write) -> Result<(), Stop> {
     let Setting { flow: name, position, dry_run, .. } = setting;
-    let held = site.hold()?;
-    let contents = held.peek().map_err(|error| site.not_opened(&error))?.unwrap_or_default();
+    site.check_owner()?;
+    let contents = site.peek()?.unwrap_or_default();
     site.check_flow(name, &contents)?;
     let flow = site.config.iter().flat_map(|config| &config.flows).find(|flow| flow.name == *name);
     if site.config.is_some() && flow.is_none() {
@@ -64,7 +64,7 @@ pub(super) fn set(site: &Site, setting: &Setting, out: &mut impl Write) -> Resul
     if *dry_run {
         writeln!(out, "{DRY_RUN}")?;
     } else {
-        site.commit(held, &changes)?;
+        site.commit(&changes)?;
     }
     tell_row(&row, *position, out)?;
     tell(effect, out)

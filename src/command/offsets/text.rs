@@ -35,6 +35,12 @@ pub(super) fn write(listing: &Listing, out: &mut impl Write) -> io::Result<()> {
     if listing.flows.len() != 1 {
         writeln!(out, "\ntotal: {}", summed_up(&listing.total))?;
     }
+    if let Some(recovered) = &listing.recovered {
+        writeln!(out, "\nat the next start {}", one_line(recovered))?;
+    }
+    if listing.rolled_back {
+        writeln!(out, "\nthe store has lost its last commits: files may have been shipped further than this says")?;
+    }
     for of in &listing.unreconciled {
         writeln!(out, "\n{}", told(of))?;
     }

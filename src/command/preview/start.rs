@@ -43,6 +43,10 @@ impl Start {
             Err(OpenError::Unreadable(_, error)) => {
                 (nothing(), Some(format!("cannot read the offsets in {folder} ({error}): files are read as at a first start")))
             }
+            Err(OpenError::Later(..)) => (
+                nothing(),
+                Some(format!("the offsets in {folder} are of a later kinetail's: files are read as at a first start")),
+            ),
             Err(OpenError::Malformed(_, what)) => {
                 (nothing(), Some(format!("cannot read the offsets in {folder} ({what}): files are read as at a first start")))
             }

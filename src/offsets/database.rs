@@ -1,0 +1,248 @@
+//! sled: one tree, in which the store's content stands beside a record of its generation and of a check over all of it.
+//!
+//! A commit is one batch of sled's, the record included, so that what is read back after any end is either what a commit has
+//! left, or seen not to be. The record, under the key `!`: u32 version, u64 generation, u8 1 when rolled back, and 16 bytes: the
+//! [digests](digest) of all entries and of what is before, added up modulo 2^128; all little-endian. A commit takes away what the
+//! entries that it changes have added, and adds what they add now.
+//!
+//! Sled's own checksums tell of a torn write, but it mends what it finds by leaving out pages, or all that was written behind.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::VERSION;
+use super::content::{Entries, Image, check_of, digest, key_of_version_2};
+use super::snapshot::{Unfit, is_damage, sync_folder};
+use crate::failpoint;
+use crate::limits::{STORE_BATCH_ENTRIES, STORE_CACHE_BYTES, STORE_SEGMENT_BYTES};
+
+const RECORD_KEY: &[u8] = b"!";
+/// What sled calls its file.
+pub(super) const SLED_FILE: &str = "db";
+const BLOBS_FOLDER: &str = "blobs";
+/// Sled's default, with which version 2 was written.
+const SEGMENT_BYTES_OF_VERSION_2: usize = 512 * 1024;
+
+/// What a folder of sled's holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// There is no folder.
+    Missing,
+    /// Nothing was ever committed to it.
+    Empty,
+    /// What some commit has left.
+    Image(Image),
+    /// Nothing that can be used.
+    Unfit(Unfit),
+}
+
+/// Sled, open. After its first error of the disk it fails for ever.
+pub(super) struct Database {
+    folder: PathBuf,
+    /// Sled's own file, to flush it: on Linux sled itself only asks for the pages to be written, not for the disk's
+    /// cache to be flushed nor for the file's length to be kept.
+    log: File,
+    /// What sled has put into files of their own, which it never flushes, and is on the disk.
+    blobs: HashSet<OsString>,
+    db: sled::Db,
+    generation: u64,
+    is_rolled_back: bool,
+    /// Over the entries alone.
+    check: u128,
+}
+
+impl Database {
+    /// Makes a new one in `folder`, which must not be there, and returns when all of it is on the disk.
+    pub(super) fn create(folder: &Path, image: &Image) -> io::Result<Self> {
+        let db = open(folder, STORE_SEGMENT_BYTES).map_err(into_io)?;
+        let entries: Vec<_> = image.entries.iter().collect();
+        for entries in entries.chunks(STORE_BATCH_ENTRIES) {
+            let mut batch = sled::Batch::default();
+            for (key, value) in entries {
+                batch.insert(key.as_slice(), value.as_slice());
+            }
+            db.apply_batch(batch).map_err(into_io)?;
+        }
+        let Image { generation, is_rolled_back, ref entries } = *image;
+        let log = File::open(folder.join(SLED_FILE))?;
+        let check = check_of(entries);
+        let mut database = Self { folder: folder.to_owned(), log, blobs: HashSet::new(), db, generation, is_rolled_back, check };
+        // Last: without it what is there is nothing.
+        database.db.insert(RECORD_KEY, database.record()).map_err(into_io)?;
+        database.flush()?;
+        for entry in fs::read_dir(folder)? {
+            File::open(entry?.path())?.sync_all()?;
+        }
+        sync_folder(folder)?;
+        Ok(database)
+    }
+
+    /// Number of the last commit.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// As [`Image::is_rolled_back`].
+    pub(super) fn is_rolled_back(&self) -> bool {
+        self.is_rolled_back
+    }
+
+    /// From the next commit on that is no more so.
+    pub(super) fn mend_rollback(&mut self) {
+        self.is_rolled_back = false;
+    }
+
+    /// All of these or none, on the disk when it returns. After a failure this must not be used any more.
+    pub(super) fn commit(&mut self, changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> io::Result<()> {
+        failpoint::pass("before_commit");
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            if let Some(before) = self.db.get(key).map_err(into_io)? {
+                self.check = self.check.wrapping_sub(digest(key, &before));
+            }
+            match value {
+                Some(value) => {
+                    self.check = self.check.wrapping_add(digest(key, value));
+                    batch.insert(key.as_slice(), value.as_slice());
+                }
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        self.generation += 1;
+        batch.insert(RECORD_KEY, self.record());
+        self.db.apply_batch(batch).map_err(into_io)?;
+        self.flush()
+    }
+
+    /// All that is in it.
+    pub(super) fn image(&self) -> io::Result<Image> {
+        match image(&self.db) {
+            Ok(Held::Image(image)) if image.generation == self.generation => Ok(image),
+            Ok(Held::Empty) => Ok(Image::default()),
+            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the offset store has lost what was committed")),
+            Err(error) => Err(into_io(error)),
+        }
+    }
+
+    fn record(&self) -> Vec<u8> {
+        let mut record = VERSION.to_le_bytes().to_vec();
+        record.extend(self.generation.to_le_bytes());
+        record.push(u8::from(self.is_rolled_back));
+        let check = self.check.wrapping_add(digest(RECORD_KEY, &record));
+        record.extend(check.to_le_bytes());
+        record
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        failpoint::pass("before_flush");
+        self.db.flush().map_err(into_io)?;
+        self.flush_blobs()?;
+        self.log.sync_data()?;
+        failpoint::pass("after_flush");
+        Ok(())
+    }
+
+    /// Values that do not fit into a quarter of a segment are in files of their own.
+    fn flush_blobs(&mut self) -> io::Result<()> {
+        let folder = self.folder.join(BLOBS_FOLDER);
+        let mut there = HashSet::new();
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            if !self.blobs.contains(&name) {
+                match File::open(folder.join(&name)) {
+                    // Sled removes them at any time.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    blob => blob?.sync_all()?,
+                }
+            }
+            there.insert(name);
+        }
+        if there.iter().any(|name| !self.blobs.contains(name)) {
+            sync_folder(&folder)?;
+        }
+        self.blobs = there;
+        Ok(())
+    }
+}
+
+/// What a folder of sled's holds, and what is to be closed, or forgotten: closing writes to the folder. Sled may do anything with
+/// bytes that it did not write: panic, wait for ever, take all memory.
+pub(super) fn read(folder: &Path) -> io::Result<(Held, Option<sled::Db>)> {
+    let opened = match open(folder, STORE_SEGMENT_BYTES) {
+        Err(sled::Error::Unsupported(_)) => open(folder, SEGMENT_BYTES_OF_VERSION_2),
+        opened => opened,
+    };
+    let held = opened.and_then(|db| Ok((image(&db)?, Some(db))));
+    held.or_else(|error| match into_io(error) {
+        error if is_damage(&error) => Ok((Held::Unfit(Unfit::Damaged(error.to_string())), None)),
+        error => Err(error),
+    })
+}
+
+fn open(folder: &Path, segment_bytes: usize) -> sled::Result<sled::Db> {
+    sled::Config::default()
+        .path(folder)
+        .cache_capacity(STORE_CACHE_BYTES)
+        .segment_size(segment_bytes)
+        // Every commit is flushed explicitly; sled's own flusher would only add wake-ups.
+        .flush_every_ms(None)
+        .open()
+}
+
+fn image(db: &sled::Db) -> sled::Result<Held> {
+    let mut record = None;
+    let mut entries = Entries::new();
+    for item in db.iter() {
+        let (key, value) = item?;
+        if key == RECORD_KEY {
+            record = Some(value);
+        } else {
+            entries.insert(key.to_vec(), value.to_vec());
+        }
+    }
+    let damaged = |what: &str| Held::Unfit(Unfit::Damaged(what.to_owned()));
+    let Some(record) = record else {
+        return if entries.is_empty() { image_of_version_2(db) } else { Ok(damaged("its last commit is not whole")) };
+    };
+    let Some((head, check)) = record.split_last_chunk() else { return Ok(damaged("its record is cut off")) };
+    if u128::from_le_bytes(*check) != check_of(&entries).wrapping_add(digest(RECORD_KEY, head)) {
+        // Of a later version the check may be another.
+        let later = head.first_chunk().map(|version| u32::from_le_bytes(*version)).filter(|version| *version > VERSION);
+        return Ok(later.map_or_else(|| damaged("its checksum does not fit"), |version| Held::Unfit(Unfit::Later(version))));
+    }
+    let Some((version, [generation @ .., is_rolled_back])) = head.split_first_chunk() else {
+        return Ok(damaged("its record is cut off"));
+    };
+    match (u32::from_le_bytes(*version), generation.try_into().map(u64::from_le_bytes)) {
+        (VERSION, Ok(0)) if entries.is_empty() => Ok(Held::Empty),
+        (VERSION, Ok(generation)) => Ok(Held::Image(Image { generation, is_rolled_back: *is_rolled_back != 0, entries })),
+        (version, _) if version > VERSION => Ok(Held::Unfit(Unfit::Later(version))),
+        _ => Ok(damaged("its record is of no known kind")),
+    }
+}
+
+/// Version 2 had a tree for each kind, and no record.
+fn image_of_version_2(db: &sled::Db) -> sled::Result<Held> {
+    let mut entries = Entries::new();
+    for tree in db.tree_names() {
+        let name = String::from_utf8_lossy(&tree);
+        if key_of_version_2(&name, &[]).is_none() {
+            continue;
+        }
+        for item in &db.open_tree(&tree)? {
+            let (key, value) = item?;
+            entries.extend(key_of_version_2(&name, &key).map(|key| (key, value.to_vec())));
+        }
+    }
+    Ok(if entries.is_empty() { Held::Empty } else { Held::Image(Image { entries, ..Image::default() }) })
+}
+
+fn into_io(error: sled::Error) -> io::Error {
+    match error {
+        sled::Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}

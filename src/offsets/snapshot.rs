@@ -1,0 +1,164 @@
+//! The snapshot: the whole store in one file of our own, for when sled cannot read its own.
+//!
+//! ```text
+//! 8 bytes   "ktoffset"
+//! u32       version
+//! u64       generation
+//! u8        1 when rolled back, else 0
+//! u64       how many entries follow, in the order of their keys
+//!           u32 length and bytes of the key, u32 length and bytes of the value, for each
+//! 16 bytes  MD5 of everything before, in every version
+//! ```
+//!
+//! Numbers are little-endian. It is also what a child that reads a store writes to its parent.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use md5::{Digest as _, Md5};
+use rustix::fs::OFlags;
+
+use super::VERSION;
+use super::content::Image;
+use crate::failpoint;
+use crate::limits::STORE_SNAPSHOT_BYTES_MAX;
+
+/// Its name in the state folder.
+pub(super) const SNAPSHOT_FILE: &str = "snapshot";
+/// Its name while it is written.
+pub(super) const UNFINISHED_SNAPSHOT: &str = "snapshot.new";
+const MAGIC: &[u8; 8] = b"ktoffset";
+const CHECK_BYTES: usize = 16;
+
+/// Why something cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It is of this later version.
+    Later(u32),
+    /// It is not what was written.
+    Damaged(String),
+}
+
+/// The bytes of it.
+pub(super) fn encode(image: &Image) -> Vec<u8> {
+    let of_entries: usize = image.entries.iter().map(|(key, value)| 8 + key.len() + value.len()).sum();
+    let mut bytes = Vec::with_capacity(29 + of_entries + CHECK_BYTES);
+    bytes.extend(MAGIC);
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(image.generation.to_le_bytes());
+    bytes.push(u8::from(image.is_rolled_back));
+    bytes.extend((image.entries.len() as u64).to_le_bytes());
+    for part in image.entries.iter().flat_map(|(key, value)| [key, value]) {
+        // None is longer: a row of 4 GiB does not fit into any of the other bounds.
+        bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(part);
+    }
+    let check = Md5::digest(&bytes);
+    bytes.extend(check);
+    bytes
+}
+
+/// What was encoded, if these are exactly the bytes of it.
+pub(super) fn decode(bytes: &[u8]) -> Result<Image, Unfit> {
+    let damaged = |what: &str| Unfit::Damaged(what.to_owned());
+    let (mut rest, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or_else(|| damaged("it is too short"))?;
+    if Md5::digest(rest).as_slice() != check {
+        return Err(damaged("its checksum does not fit"));
+    }
+    let rest = &mut rest;
+    let mut version = || (take(rest)? == *MAGIC).then(|| take(rest).map(u32::from_le_bytes))?;
+    match version() {
+        Some(VERSION) => {}
+        Some(version) if version > VERSION => return Err(Unfit::Later(version)),
+        _ => return Err(damaged("it is not a snapshot")),
+    }
+    decode_content(rest).ok_or_else(|| damaged("it ends too early or too late"))
+}
+
+fn decode_content(rest: &mut &[u8]) -> Option<Image> {
+    let generation = u64::from_le_bytes(take(rest)?);
+    let [is_rolled_back] = take(rest)?;
+    let mut image = Image { generation, is_rolled_back: is_rolled_back != 0, ..Image::default() };
+    for _ in 0..u64::from_le_bytes(take(rest)?) {
+        let key = take_bytes(rest)?;
+        image.entries.insert(key, take_bytes(rest)?);
+    }
+    rest.is_empty().then_some(image)
+}
+
+fn take<const COUNT: usize>(rest: &mut &[u8]) -> Option<[u8; COUNT]> {
+    let (taken, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(*taken)
+}
+
+fn take_bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let byte_count = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
+    let (taken, behind) = rest.split_at_checked(byte_count)?;
+    *rest = behind;
+    Some(taken.to_vec())
+}
+
+/// The snapshot in `state_dir`; none where there is none.
+pub(super) fn read(state_dir: &Path) -> io::Result<Option<Result<Image, Unfit>>> {
+    let bytes = match read_file(&state_dir.join(SNAPSHOT_FILE), STORE_SNAPSHOT_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_damage(&error) => return Ok(Some(Err(Unfit::Damaged(error.to_string())))),
+        bytes => bytes?,
+    };
+    Ok(Some(decode(&bytes)))
+}
+
+/// Whether this comes from what is stored, and not from the state of the system or the permissions of the process.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    use rustix::io::Errno;
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR].map(|errno| Some(errno.raw_os_error()));
+    let of_the_system =
+        [Kind::StorageFull, Kind::QuotaExceeded, Kind::ReadOnlyFilesystem, Kind::PermissionDenied, Kind::OutOfMemory];
+    !of_the_system.contains(&error.kind()) && !passing.contains(&error.raw_os_error())
+}
+
+/// A file, if it is a file and not larger than this: a pipe of its name would be waited for without end.
+pub(super) fn read_file(path: &Path, byte_count_max: u64) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(nonblocking()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file"));
+    }
+    if metadata.len() > byte_count_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has {} bytes", metadata.len())));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    file.take(byte_count_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// So that opening a pipe does not wait for its other end.
+pub(super) fn nonblocking() -> i32 {
+    OFlags::NONBLOCK.bits().cast_signed()
+}
+
+/// Puts these bytes of a snapshot in the place of the one that is there, and returns when that is on the disk.
+pub(super) fn write(state_dir: &Path, bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() as u64 > STORE_SNAPSHOT_BYTES_MAX {
+        let what = format!("the snapshot would have {} bytes, the limit is {STORE_SNAPSHOT_BYTES_MAX}", bytes.len());
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    failpoint::pass("before_snapshot");
+    let unfinished = state_dir.join(UNFINISHED_SNAPSHOT);
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    failpoint::pass("before_rename");
+    fs::rename(&unfinished, state_dir.join(SNAPSHOT_FILE))?;
+    failpoint::pass("after_rename");
+    sync_folder(state_dir)
+}
+
+/// What was made, renamed or removed in it is so after a power cut too.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
