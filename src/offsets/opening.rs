@@ -204,10 +204,13 @@ fn copy_folder(from: &Path, to: &Path, bytes_left: &mut u64) -> io::Result<()> {
         if kind.is_dir() {
             copy_folder(&entry.path(), &path, bytes_left)?;
         } else if kind.is_file() && !is_unfinished(&path) {
+            let too_large = || io::Error::new(io::ErrorKind::InvalidData, "it is too large");
+            if entry.metadata()?.len() > *bytes_left {
+                return Err(too_large());
+            }
             // Without the permissions of the original, which need not let anybody write.
             let mut from = File::open(entry.path())?.take(bytes_left.saturating_add(1));
             let copied = io::copy(&mut from, &mut File::create(path)?)?;
-            let too_large = || io::Error::new(io::ErrorKind::InvalidData, "it is too large");
             *bytes_left = bytes_left.checked_sub(copied).ok_or_else(too_large)?;
         }
     }
