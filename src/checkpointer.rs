@@ -305,6 +305,7 @@ impl Checkpointer {
             started_flows: std::mem::take(&mut self.started_flows),
             sendings,
             reconciled,
+            ..Changes::default()
         };
         let of_run = |run: &RunKey| self.flows.iter().position(|flow| flow.run == *run);
         let marked: HashSet<usize> = changes.sendings.iter().filter_map(|(run, _)| of_run(run)).collect();

@@ -103,6 +103,8 @@ pub struct Changes {
     pub removed: Vec<FileKey>,
     /// Flows that have looked at their files for the first time.
     pub started_flows: Vec<String>,
+    /// Flows that have not looked at their files from now on.
+    pub forgotten_flows: Vec<String>,
     /// What may be sent from now on of which the rows say nothing.
     pub sendings: Vec<(RunKey, Sending)>,
     /// Runs of which the rows say everything.
@@ -112,8 +114,9 @@ pub struct Changes {
 impl Changes {
     /// True when there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        let Self { rows, removed, started_flows, sendings, reconciled } = self;
-        rows.is_empty() && removed.is_empty() && started_flows.is_empty() && sendings.is_empty() && reconciled.is_empty()
+        let Self { rows, removed, started_flows, forgotten_flows, sendings, reconciled } = self;
+        let flows_are_the_same = started_flows.is_empty() && forgotten_flows.is_empty();
+        rows.is_empty() && removed.is_empty() && flows_are_the_same && sendings.is_empty() && reconciled.is_empty()
     }
 }
 
