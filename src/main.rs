@@ -81,7 +81,7 @@ fn watching_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    if offsets::serve(std::env::args_os()) {
+    if offsets::read_for_parent(std::env::args_os()) {
         return ExitCode::SUCCESS;
     }
     let arguments = match Arguments::try_parse() {
