@@ -227,7 +227,7 @@ fn watching_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    if kinetail::offsets::serve(std::env::args_os()) {
+    if kinetail::offsets::read_for_parent(std::env::args_os()) {
         return ExitCode::SUCCESS;
     }
     let arguments = match Arguments::try_parse() {

@@ -50,7 +50,7 @@ pub use self::decision::Source;
 pub use self::error::OpenError;
 pub use self::opening::Recovered;
 pub use self::peek::Peeked;
-pub use self::reading::{read_with, serve};
+pub use self::reading::{read_for_parent, read_with};
 pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
 pub use self::sending::{RunKey, Sending};
 pub use self::sent::SentCounter;
@@ -216,7 +216,7 @@ impl Offsets {
         let replace = || {
             let generation = keeper::look(state_dir)?.generation() + 1;
             let image = Image { generation, is_rolled_back: false, entries: content.encode()? };
-            let established = establish(state_dir, &image, Fate::SetAside("replaced"))?;
+            let established = establish(state_dir, &image, false, Fate::SetAside("replaced"))?;
             Ok(established.set_aside)
         };
         replace().map_err(|error| OpenError::Unreadable(state_dir.to_owned(), error))

@@ -23,9 +23,9 @@ use common::{Kinesis, Place, lines, verify};
 const STORE: &str = "offsets";
 const SNAPSHOT: &str = "snapshot";
 /// How many commits a store has of which every byte is damaged.
-const FEW: u64 = 9;
+const FEW: usize = 9;
 /// And one of which sled has used parts again, and keeps others in files of their own.
-const MANY: u64 = 700;
+const MANY: usize = 700;
 
 /// As the agent does, and so that no panic of sled's ends the test.
 fn read_as_the_agent() {
@@ -56,7 +56,7 @@ fn changes(commit: u64) -> Changes {
         removed: commit.checked_sub(4).map(|gone| FileKey(100 + gone)).into_iter().collect(),
         started_flows: (commit == 2).then(|| flow.clone()).into_iter().collect(),
         sendings: vec![(run(commit / 4), sending)],
-        reconciled: (commit % 4 == 0 && commit > 0).then(|| run(commit / 4 - 1)).into_iter().collect(),
+        reconciled: (commit.is_multiple_of(4) && commit > 0).then(|| run(commit / 4 - 1)).into_iter().collect(),
         ..Changes::default()
     }
 }
@@ -69,13 +69,13 @@ struct Base {
 
 impl Base {
     /// With so many commits, of which the snapshot has two thirds.
-    fn new(commits: u64) -> Self {
+    fn new(commits: usize) -> Self {
         read_as_the_agent();
         let folder = folder_in_memory();
         let (state_dir, mut committed, mut snapshot) = (folder.path(), Vec::new(), Vec::new());
         let store = Offsets::open(state_dir).unwrap();
         for commit in 1..=commits {
-            store.commit(&changes(commit)).unwrap();
+            store.commit(&changes(commit as u64)).unwrap();
             committed.push(store.content().unwrap());
             if commit == in_snapshot(commits) {
                 store.finish().unwrap();
@@ -111,7 +111,7 @@ impl Base {
     /// Opens the store in `state_dir`, a copy of this one that was damaged, and sees to it that what it says is true.
     fn check(&self, state_dir: &Path, what: &str) -> Outcome {
         let last = &self.committed[self.committed.len() - 1];
-        let in_snapshot = &self.committed[in_snapshot(self.committed.len() as u64) as usize - 1];
+        let in_snapshot = &self.committed[in_snapshot(self.committed.len()) - 1];
         let store = match Offsets::open(state_dir) {
             Ok(store) => store,
             Err(OpenError::Malformed(..)) => return Outcome::Refused,
@@ -135,7 +135,7 @@ impl Base {
     }
 }
 
-fn in_snapshot(commits: u64) -> u64 {
+fn in_snapshot(commits: usize) -> usize {
     commits * 2 / 3
 }
 
@@ -303,9 +303,9 @@ fn whatever_is_in_the_folder_the_store_opens() {
         let folder = base.copied();
         let path = folder.path().join(name);
         if path.is_dir() {
-            fs::remove_dir_all(&path).unwrap()
+            fs::remove_dir_all(&path).unwrap();
         } else {
-            fs::remove_file(&path).unwrap()
+            fs::remove_file(&path).unwrap();
         }
         spoil(&path);
         // What is in the way of a file of ours is not removed.
