@@ -335,7 +335,10 @@ impl Checkpointer {
             let is_in_store = self.sending.contains(&index);
             if is_in_store && (if self.is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
                 reconciled.push(flow.run.clone());
-            } else if in_flight.is_waited_for || (self.has_changed && (is_in_store || in_flight.since.is_some())) {
+            } else if in_flight.is_waited_for
+                || in_flight.is_mark_old
+                || (self.has_changed && (is_in_store || in_flight.since.is_some()))
+            {
                 sendings.push((flow.run.clone(), flow.sending(at, in_flight)));
             }
         }
