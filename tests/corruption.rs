@@ -57,6 +57,7 @@ fn changes(commit: u64) -> Changes {
         started_flows: (commit == 2).then(|| flow.clone()).into_iter().collect(),
         sendings: vec![(run(commit / 4), sending)],
         reconciled: (commit % 4 == 0 && commit > 0).then(|| run(commit / 4 - 1)).into_iter().collect(),
+        ..Changes::default()
     }
 }
 
