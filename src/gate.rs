@@ -106,7 +106,8 @@ impl Gate {
         let mut flight = self.flight();
         let is_fresh = flight.marked_at.is_some_and(|at| now.duration_since(at) < MARK_AGE_MAX);
         let is_known = flight.unknown.is_empty() || !files.any(|file| flight.unknown.contains(&file));
-        if !(is_fresh && is_known) && !self.0.is_always_open {
+        let may_depart = self.0.is_always_open || (is_fresh && is_known);
+        if !may_depart {
             flight.is_knocked = true;
             self.0.knocked.notify_one();
             return None;

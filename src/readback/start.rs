@@ -26,6 +26,7 @@ use crate::service_clock::ServiceClock;
 use crate::settlement::Settlement;
 use crate::span::{FileKey, Span};
 use crate::tailer::contradicts;
+use crate::writing::Writing;
 
 /// What a flow knows at its start.
 pub struct Parts<F> {
@@ -52,6 +53,8 @@ pub struct Parts<F> {
     pub metrics: FlowMetrics,
     /// Where it is written down.
     pub store: Arc<Offsets>,
+    /// Where that is done.
+    pub writing: Writing,
 }
 
 /// Settles in `rows`, those of the flow, what its runs before have sent, as far as that can be known. Returns the rows, and the
@@ -90,7 +93,7 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         }
         unreadable.tell(&self.parts.metrics);
         let found = std::mem::take(&mut self.found.spans);
-        let settled = tokio::task::spawn_blocking(move || {
+        let settled = self.parts.writing.run(move || {
             let settling = settle(&mut rows, &found);
             (rows, settling)
         });
@@ -230,7 +233,7 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         let rows = changed.iter().filter_map(|index| rows.get(*index)).cloned().collect();
         let changes = Changes { rows, reconciled: reconciled.to_vec(), ..Changes::default() };
         let store = Arc::clone(&self.parts.store);
-        let written = tokio::task::spawn_blocking(move || store.commit(&changes)).await;
+        let written = self.parts.writing.run(move || store.commit(&changes)).await;
         match written.map_err(io::Error::other).flatten() {
             Ok(()) => true,
             Err(error) => {
