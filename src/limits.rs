@@ -334,7 +334,7 @@ pub const MARK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// In what portions sled's file grows and is used again.
-pub const STORE_SEGMENT_BYTES: usize = 512 * KIB;
+pub const STORE_SEGMENT_BYTES: usize = 256 * KIB;
 /// How many entries are written at once to a new store.
 pub const STORE_BATCH_ENTRIES: usize = 1000;
 /// Greatest snapshot of the store: some 600,000 rows. A larger one is not written, nor read.

@@ -172,6 +172,7 @@ impl Offsets {
         Ok(sendings)
     }
 
+    /// All that the store says, at once; its sendings as they were committed.
     fn content(&self) -> Result<Content, OpenError> {
         let image = self.keeper.look(Database::image).map_err(|error| self.unreadable(error))?;
         Content::decode(&image.entries).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
@@ -254,94 +255,4 @@ fn take_lock(lock: &File) -> Result<(), TryLockError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::opening::STORE_FOLDER;
-    use super::*;
-
-    fn row(watermark: u64) -> Row {
-        Row {
-            flow: "access".to_owned(),
-            path: "/var/log/access.log".to_owned(),
-            identity: Identity {
-                place: Some(Place { device: 1, inode: 2, created: Some(3) }),
-                fingerprint: Fingerprint { byte_count: 3, hash: 4 },
-                mark: Mark { end: 4, byte_count: 4, hash: 5 },
-                byte_count: 30,
-                is_superseded: false,
-            },
-            gone_at: None,
-            watermark,
-            settled_above: vec![(watermark + 10, watermark + 20)],
-        }
-    }
-
-    /// Opens a store that was just closed: within one process sled's threads may hold its file for a moment longer.
-    fn opened_again(folder: &Path) -> Offsets {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        loop {
-            match Offsets::open(folder) {
-                Ok(store) => return store,
-                Err(error) => assert!(std::time::Instant::now() < deadline, "{error}: {:?}", std::error::Error::source(&error)),
-            }
-            thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn what_was_committed_is_there_after_opening_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        let started_flows = vec!["access".to_owned()];
-        let rows = vec![(FileKey(1), row(5)), (FileKey(2), row(6))];
-        store.commit(&Changes { rows, started_flows, ..Changes::default() }).unwrap();
-        let (rows, removed) = (vec![(FileKey(1), row(7))], vec![FileKey(2)]);
-        store.commit(&Changes { rows, removed, ..Changes::default() }).unwrap();
-        drop(store);
-        let store = opened_again(folder.path());
-        assert_eq!(store.load().unwrap(), [(FileKey(1), row(7))]);
-        assert_eq!(store.started_flows().unwrap(), ["access".to_owned()].into());
-    }
-
-    #[test]
-    fn a_second_opening_is_refused_and_says_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let _store = Offsets::open(folder.path()).unwrap();
-        let Err(error) = Offsets::open(folder.path()) else { panic!("opened twice") };
-        assert!(matches!(error, OpenError::InUse(_)));
-        assert!(error.to_string().contains("in use by another kinetail"), "{error}");
-    }
-
-    /// Sled opens a damaged file as an empty one; to go on with that would send everything again, or skip lines.
-    #[test]
-    fn a_store_that_has_lost_everything_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        store.commit(&Changes { rows: vec![(FileKey(1), row(5))], ..Changes::default() }).unwrap();
-        drop(store);
-        std::fs::remove_dir_all(folder.path().join(STORE_FOLDER)).unwrap();
-        let _ = std::fs::remove_file(folder.path().join(snapshot::SNAPSHOT_FILE));
-        let Err(error) = Offsets::open(folder.path()) else { panic!("opened") };
-        assert!(matches!(&error, OpenError::Malformed(..)), "{error}");
-        assert!(error.to_string().contains("its folder is missing, and there is no snapshot of it"), "{error}");
-    }
-
-    #[test]
-    fn what_sled_leaves_on_a_full_disk_is_no_damage() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        store.commit(&Changes { rows: vec![(FileKey(1), row(5))], ..Changes::default() }).unwrap();
-        drop(store);
-        File::create(folder.path().join(STORE_FOLDER).join("snap.0000000000000042.generating")).unwrap();
-        assert_eq!(opened_again(folder.path()).load().unwrap(), [(FileKey(1), row(5))]);
-    }
-
-    #[test]
-    fn a_row_of_a_later_version_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        let key = [&b"f"[..], &1_u64.to_be_bytes()].concat();
-        store.keeper.commit(&[(key, Some(vec![9, b'{', b'}']))].into(), false).unwrap();
-        let error = store.load().unwrap_err();
-        assert!(error.to_string().contains("version 9"), "{error}");
-    }
-}
+mod tests;
