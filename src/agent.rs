@@ -103,7 +103,7 @@ pub enum Ending {
     Drained,
     /// The drain timeout passed first. What was settled is committed, the rest will be read again.
     TimedOut {
-        /// Records that were sent, and nobody knows whether they were stored.
+        /// Records that were sent, and nobody knows whether they were stored: unless the next start finds out, they are sent again.
         uncertain_record_count: u64,
     },
     /// The last offsets could not be written: what was delivered since the last commit will be sent again.
@@ -136,6 +136,11 @@ pub async fn run<D: Destination>(
     };
     let waiting = Waiting::of(config.flows.len());
     let files: Vec<(FileKey, String)> = rows.iter().map(|(file, row)| (*file, row.flow.clone())).collect();
+    let names: Vec<String> = config.flows.iter().map(|flow| flow.name.clone()).collect();
+    let counters = setting.store.begin_run(setting.run_id, &names).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot keep count of what is sent: after a sudden end it is not known exactly how much that was");
+        Vec::new()
+    });
     for (flow_index, flow) in config.flows.iter().enumerate() {
         let flow = Arc::new(flow.clone());
         let metrics = setting.metrics.flow(&flow.name);
@@ -148,7 +153,11 @@ pub async fn run<D: Destination>(
         // Several requests in flight hold bytes beside those of lines: with little memory each of them is smaller.
         let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
         let Way { destination, key_source, clock } = way_of(&flow);
-        let (destination, gate) = (Arc::new(destination), Gate::new(Arc::clone(&knocked)));
+        let destination = Arc::new(destination);
+        let gate = match counters.get(flow_index) {
+            Some(counter) => Gate::counting(Arc::clone(&knocked), counter.clone()),
+            None => Gate::new(Arc::clone(&knocked)),
+        };
         let stream = flow.delivery.destination.readable_stream();
         let read_back = if stream.is_some() { config.agent.read_back } else { ReadBack::Off };
         accounts.push(FlowAccount {

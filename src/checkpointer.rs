@@ -296,6 +296,7 @@ impl Checkpointer {
             started_flows: std::mem::take(&mut self.started_flows),
             sendings,
             reconciled,
+            ..Changes::default()
         };
         let of_run = |run: &RunKey| self.flows.iter().position(|flow| flow.run == *run);
         let marked: HashSet<usize> = changes.sendings.iter().filter_map(|(run, _)| of_run(run)).collect();
@@ -326,7 +327,10 @@ impl Checkpointer {
             let is_in_store = self.sending.contains(&index);
             if is_in_store && (if self.is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
                 reconciled.push(flow.run.clone());
-            } else if in_flight.is_waited_for || (self.has_changed && (is_in_store || in_flight.since.is_some())) {
+            } else if in_flight.is_waited_for
+                || in_flight.is_mark_old
+                || (self.has_changed && (is_in_store || in_flight.since.is_some()))
+            {
                 sendings.push((flow.run.clone(), flow.sending(at, in_flight)));
             }
         }

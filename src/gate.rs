@@ -4,7 +4,8 @@
 //! of the store say nothing. The former never changes for a file; the latter is a moment, which a commit a few seconds old
 //! bounds well enough. So the tailer tells the gate of its flow which lives it begins, the checkpointer which of them are in the
 //! store and when it has last committed, and requests wait there until all is well. With each commit the checkpointer asks what
-//! is in flight.
+//! is in flight; and while something is, what the store says of it is never older than a few seconds, so that a restart knows
+//! until when what was on its way can have arrived.
 //!
 //! A cell between the three: only a request waits, for a commit, which it brings about.
 
@@ -15,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::limits::MARK_AGE_MAX;
+use crate::limits::{COMMIT_INTERVAL, MARK_AGE_MAX};
+use crate::offsets::SentCounter;
 use crate::span::FileKey;
 
 /// The gate of one flow; a clone is the same.
@@ -28,6 +30,8 @@ struct Shared {
     marked: Notify,
     /// Somebody waits at this gate, or at another one.
     knocked: Arc<Notify>,
+    /// Where it is said how many records were sent.
+    sent_counter: Option<SentCounter>,
     is_always_open: bool,
 }
 
@@ -60,21 +64,29 @@ pub struct InFlight {
     pub last_sent_at: Option<Instant>,
     /// The sender waits for a commit.
     pub is_waited_for: bool,
+    /// Something is in flight, and what the last commit says of it will soon be too old.
+    pub is_mark_old: bool,
 }
 
 impl Gate {
     /// A gate that is shut. Who opens it listens to `knocked`.
     pub fn new(knocked: Arc<Notify>) -> Self {
-        Self::of(knocked, false)
+        Self::of(knocked, None, false)
+    }
+
+    /// The same, of a flow that says how much it has sent, before it does.
+    pub fn counting(knocked: Arc<Notify>, sent_counter: SentCounter) -> Self {
+        Self::of(knocked, Some(sent_counter), false)
     }
 
     /// A gate of which nobody keeps account.
     pub fn always_open() -> Self {
-        Self::of(Arc::default(), true)
+        Self::of(Arc::default(), None, true)
     }
 
-    fn of(knocked: Arc<Notify>, is_always_open: bool) -> Self {
-        Self(Arc::new(Shared { flight: Mutex::default(), marked: Notify::new(), knocked, is_always_open }))
+    fn of(knocked: Arc<Notify>, sent_counter: Option<SentCounter>, is_always_open: bool) -> Self {
+        let (flight, marked) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { flight, marked, knocked, sent_counter, is_always_open }))
     }
 
     /// A life of a file begins, of which the store has to know before anything of it is sent.
@@ -106,17 +118,21 @@ impl Gate {
         let mut flight = self.flight();
         let is_fresh = flight.marked_at.is_some_and(|at| now.duration_since(at) < MARK_AGE_MAX);
         let is_known = flight.unknown.is_empty() || !files.any(|file| flight.unknown.contains(&file));
-        let may_depart = self.0.is_always_open || (is_fresh && is_known);
-        if !may_depart {
+        let is_open = self.0.is_always_open || (is_fresh && is_known);
+        if !is_open {
             flight.is_knocked = true;
             self.0.knocked.notify_one();
             return None;
         }
         flight.last_sent_at = Some(now);
         flight.record_count += record_count;
-        flight.sent_record_count += record_count as u64;
         if record_count > 0 {
+            flight.sent_record_count += record_count as u64;
             *flight.records.entry(now).or_default() += record_count;
+            if let Some(counter) = &self.0.sent_counter {
+                // Under the lock, so that the last one to say it says most.
+                counter.set(flight.sent_record_count);
+            }
         }
         Some(now)
     }
@@ -136,22 +152,28 @@ impl Gate {
     /// What is in flight. What is so now of records that landed before was reported before.
     pub fn in_flight(&self) -> InFlight {
         let flight = self.flight();
+        let is_young = |at: Instant| at.elapsed() + COMMIT_INTERVAL < MARK_AGE_MAX;
         InFlight {
             since: flight.records.first_key_value().map(|(since, _)| *since),
             record_count: flight.record_count,
             sent_record_count: flight.sent_record_count,
             last_sent_at: flight.last_sent_at,
             is_waited_for: flight.is_knocked,
+            is_mark_old: flight.record_count > 0 && !flight.marked_at.is_some_and(is_young),
         }
     }
 
     /// A commit says what was so at this time, or could not: then sending goes on all the same, and a restart has less to go by.
+    ///
+    /// One that took longer than usual counts as younger than it is: else nothing would ever leave where each takes so long that
+    /// it is too old when it is done.
     pub fn marked(&self, at: Instant) {
+        let earliest = Instant::now().checked_sub(COMMIT_INTERVAL);
         let mut flight = self.flight();
         if std::mem::take(&mut flight.is_knocked) {
             flight.opened_at = Some(at);
         }
-        flight.marked_at = Some(at);
+        flight.marked_at = Some(earliest.map_or(at, |earliest| at.max(earliest)));
         self.0.marked.notify_waiters();
     }
 
@@ -192,6 +214,7 @@ mod tests {
     use tokio::time::{advance, timeout};
 
     use super::*;
+    use crate::offsets::{Changes, Offsets, RunKey, Sending};
 
     fn gate() -> Gate {
         Gate::new(Arc::default())
@@ -229,6 +252,57 @@ mod tests {
         };
         tokio::join!(gate.depart(empty(), 1), opens);
         assert!(!gate.in_flight().is_waited_for);
+    }
+
+    /// Neither is nothing sent while the disk is slow.
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_takes_long_opens_it_too() {
+        let gate = gate();
+        let begun = Instant::now();
+        advance(MARK_AGE_MAX * 2).await;
+        gate.marked(begun);
+        assert!(!is_shut(&gate, empty()).await);
+        advance(MARK_AGE_MAX - COMMIT_INTERVAL).await;
+        assert!(is_shut(&gate, empty()).await);
+    }
+
+    /// A request that has been let out may take its time before it leaves, and nothing else need happen meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn while_something_is_in_flight_the_mark_is_renewed_in_time() {
+        let gate = gate();
+        gate.marked(Instant::now());
+        advance(MARK_AGE_MAX).await;
+        assert!(!gate.in_flight().is_mark_old);
+        gate.marked(Instant::now());
+        let since = gate.depart(empty(), 1).await;
+        assert!(!gate.in_flight().is_mark_old);
+        advance(MARK_AGE_MAX - COMMIT_INTERVAL).await;
+        assert!(gate.in_flight().is_mark_old);
+        gate.marked(Instant::now());
+        assert!(!gate.in_flight().is_mark_old);
+        advance(MARK_AGE_MAX).await;
+        gate.land(since);
+        assert!(!gate.in_flight().is_mark_old);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_is_counted_in_the_store_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunKey { run_id: 7, flow: "f".to_owned() };
+        let store = Offsets::open(folder.path()).unwrap();
+        let counter = store.begin_run(run.run_id, std::slice::from_ref(&run.flow)).unwrap().remove(0);
+        let sending =
+            Sending { stream: None, marked_at_ms: 0, in_flight_since_ms: None, in_flight_record_count: 0, sent_record_count: 0 };
+        store.commit(&Changes { sendings: vec![(run, sending)], ..Changes::default() }).unwrap();
+        let gate = Gate::counting(Arc::default(), counter);
+        assert!(is_shut(&gate, empty()).await);
+        gate.marked(Instant::now());
+        gate.depart(empty(), 3).await;
+        gate.depart(empty(), 0).await;
+        gate.depart(empty(), 2).await;
+        drop(store);
+        let sendings = Offsets::open(folder.path()).unwrap().sendings().unwrap();
+        assert_eq!(sendings[0].1.sent_record_count, 5);
     }
 
     #[tokio::test(start_paused = true)]

@@ -346,8 +346,10 @@ pub const STORE_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(5);
 pub const STORE_SNAPSHOT_RATE: u64 = 128 * 1024;
 /// Greatest folder of sled's that is looked at.
 pub const STORE_FOLDER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Address space of the process that reads a store; sled's threads and the allocator reserve much more than they use.
-pub const STORE_READER_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Memory of the process that reads a store, beside what the store takes.
+pub const STORE_READER_MEMORY_BYTES: u64 = 128 * 1024 * 1024;
+/// How much memory it may take for each byte of sled's files.
+pub const STORE_READER_MEMORY_FACTOR: u64 = 8;
 /// CPU time of that process, in seconds; what is not read by then is taken for an endless loop.
 pub const STORE_READER_CPU_SECONDS: u64 = 30;
 /// How long that process is waited for on a busy host.

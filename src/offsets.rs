@@ -50,7 +50,7 @@ pub use self::decision::Source;
 pub use self::error::OpenError;
 pub use self::opening::Recovered;
 pub use self::peek::Peeked;
-pub use self::reading::{read_with, serve};
+pub use self::reading::{read_for_parent, read_with};
 pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
 pub use self::sending::{RunKey, Sending};
 pub use self::sent::SentCounter;
@@ -103,6 +103,8 @@ pub struct Changes {
     pub removed: Vec<FileKey>,
     /// Flows that have looked at their files for the first time.
     pub started_flows: Vec<String>,
+    /// Flows that have not looked at their files from now on.
+    pub forgotten_flows: Vec<String>,
     /// What may be sent from now on of which the rows say nothing.
     pub sendings: Vec<(RunKey, Sending)>,
     /// Runs of which the rows say everything.
@@ -112,8 +114,9 @@ pub struct Changes {
 impl Changes {
     /// True when there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        let Self { rows, removed, started_flows, sendings, reconciled } = self;
-        rows.is_empty() && removed.is_empty() && started_flows.is_empty() && sendings.is_empty() && reconciled.is_empty()
+        let Self { rows, removed, started_flows, forgotten_flows, sendings, reconciled } = self;
+        let flows_are_the_same = started_flows.is_empty() && forgotten_flows.is_empty();
+        rows.is_empty() && removed.is_empty() && flows_are_the_same && sendings.is_empty() && reconciled.is_empty()
     }
 }
 
@@ -167,13 +170,17 @@ impl Offsets {
     /// What runs before may have sent of which the rows say nothing, that of the oldest run first. What the last run has sent
     /// after its last commit is counted as in flight then.
     pub fn sendings(&self) -> Result<Vec<(RunKey, Sending)>, OpenError> {
-        let mut sendings = self.content()?.sendings;
-        self.sent_before().fold_into(&mut sendings);
-        Ok(sendings)
+        self.content().map(|content| content.sendings)
     }
 
-    /// All that the store says, at once; its sendings as they were committed.
-    fn content(&self) -> Result<Content, OpenError> {
+    /// All of that at once.
+    pub fn content(&self) -> Result<Content, OpenError> {
+        let mut content = self.committed()?;
+        self.sent_before().fold_into(&mut content.sendings);
+        Ok(content)
+    }
+
+    fn committed(&self) -> Result<Content, OpenError> {
         let image = self.keeper.look(Database::image).map_err(|error| self.unreadable(error))?;
         Content::decode(&image.entries).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
     }
@@ -186,7 +193,7 @@ impl Offsets {
 
     /// Counters for the run that begins, one for each of `flows`, in their order. What the run before has counted is committed.
     pub fn begin_run(&self, run_id: u128, flows: &[String]) -> io::Result<Vec<SentCounter>> {
-        let mut sendings = self.content().map_err(io::Error::other)?.sendings;
+        let mut sendings = self.committed().map_err(io::Error::other)?.sendings;
         let mut sent_before = self.sent_before();
         if sent_before.fold_into(&mut sendings) {
             self.commit(&Changes { sendings, ..Changes::default() })?;
@@ -209,7 +216,7 @@ impl Offsets {
         let replace = || {
             let generation = keeper::look(state_dir)?.generation() + 1;
             let image = Image { generation, is_rolled_back: false, entries: content.encode()? };
-            let established = establish(state_dir, &image, Fate::SetAside("replaced"))?;
+            let established = establish(state_dir, &image, false, Fate::SetAside("replaced"))?;
             Ok(established.set_aside)
         };
         replace().map_err(|error| OpenError::Unreadable(state_dir.to_owned(), error))

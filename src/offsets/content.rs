@@ -77,13 +77,14 @@ impl Content {
 
 /// The bytes of what a commit changes: each key with what it is from now on, or that it goes.
 pub(super) fn encode_changes(changes: &Changes) -> io::Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
-    let Changes { rows, removed, started_flows, sendings, reconciled } = changes;
+    let Changes { rows, removed, started_flows, forgotten_flows, sendings, reconciled } = changes;
     let mut encoded = BTreeMap::new();
     encoded.extend(removed.iter().map(|file| (row_key(*file), None)));
     for (file, row) in rows {
         encoded.insert(row_key(*file), Some(encode(row)?));
     }
-    encoded.extend(started_flows.iter().map(|flow| ([&[STARTED], flow.as_bytes()].concat(), Some(vec![VALUE_VERSION]))));
+    encoded.extend(forgotten_flows.iter().map(|flow| (started_key(flow), None)));
+    encoded.extend(started_flows.iter().map(|flow| (started_key(flow), Some(vec![VALUE_VERSION]))));
     encoded.extend(reconciled.iter().map(|run| (run_key(run), None)));
     for (run, sending) in sendings {
         encoded.insert(run_key(run), Some(encode(sending)?));
@@ -115,6 +116,10 @@ pub(super) fn key_of_version_2(tree: &str, key: &[u8]) -> Option<Vec<u8>> {
 
 fn row_key(file: FileKey) -> Vec<u8> {
     [&[ROW][..], &file.0.to_be_bytes()].concat()
+}
+
+fn started_key(flow: &str) -> Vec<u8> {
+    [&[STARTED], flow.as_bytes()].concat()
 }
 
 fn run_key(run: &RunKey) -> Vec<u8> {

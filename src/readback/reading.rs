@@ -197,10 +197,12 @@ impl<'a, R: Reader> Reading<'a, R> {
         self.progress.shard_count.store(self.known.len() as u64, Ordering::Relaxed);
         for (reading, failure) in std::mem::take(&mut self.missing) {
             if listed.iter().any(|shard| shard.id == reading.shard.id) {
-                return Err(failure);
+                // Not everything there knows yet that it was made.
+                self.ask_again(reading, failure)?;
+            } else {
+                // It was closed so long ago that it has no records any more.
+                self.closed(reading);
             }
-            // It was closed so long ago that it has no records any more.
-            self.closed(reading);
         }
         let uncovered = std::mem::take(&mut self.uncovered);
         self.uncovered = uncovered.into_iter().filter(|range| !self.is_covered(*range)).collect();
@@ -225,23 +227,32 @@ impl<'a, R: Reader> Reading<'a, R> {
     }
 
     fn not_listed(&mut self, failure: Failure) -> Result<(), Failure> {
+        if failure.is_unreadable() {
+            return Err(failure);
+        }
         self.list_failure_count = self.list_failure_count.saturating_add(1);
         self.list_at = Some(Instant::now() + self.wait_after(&failure, self.list_failure_count));
-        self.failed(failure)
+        self.bear(failure)
     }
 
-    fn not_read(&mut self, mut reading: ShardReading, failure: Failure) -> Result<(), Failure> {
-        let now = Instant::now();
+    fn not_read(&mut self, reading: ShardReading, failure: Failure) -> Result<(), Failure> {
         if failure.code == Failure::NO_RESOURCE {
             // Of the shard or of the stream? The list says it.
             self.missing.push((reading, failure));
-            self.list_at.get_or_insert(now);
+            self.list_at.get_or_insert_with(Instant::now);
             return Ok(());
         }
+        if failure.is_unreadable() {
+            return Err(failure);
+        }
+        self.ask_again(reading, failure)
+    }
+
+    fn ask_again(&mut self, mut reading: ShardReading, failure: Failure) -> Result<(), Failure> {
         reading.failed(&failure);
         let wait = self.wait_after(&failure, reading.failure_count);
-        self.wait(now + wait, reading);
-        self.failed(failure)
+        self.wait(Instant::now() + wait, reading);
+        self.bear(failure)
     }
 
     fn wait_after(&mut self, failure: &Failure, failure_count: u32) -> Duration {
@@ -249,11 +260,8 @@ impl<'a, R: Reader> Reading<'a, R> {
         if failure.verdict == Verdict::SlowDown { wait.min(READ_THROTTLED_MAX) } else { wait }
     }
 
-    /// Whether what has failed is tried again.
-    fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
-        if failure.is_unreadable() {
-            return Err(failure);
-        }
+    /// Goes on although something has failed, unless nothing else has happened for too long.
+    fn bear(&mut self, failure: Failure) -> Result<(), Failure> {
         let now = Instant::now();
         if failure.is_out_of_reach() {
             self.fruitless_since = None;

@@ -18,7 +18,7 @@ use super::{Progress, Reader, Shards, StoredRecord, Taken, read_with};
 use crate::backoff::backoff;
 use crate::config::ReadBack;
 use crate::delivery_token::DeliveryToken;
-use crate::limits::{PAUSE_REMINDER, READ_BACK_LOG_INTERVAL};
+use crate::limits::{PAUSE_REMINDER, READ_BACK_LOG_INTERVAL, READ_BACK_PATIENCE};
 use crate::metrics::FlowMetrics;
 use crate::offsets::{Changes, Offsets, Row, RunKey, Sending};
 use crate::outcome::Failure;
@@ -178,14 +178,17 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         }
     }
 
-    /// Waits until the service can be asked at all, which tells what time it is there.
+    /// Waits until the service can be asked at all, which tells what time it is there. What only never answers is not waited for
+    /// longer than reading it would be.
     async fn reach(&self, reader: &R) {
+        let begun = Instant::now();
         let seed = self.parts.clock.now_ms().cast_unsigned();
         let (mut random, mut failure_count, mut told_at) = (fastrand::Rng::with_seed(seed), 0u32, None::<Instant>);
         loop {
             self.parts.metrics.read_back_requests.inc();
             let failure = match reader.shards_since(self.parts.clock.now_ms()).await {
                 Err(failure) if failure.is_out_of_reach() => failure,
+                Err(failure) if failure.is_silence() && begun.elapsed() < READ_BACK_PATIENCE => failure,
                 _ => return,
             };
             if told_at.is_none_or(|told_at| told_at.elapsed() >= PAUSE_REMINDER) {

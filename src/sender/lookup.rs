@@ -17,7 +17,7 @@ use crate::config::ReadBack;
 use crate::limits::{CLOCK_MARGIN, READ_BACK_PATIENCE, READ_BACK_REFUSED_INTERVAL};
 use crate::metrics::FlowMetrics;
 use crate::outcome::Failure;
-use crate::readback::{self, Progress, Reader, Shards, StoredRecord, Window};
+use crate::readback::{self, Progress, Reader, Shards, StoredRecord, Taken, Window};
 use crate::service_clock::ServiceClock;
 
 /// The entries of one flow that wait, and those that are being looked up.
@@ -93,6 +93,7 @@ impl<D: Reader> Lookups<D> {
 
     /// Takes an entry that has just become uncertain, or gives it back when it cannot be looked up: no other record must have its
     /// partition key, and the stream must be one that may be read.
+    #[expect(clippy::result_large_err, reason = "the entry comes back as it is")]
     pub(super) fn try_push(&mut self, entry: Entry, is_of_refused: bool) -> Result<(), Entry> {
         let since = Instant::now();
         let is_refused = self.refused_until.is_some_and(|until| since < until);
@@ -212,23 +213,34 @@ async fn look_up<D: Reader>(
         }
     };
     let progress = Progress::default();
-    {
-        let mut reading = pin!(readback::read_with(destination, clock, window, shards, &progress, look));
-        loop {
-            let delivered_before = metrics.delivered_records.get();
-            tokio::select! {
-                taken = &mut reading => break taken?,
-                () = sleep(READ_BACK_PATIENCE) => {
-                    // In an outage it goes on for ever; but where only what is asked for reading is out of reach, nobody waits.
-                    let trouble = progress.trouble().filter(Failure::is_out_of_reach);
-                    if let Some(trouble) = trouble && metrics.delivered_records.get() > delivered_before {
-                        return Err(trouble);
-                    }
+    let reading = readback::read_with(destination, clock, window, shards, &progress, look);
+    let taken = unless_only_reading_fails(reading, &progress, metrics).await;
+    let Taken { request_count, record_count, byte_count, .. } = progress.taken();
+    metrics.read_back_requests.inc_by(request_count);
+    metrics.read_back_records.inc_by(record_count);
+    metrics.read_back_bytes.inc_by(byte_count);
+    taken.map(|_| stored)
+}
+
+/// In an outage reading goes on for ever. But where only what is asked for reading is out of reach, nobody waits for that.
+async fn unless_only_reading_fails(
+    reading: impl Future<Output = Result<Taken, Failure>>,
+    progress: &Progress,
+    metrics: &FlowMetrics,
+) -> Result<Taken, Failure> {
+    let mut reading = pin!(reading);
+    loop {
+        let delivered_before = metrics.delivered_records.get();
+        tokio::select! {
+            taken = &mut reading => return taken,
+            () = sleep(READ_BACK_PATIENCE) => {
+                let trouble = progress.trouble().filter(Failure::is_out_of_reach);
+                if let Some(trouble) = trouble && metrics.delivered_records.get() > delivered_before {
+                    return Err(trouble);
                 }
             }
         }
-    };
-    Ok(stored)
+    }
 }
 
 #[cfg(test)]

@@ -525,6 +525,10 @@ impl Destination for Connection {
         let (stream, asked_at) = (&*self.stream, Instant::now());
         stream.receive(entries);
         let mut plan = stream.state().plan(entries, stream.request_bytes_max);
+        if std::env::var_os("KINETAIL_DEBUG").is_some() {
+            let (now, ms) = { let s = stream.state(); (s.now(), s.now_ms()) };
+            eprintln!("{:?} put {:?} clock off by {} ms", now, entries.iter().map(|e| &e.partition_key).collect::<Vec<_>>(), self.clock.now_ms() - ms);
+        }
         let mut on_its_way = OnItsWay { stream, entries, accepted: plan.stored.clone() };
         sleep(plan.before).await;
         let indexes = match plan.late {
@@ -544,6 +548,9 @@ impl Destination for Connection {
             on_its_way.accepted.clear();
         }
         let answer = stream.answer(entries, plan.answer, &indexes);
+        if std::env::var_os("KINETAIL_DEBUG").is_some() {
+            eprintln!("{:?} answer {answer:?}", stream.state().now());
+        }
         if answer.as_ref().err().is_none_or(|failure| failure.message == AS_SERVICE) {
             self.learn(second, asked_at);
         }

@@ -187,6 +187,9 @@ impl World {
         let (store, rows) = self.opened.take().unwrap_or_else(|| open_store(&self.state()));
         let metrics = Arc::new(Metrics::default());
         let carried = store.sendings().unwrap();
+        if self.is_told {
+            carried.iter().for_each(|carried| eprintln!("{:?} not reconciled: {carried:?}", self.now));
+        }
         let mut possibly_doubled = Vec::new();
         // A runtime of its own, so that when it is dropped no task of the life lives on.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -59,6 +59,7 @@ struct Story {
     begun: Instant,
 }
 
+#[derive(Clone, Copy)]
 struct Setting {
     read_back: ReadBack,
     order: Order,
