@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::beginning::{Waiting, begin};
 use crate::budget::Budget;
-use crate::checkpointer::{Checkpointer, FlowAccount, Writing};
+use crate::checkpointer::{Checkpointer, FlowAccount};
 use crate::config::{self, Config, Flow, ReadBack};
 use crate::delivery_token::DeliveryTokens;
 use crate::discovery::{Globs, Hints, Watch};
@@ -38,6 +38,7 @@ use crate::service_clock::ServiceClock;
 use crate::span::FileKey;
 use crate::stream::{Load, StreamFacts};
 use crate::tailer::{self, Mode, Tailer};
+use crate::writing::Writing;
 
 /// What a run needs beside the configuration.
 pub struct Setting {
@@ -129,6 +130,10 @@ pub async fn run<D: Destination>(
     let is_cut_short = Arc::new(AtomicBool::new(false));
 
     let Stored { mut rows, started_flows, mut sendings, is_rolled_back } = setting.stored;
+    let writing = match setting.reading {
+        Reading::OwnThreads => Writing::OwnThread,
+        Reading::Here { commit_latency } => Writing::Here(commit_latency),
+    };
     let waiting = Waiting::of(config.flows.len());
     let files: Vec<(FileKey, String)> = rows.iter().map(|(file, row)| (*file, row.flow.clone())).collect();
     let names: Vec<String> = config.flows.iter().map(|flow| flow.name.clone()).collect();
@@ -230,6 +235,7 @@ pub async fn run<D: Destination>(
             files_of_others: Arc::new(files.iter().filter(|(_, of)| *of != flow.name).map(|(file, _)| *file).collect()),
             metrics: metrics.clone(),
             store: Arc::clone(&setting.store),
+            writing,
         };
         let (begun, rows_of_flow) = oneshot::channel();
         stages.spawn(begin(parts, of_flow, begun, waiting.clone(), stop.clone()));
@@ -257,10 +263,6 @@ pub async fn run<D: Destination>(
     }
     drop(events);
     let (end, ended) = oneshot::channel();
-    let writing = match setting.reading {
-        Reading::OwnThreads => Writing::OwnThread,
-        Reading::Here { commit_latency } => Writing::Here(commit_latency),
-    };
     let commit_failing = setting.metrics.commit_failing();
     let checkpointer = Checkpointer::new(setting.store, writing, accounts, knocked, commit_failing, setting.health);
     let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));

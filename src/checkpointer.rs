@@ -8,11 +8,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::JoinError;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::budget::Budget;
 use crate::gate::{Gate, InFlight};
@@ -23,6 +22,7 @@ use crate::offsets::{Changes, Fingerprint, Identity, Mark, Offsets, Row, RunKey,
 use crate::service_clock::ServiceClock;
 use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
+use crate::writing::Writing;
 
 /// What tailers, packers and senders report.
 #[derive(Debug)]
@@ -112,15 +112,6 @@ pub struct FlowAccount {
     pub metrics: FlowMetrics,
     /// Gets back what is settled.
     pub budget: Budget,
-}
-
-/// Where commits are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writing {
-    /// On a thread of its own: a disk that hangs holds up nothing else.
-    OwnThread,
-    /// On the caller's, so that a simulation is repeatable. One takes so long on the runtime's clock; half-way it is on the disk.
-    Here(Duration),
 }
 
 /// The task.
@@ -311,7 +302,8 @@ impl Checkpointer {
         let marked: HashSet<usize> = changes.sendings.iter().filter_map(|(run, _)| of_run(run)).collect();
         self.sending.extend(&marked);
         if !changes.is_empty() {
-            match written(Arc::clone(&self.store), self.writing, changes).await {
+            let store = Arc::clone(&self.store);
+            match self.writing.run(move || (store.commit(&changes), changes)).await {
                 Ok((Ok(()), changes)) => self.committed(&waiting, &changes),
                 Ok((Err(error), changes)) => self.not_committed(&error, changes),
                 // The runtime is going down: nothing more can be written.
@@ -376,19 +368,6 @@ impl Checkpointer {
         self.health.commits_fail(&format!("cannot commit offsets: {error}; a restart now would send lines twice"));
         if self.commit_failing.set(1) == 0 {
             tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
-        }
-    }
-}
-
-/// Writes `changes`, and gives them back with what came of it.
-async fn written(store: Arc<Offsets>, writing: Writing, changes: Changes) -> Result<(io::Result<()>, Changes), JoinError> {
-    match writing {
-        Writing::OwnThread => tokio::task::spawn_blocking(move || (store.commit(&changes), changes)).await,
-        Writing::Here(latency) => {
-            sleep(latency / 2).await;
-            let committed = store.commit(&changes);
-            sleep(latency / 2).await;
-            Ok((committed, changes))
         }
     }
 }

@@ -103,6 +103,8 @@ impl<'a, R: Reader> Reading<'a, R> {
                 return Ok(self.progress.taken());
             }
             tokio::select! {
+                // In an order, so that a simulation is repeatable.
+                biased;
                 answered = first_of(&mut self.in_flight), if !self.in_flight.is_empty() => self.answered(answered, &mut look)?,
                 () = sleep_until(ready_at.unwrap_or_else(Instant::now)), if ready_at.is_some() => {}
             }

@@ -8,6 +8,7 @@
 //! runs that one and tells what happens in it.
 #![allow(clippy::unwrap_used, reason = "a simulation that cannot go on has failed")]
 
+mod doubles;
 mod kinesis;
 mod ledger;
 mod logs;
@@ -18,6 +19,7 @@ mod seeds;
 mod shards;
 #[path = "../common/state.rs"]
 mod state;
+mod story;
 mod weather;
 mod world;
 
