@@ -67,7 +67,7 @@ impl Running {
             let index = self.random.usize(..self.logs.len());
             self.write(index);
             self.rotate(index);
-            self.pause(40);
+            self.pause(60);
         }
         self.written
     }

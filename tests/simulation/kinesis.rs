@@ -526,8 +526,16 @@ impl Destination for Connection {
         stream.receive(entries);
         let mut plan = stream.state().plan(entries, stream.request_bytes_max);
         if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            let (now, ms) = { let s = stream.state(); (s.now(), s.now_ms()) };
-            eprintln!("{:?} put {:?} clock off by {} ms", now, entries.iter().map(|e| &e.partition_key).collect::<Vec<_>>(), self.clock.now_ms() - ms);
+            let (now, ms) = {
+                let s = stream.state();
+                (s.now(), s.now_ms())
+            };
+            eprintln!(
+                "{:?} put {:?} clock off by {} ms",
+                now,
+                entries.iter().map(|e| &e.partition_key).collect::<Vec<_>>(),
+                self.clock.now_ms() - ms
+            );
         }
         let mut on_its_way = OnItsWay { stream, entries, accepted: plan.stored.clone() };
         sleep(plan.before).await;

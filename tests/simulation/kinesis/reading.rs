@@ -21,7 +21,10 @@ const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
 impl Reader for Connection {
     async fn shards_since(&self, from_ms: i64) -> Result<Vec<Shard>, Failure> {
         if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            let (now, ms) = { let s = self.stream.state(); (s.now(), s.now_ms()) };
+            let (now, ms) = {
+                let s = self.stream.state();
+                (s.now(), s.now_ms())
+            };
             eprintln!("{now:?} shards since {from_ms}, clock off by {} ms", self.clock.now_ms() - ms);
         }
         self.answered(Question::Shards, |state| Ok(state.listed_since(from_ms))).await
@@ -37,7 +40,15 @@ impl Reader for Connection {
     async fn records(&self, iterator: &str, count_max: u32) -> Result<Page, Failure> {
         let page = self.answered(Question::Records, |state| state.page(iterator, count_max as usize)).await;
         if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            eprintln!("{:?} records {iterator} {:?}", self.stream.state().now(), page.as_ref().map(|p| (p.is_at_tip, &p.next, p.records.iter().map(|r| (r.arrived_at_ms, &r.partition_key)).collect::<Vec<_>>())));
+            eprintln!(
+                "{:?} records {iterator} {:?}",
+                self.stream.state().now(),
+                page.as_ref().map(|p| (
+                    p.is_at_tip,
+                    &p.next,
+                    p.records.iter().map(|r| (r.arrived_at_ms, &r.partition_key)).collect::<Vec<_>>()
+                ))
+            );
         }
         page
     }
