@@ -70,6 +70,7 @@ const PURE: &[&str] = &[
     "packer::rules",
     "packer::tokens",
     "processor",
+    "offsets::decision",
     "outcome",
     "sender::pace",
     "settlement",
