@@ -1,7 +1,9 @@
-//! The admin address: `/metrics` for Prometheus and `/health` for whoever watches the process, over HTTP/1.1.
+//! The admin address, over HTTP/1.1: `/metrics` for Prometheus, `/health` for whoever watches the process, and `/offsets` for
+//! people who want to know what of each file is settled.
 //!
 //! It only reads: nothing that is asked here can change or hold up the way of a line. A connection carries
-//! one request and a connection that dawdles is closed, so that a stuck scraper cannot occupy the few there are.
+//! one request and a connection that dawdles is closed, so that a stuck scraper cannot occupy the few there are. Offsets are
+//! read from the disk: that is done for one request at a time, on a thread where it may wait.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -38,6 +40,40 @@ pub async fn bind(addr: SocketAddr) -> io::Result<Admin> {
     Ok(Admin { listener, local_addr })
 }
 
+/// What `/offsets` answers.
+#[derive(Clone)]
+pub struct OffsetsPage {
+    /// JSON, or why there is none. Waits for the disk.
+    make: Arc<dyn Fn() -> Result<String, String> + Send + Sync>,
+    /// Who holds it has it made. A disk that hangs costs one thread, not all that commits could need.
+    turn: Arc<Semaphore>,
+}
+
+impl OffsetsPage {
+    /// A page of the JSON that `make` returns, or of the reason that there is none; it may wait for the disk.
+    pub fn new(make: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> Self {
+        Self { make: Arc::new(make), turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    async fn respond(&self) -> Response<Full<Bytes>> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await.expect("the semaphore is never closed");
+        let make = Arc::clone(&self.make);
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            make()
+        });
+        match made.await {
+            Ok(Ok(json)) => respond(StatusCode::OK, JSON, json),
+            Ok(Err(reason)) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("cannot read the offsets: {reason}\n")),
+            // The runtime is going down.
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the agent ends\n"),
+        }
+    }
+}
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
 impl Admin {
     /// The address that was taken.
     pub fn local_addr(&self) -> SocketAddr {
@@ -45,7 +81,7 @@ impl Admin {
     }
 
     /// Answers until `stop` is ready. Requests under way then are cut off.
-    pub async fn serve(self, metrics: Arc<Metrics>, health: Health, stop: impl Future<Output = ()>) {
+    pub async fn serve(self, metrics: Arc<Metrics>, health: Health, offsets: OffsetsPage, stop: impl Future<Output = ()>) {
         let slots = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -62,7 +98,7 @@ impl Admin {
                 (slot, accepted) = accepted => match accepted {
                     Ok((stream, _)) => {
                         is_failing = false;
-                        let answered = answer_one(stream, metrics.clone(), health.clone());
+                        let answered = answer_one(stream, metrics.clone(), health.clone(), offsets.clone());
                         connections.spawn(async move {
                             let _slot = slot;
                             answered.await;
@@ -81,24 +117,24 @@ impl Admin {
     }
 }
 
-async fn answer_one(stream: TcpStream, metrics: Arc<Metrics>, health: Health) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &metrics, &health);
-        async move { Ok::<_, Infallible>(response) }
+async fn answer_one(stream: TcpStream, metrics: Arc<Metrics>, health: Health, offsets: OffsetsPage) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (metrics, health, offsets) = (&metrics, &health, &offsets);
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), metrics, health, offsets).await) }
     });
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
     // Whoever asked has gone or is too slow; neither is of interest to the operator.
     let _ = tokio::time::timeout(limits::ADMIN_CONNECTION_TIMEOUT, connection).await;
 }
 
-fn answer(method: &Method, path: &str, metrics: &Metrics, health: &Health) -> Response<Full<Bytes>> {
-    let page: fn(&Metrics, &Health) -> Response<Full<Bytes>> = match path {
-        "/health" => |_, health| health_page(health),
-        "/metrics" => |metrics, _| metrics_page(metrics),
-        _ => return text(StatusCode::NOT_FOUND, "not found; there are /health and /metrics\n"),
-    };
-    if method == Method::GET || method == Method::HEAD {
-        return page(metrics, health);
+async fn answer(method: &Method, path: &str, metrics: &Metrics, health: &Health, offsets: &OffsetsPage) -> Response<Full<Bytes>> {
+    let is_read = method == Method::GET || method == Method::HEAD;
+    match path {
+        "/health" if is_read => return health_page(health),
+        "/metrics" if is_read => return metrics_page(metrics),
+        "/offsets" if is_read => return offsets.respond().await,
+        "/health" | "/metrics" | "/offsets" => {}
+        _ => return text(StatusCode::NOT_FOUND, "not found; there are /health, /metrics and /offsets\n"),
     }
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -152,11 +188,11 @@ fn health_page(health: &Health) -> Response<Full<Bytes>> {
     };
     let page = HealthPage { status: word, reason, flows: flows.into_iter().map(FlowPage::from).collect() };
     let json = serde_json::to_string(&page).expect("strings and numbers are always JSON");
-    respond(status, "application/json", json)
+    respond(status, JSON, json)
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    respond(status, "text/plain; charset=utf-8", body)
+    respond(status, TEXT, body)
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -182,7 +218,8 @@ mod tests {
         let admin = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let mut stream = TcpStream::connect(admin.local_addr()).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(admin.serve(metrics, health, async {
+        let offsets = OffsetsPage::new(|| Ok("{}".to_owned()));
+        let serving = tokio::spawn(admin.serve(metrics, health, offsets, async {
             let _ = stopped.await;
         }));
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -245,11 +282,66 @@ mod tests {
         assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
     }
 
+    async fn ask_for_offsets(make: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> String {
+        let admin = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let mut stream = TcpStream::connect(admin.local_addr()).await.unwrap();
+        let offsets = OffsetsPage::new(make);
+        let serving = tokio::spawn(admin.serve(Arc::default(), Health::default(), offsets, std::future::pending()));
+        stream.write_all(get("/offsets").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        serving.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn offsets_are_what_is_made_of_them_or_the_reason_that_there_are_none() {
+        let answer = ask_for_offsets(|| Ok(r#"{"files":[]}"#.to_owned())).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n{\"files\":[]}"), "{answer}");
+        let answer = ask_for_offsets(|| Err("no disk".to_owned())).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("cannot read the offsets: no disk\n"), "{answer}");
+    }
+
+    /// Offsets that wait for a disk that hangs hold up nobody who asks for something else.
+    #[tokio::test]
+    async fn offsets_that_take_long_hold_up_nothing_else() {
+        let admin = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let addr = admin.local_addr();
+        let (go_on, hanging) = std::sync::mpsc::sync_channel::<()>(0);
+        let hanging = std::sync::Mutex::new(hanging);
+        let offsets = OffsetsPage::new(move || {
+            let _ = hanging.lock().map(|hanging| hanging.recv());
+            Ok("{}".to_owned())
+        });
+        let serving = tokio::spawn(admin.serve(Arc::default(), Health::default(), offsets, std::future::pending()));
+        let mut waiting = Vec::new();
+        for _ in 0..limits::ADMIN_CONNECTIONS - 1 {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            stream.write_all(get("/offsets").as_bytes()).await.unwrap();
+            waiting.push(stream);
+        }
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(get("/health").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        drop(go_on);
+        let mut answer = String::new();
+        waiting.remove(0).read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        serving.abort();
+    }
+
     #[tokio::test]
     async fn connections_that_say_nothing_make_way_for_one_that_does() {
         let admin = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let addr = admin.local_addr();
-        let serving = tokio::spawn(admin.serve(Arc::default(), Health::default(), std::future::pending()));
+        let serving = tokio::spawn(admin.serve(
+            Arc::default(),
+            Health::default(),
+            OffsetsPage::new(|| Err(String::new())),
+            std::future::pending(),
+        ));
         let mut silent = Vec::new();
         for _ in 0..limits::ADMIN_CONNECTIONS {
             silent.push(TcpStream::connect(addr).await.unwrap());

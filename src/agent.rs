@@ -38,6 +38,7 @@ use crate::service_clock::ServiceClock;
 use crate::span::FileKey;
 use crate::stream::{Load, StreamFacts};
 use crate::tailer::{self, Mode, Tailer};
+use crate::writing::Writing;
 
 /// What a run needs beside the configuration.
 pub struct Setting {
@@ -85,8 +86,12 @@ impl<D> Way<D> {
 pub enum Reading {
     /// Each flow on a thread of its own, with notifications: a file system that hangs holds up its own flow only.
     OwnThreads,
-    /// On the caller's runtime, without notifications, so that a simulation is repeatable.
-    Here,
+    /// On the caller's runtime, without notifications, so that a simulation is repeatable. Offsets are [written](Writing::Here)
+    /// there too, which takes so long.
+    Here {
+        /// On the runtime's clock.
+        commit_latency: Duration,
+    },
 }
 
 /// How a run ended.
@@ -98,7 +103,7 @@ pub enum Ending {
     Drained,
     /// The drain timeout passed first. What was settled is committed, the rest will be read again.
     TimedOut {
-        /// Records that were sent, and nobody knows whether they were stored.
+        /// Records that were sent, and nobody knows whether they were stored: unless the next start finds out, they are sent again.
         uncertain_record_count: u64,
     },
     /// The last offsets could not be written: what was delivered since the last commit will be sent again.
@@ -125,8 +130,17 @@ pub async fn run<D: Destination>(
     let is_cut_short = Arc::new(AtomicBool::new(false));
 
     let Stored { mut rows, started_flows, mut sendings, is_rolled_back } = setting.stored;
+    let writing = match setting.reading {
+        Reading::OwnThreads => Writing::OwnThread,
+        Reading::Here { commit_latency } => Writing::Here(commit_latency),
+    };
     let waiting = Waiting::of(config.flows.len());
     let files: Vec<(FileKey, String)> = rows.iter().map(|(file, row)| (*file, row.flow.clone())).collect();
+    let names: Vec<String> = config.flows.iter().map(|flow| flow.name.clone()).collect();
+    let counters = setting.store.begin_run(setting.run_id, &names).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot keep count of what is sent: after a sudden end it is not known exactly how much that was");
+        Vec::new()
+    });
     for (flow_index, flow) in config.flows.iter().enumerate() {
         let flow = Arc::new(flow.clone());
         let metrics = setting.metrics.flow(&flow.name);
@@ -139,7 +153,11 @@ pub async fn run<D: Destination>(
         // Several requests in flight hold bytes beside those of lines: with little memory each of them is smaller.
         let request_bytes = flow.delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
         let Way { destination, key_source, clock } = way_of(&flow);
-        let (destination, gate) = (Arc::new(destination), Gate::new(Arc::clone(&knocked)));
+        let destination = Arc::new(destination);
+        let gate = match counters.get(flow_index) {
+            Some(counter) => Gate::counting(Arc::clone(&knocked), counter.clone()),
+            None => Gate::new(Arc::clone(&knocked)),
+        };
         let stream = flow.delivery.destination.readable_stream();
         let read_back = if stream.is_some() { config.agent.read_back } else { ReadBack::Off };
         accounts.push(FlowAccount {
@@ -217,6 +235,7 @@ pub async fn run<D: Destination>(
             files_of_others: Arc::new(files.iter().filter(|(_, of)| *of != flow.name).map(|(file, _)| *file).collect()),
             metrics: metrics.clone(),
             store: Arc::clone(&setting.store),
+            writing,
         };
         let (begun, rows_of_flow) = oneshot::channel();
         stages.spawn(begin(parts, of_flow, begun, waiting.clone(), stop.clone()));
@@ -244,7 +263,8 @@ pub async fn run<D: Destination>(
     }
     drop(events);
     let (end, ended) = oneshot::channel();
-    let checkpointer = Checkpointer::new(setting.store, accounts, knocked, setting.metrics.commit_failing(), setting.health);
+    let commit_failing = setting.metrics.commit_failing();
+    let checkpointer = Checkpointer::new(setting.store, writing, accounts, knocked, commit_failing, setting.health);
     let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
     for (parts, rows) in tailers {
         let (stop, is_cut_short) = (stop.clone(), Arc::clone(&is_cut_short));
@@ -256,7 +276,7 @@ pub async fn run<D: Destination>(
             is_cut_short.fetch_or(*stop.borrow(), Ordering::Relaxed);
         };
         match setting.reading {
-            Reading::Here => _ = stages.spawn(tail),
+            Reading::Here { .. } => _ = stages.spawn(tail),
             Reading::OwnThreads => _ = stages.spawn(on_own_thread(tail)?),
         }
     }

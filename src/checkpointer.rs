@@ -5,6 +5,7 @@
 //! nothing but the disk, so that the road back never waits for the road out.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,6 +22,7 @@ use crate::offsets::{Changes, Fingerprint, Identity, Mark, Offsets, Row, RunKey,
 use crate::service_clock::ServiceClock;
 use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
+use crate::writing::Writing;
 
 /// What tailers, packers and senders report.
 #[derive(Debug)]
@@ -115,6 +117,7 @@ pub struct FlowAccount {
 /// The task.
 pub struct Checkpointer {
     store: Arc<Offsets>,
+    writing: Writing,
     flows: Vec<FlowAccount>,
     files: HashMap<FileKey, FileAccount>,
     rows_to_remove: Vec<FileKey>,
@@ -150,6 +153,7 @@ impl Checkpointer {
     /// `knocked` is what their gates ring.
     pub fn new(
         store: Arc<Offsets>,
+        writing: Writing,
         flows: Vec<FlowAccount>,
         knocked: Arc<Notify>,
         commit_failing: Gauge,
@@ -157,6 +161,7 @@ impl Checkpointer {
     ) -> Self {
         Self {
             store,
+            writing,
             flows,
             files: HashMap::new(),
             rows_to_remove: Vec::new(),
@@ -291,14 +296,14 @@ impl Checkpointer {
             started_flows: std::mem::take(&mut self.started_flows),
             sendings,
             reconciled,
+            ..Changes::default()
         };
         let of_run = |run: &RunKey| self.flows.iter().position(|flow| flow.run == *run);
         let marked: HashSet<usize> = changes.sendings.iter().filter_map(|(run, _)| of_run(run)).collect();
         self.sending.extend(&marked);
         if !changes.is_empty() {
             let store = Arc::clone(&self.store);
-            let written = tokio::task::spawn_blocking(move || (store.commit(&changes), changes));
-            match written.await {
+            match self.writing.run(move || (store.commit(&changes), changes)).await {
                 Ok((Ok(()), changes)) => self.committed(&waiting, &changes),
                 Ok((Err(error), changes)) => self.not_committed(&error, changes),
                 // The runtime is going down: nothing more can be written.
@@ -322,7 +327,10 @@ impl Checkpointer {
             let is_in_store = self.sending.contains(&index);
             if is_in_store && (if self.is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
                 reconciled.push(flow.run.clone());
-            } else if in_flight.is_waited_for || (self.has_changed && (is_in_store || in_flight.since.is_some())) {
+            } else if in_flight.is_waited_for
+                || in_flight.is_mark_old
+                || (self.has_changed && (is_in_store || in_flight.since.is_some()))
+            {
                 sendings.push((flow.run.clone(), flow.sending(at, in_flight)));
             }
         }
@@ -349,7 +357,7 @@ impl Checkpointer {
         self.has_changed = !waiting.is_empty();
     }
 
-    fn not_committed(&mut self, error: &std::io::Error, changes: Changes) {
+    fn not_committed(&mut self, error: &io::Error, changes: Changes) {
         self.has_changed = true;
         self.rows_to_remove = changes.removed;
         self.started_flows = changes.started_flows;
@@ -458,7 +466,8 @@ mod tests {
         let run = RunKey { run_id: 1, flow: "access".to_owned() };
         let (stream, gate, clock) = (Some("s".to_owned()), Gate::new(Arc::clone(&knocked)), ServiceClock::new(0));
         let accounts = vec![FlowAccount { run, stream, gate, clock, metrics, budget }];
-        let checkpointer = Checkpointer::new(Arc::clone(&store), accounts, knocked, commit_failing, Health::default());
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&store), Writing::OwnThread, accounts, knocked, commit_failing, Health::default());
         // The sender of events lives on to the end.
         let (events, events_out) = mpsc::channel(16);
         let (end, ended) = oneshot::channel();

@@ -61,6 +61,7 @@ impl Collector {
     }
 
     /// Adds `entry`, or gives it back when the request has no room for it. An empty request takes any entry.
+    #[expect(clippy::result_large_err, reason = "the entry comes back as it is")]
     pub fn try_push(&mut self, entry: Entry) -> Result<(), Entry> {
         let fits = self.entries.len() < REQUEST_RECORDS_MAX && self.byte_count + entry.byte_count() <= self.bytes_max;
         if !fits && !self.entries.is_empty() {

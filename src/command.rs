@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod estimate;
+pub mod offsets;
 pub mod preview;
 pub mod run;
 
@@ -13,6 +14,8 @@ pub mod exit {
     pub const OK: u8 = 0;
     /// The command line was wrong (`EX_USAGE`).
     pub const USAGE: u8 = 64;
+    /// A file that was named on the command line is wrong (`EX_DATAERR`).
+    pub const DATAERR: u8 = 65;
     /// `--local --once` did not read back what was delivered (`EX_SOFTWARE`).
     pub const SOFTWARE: u8 = 70;
     /// The system gives no threads or signals (`EX_OSERR`).
@@ -21,6 +24,8 @@ pub mod exit {
     pub const IOERR: u8 = 74;
     /// Another agent uses the state folder; later it may go (`EX_TEMPFAIL`).
     pub const TEMPFAIL: u8 = 75;
+    /// Only the user whom the agent runs as may do that (`EX_NOPERM`).
+    pub const NOPERM: u8 = 77;
     /// The configuration is wrong (`EX_CONFIG`).
     pub const CONFIG: u8 = 78;
     /// Added to the number of the signal that cut a run short, as shells do.

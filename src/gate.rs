@@ -4,17 +4,20 @@
 //! of the store say nothing. The former never changes for a file; the latter is a moment, which a commit a few seconds old
 //! bounds well enough. So the tailer tells the gate of its flow which lives it begins, the checkpointer which of them are in the
 //! store and when it has last committed, and requests wait there until all is well. With each commit the checkpointer asks what
-//! is in flight.
+//! is in flight; and while something is, what the store says of it is never older than a few seconds, so that a restart knows
+//! until when what was on its way can have arrived.
 //!
 //! A cell between the three: only a request waits, for a commit, which it brings about.
 
 use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::limits::MARK_AGE_MAX;
+use crate::limits::{COMMIT_INTERVAL, MARK_AGE_MAX};
+use crate::offsets::SentCounter;
 use crate::span::FileKey;
 
 /// The gate of one flow; a clone is the same.
@@ -23,15 +26,19 @@ pub struct Gate(Arc<Shared>);
 
 struct Shared {
     flight: Mutex<Flight>,
-    /// When what the last commit says was so; none when it says that nothing is in flight, and nothing may leave.
-    marked_at: watch::Sender<Option<Instant>>,
+    /// For those who wait, who leave in the order in which they came.
+    marked: Notify,
     /// Somebody waits at this gate, or at another one.
     knocked: Arc<Notify>,
+    /// Where it is said how many records were sent.
+    sent_counter: Option<SentCounter>,
     is_always_open: bool,
 }
 
 #[derive(Default)]
 struct Flight {
+    /// When what the last commit says was so; none when it says that nothing is in flight, and nothing may leave.
+    marked_at: Option<Instant>,
     /// How many records may be stored since when, without anybody knowing.
     records: BTreeMap<Instant, usize>,
     record_count: usize,
@@ -40,6 +47,8 @@ struct Flight {
     /// Lives of which the store does not know yet.
     unknown: HashSet<FileKey>,
     is_knocked: bool,
+    /// When it was opened last for somebody who waited, and has perhaps not had a turn since.
+    opened_at: Option<Instant>,
 }
 
 /// What is in flight of one flow.
@@ -55,22 +64,29 @@ pub struct InFlight {
     pub last_sent_at: Option<Instant>,
     /// The sender waits for a commit.
     pub is_waited_for: bool,
+    /// Something is in flight, and what the last commit says of it will soon be too old.
+    pub is_mark_old: bool,
 }
 
 impl Gate {
     /// A gate that is shut. Who opens it listens to `knocked`.
     pub fn new(knocked: Arc<Notify>) -> Self {
-        Self::of(knocked, false)
+        Self::of(knocked, None, false)
+    }
+
+    /// The same, of a flow that says how much it has sent, before it does.
+    pub fn counting(knocked: Arc<Notify>, sent_counter: SentCounter) -> Self {
+        Self::of(knocked, Some(sent_counter), false)
     }
 
     /// A gate of which nobody keeps account.
     pub fn always_open() -> Self {
-        Self::of(Arc::default(), true)
+        Self::of(Arc::default(), None, true)
     }
 
-    fn of(knocked: Arc<Notify>, is_always_open: bool) -> Self {
-        let (flight, marked_at) = (Mutex::default(), watch::Sender::new(None));
-        Self(Arc::new(Shared { flight, marked_at, knocked, is_always_open }))
+    fn of(knocked: Arc<Notify>, sent_counter: Option<SentCounter>, is_always_open: bool) -> Self {
+        let (flight, marked) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { flight, marked, knocked, sent_counter, is_always_open }))
     }
 
     /// A life of a file begins, of which the store has to know before anything of it is sent.
@@ -86,32 +102,37 @@ impl Gate {
     /// Waits until a request made of these lives may leave, and says when it does. `record_count` of its records surely have not
     /// been stored so far; they are in flight from then on.
     pub async fn depart(&self, files: impl Iterator<Item = FileKey> + Clone, record_count: usize) -> Instant {
-        let mut marked = self.0.marked_at.subscribe();
         loop {
-            marked.mark_unchanged();
+            // From here on it is told of every mark.
+            let mut marked = pin!(self.0.marked.notified());
+            marked.as_mut().enable();
             if let Some(now) = self.try_depart(files.clone(), record_count) {
                 return now;
             }
-            // Its sender is this very gate.
-            let _ = marked.changed().await;
+            marked.await;
         }
     }
 
     fn try_depart(&self, mut files: impl Iterator<Item = FileKey>, record_count: usize) -> Option<Instant> {
         let now = Instant::now();
         let mut flight = self.flight();
-        let is_fresh = self.0.marked_at.borrow().is_some_and(|at| now.duration_since(at) < MARK_AGE_MAX);
+        let is_fresh = flight.marked_at.is_some_and(|at| now.duration_since(at) < MARK_AGE_MAX);
         let is_known = flight.unknown.is_empty() || !files.any(|file| flight.unknown.contains(&file));
-        if !(is_fresh && is_known) && !self.0.is_always_open {
+        let is_open = self.0.is_always_open || (is_fresh && is_known);
+        if !is_open {
             flight.is_knocked = true;
             self.0.knocked.notify_one();
             return None;
         }
         flight.last_sent_at = Some(now);
         flight.record_count += record_count;
-        flight.sent_record_count += record_count as u64;
         if record_count > 0 {
+            flight.sent_record_count += record_count as u64;
             *flight.records.entry(now).or_default() += record_count;
+            if let Some(counter) = &self.0.sent_counter {
+                // Under the lock, so that the last one to say it says most.
+                counter.set(flight.sent_record_count);
+            }
         }
         Some(now)
     }
@@ -131,41 +152,51 @@ impl Gate {
     /// What is in flight. What is so now of records that landed before was reported before.
     pub fn in_flight(&self) -> InFlight {
         let flight = self.flight();
+        let is_young = |at: Instant| at.elapsed() + COMMIT_INTERVAL < MARK_AGE_MAX;
         InFlight {
             since: flight.records.first_key_value().map(|(since, _)| *since),
             record_count: flight.record_count,
             sent_record_count: flight.sent_record_count,
             last_sent_at: flight.last_sent_at,
             is_waited_for: flight.is_knocked,
+            is_mark_old: flight.record_count > 0 && !flight.marked_at.is_some_and(is_young),
         }
     }
 
     /// A commit says what was so at this time, or could not: then sending goes on all the same, and a restart has less to go by.
+    ///
+    /// One that took longer than usual counts as younger than it is: else nothing would ever leave where each takes so long that
+    /// it is too old when it is done.
     pub fn marked(&self, at: Instant) {
-        self.flight().is_knocked = false;
-        self.0.marked_at.send_replace(Some(at));
+        let earliest = Instant::now().checked_sub(COMMIT_INTERVAL);
+        let mut flight = self.flight();
+        if std::mem::take(&mut flight.is_knocked) {
+            flight.opened_at = Some(at);
+        }
+        flight.marked_at = Some(earliest.map_or(at, |earliest| at.max(earliest)));
+        self.0.marked.notify_waiters();
     }
 
-    /// Shuts the gate if nothing is in flight, nor was anything sent for so long as a commit is good for. Then the store need not
-    /// say anything of this flow.
+    /// Shuts the gate if nothing is in flight, nor was anything sent or let out for so long as a commit is good for. Then the store
+    /// need not say anything of this flow.
     pub fn shut_if_idle(&self) -> bool {
         let now = Instant::now();
-        let flight = self.flight();
+        let mut flight = self.flight();
         let is_idle = flight.record_count == 0
             && !flight.is_knocked
-            && flight.last_sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= MARK_AGE_MAX);
+            && [flight.last_sent_at, flight.opened_at].iter().flatten().all(|at| now.duration_since(*at) >= MARK_AGE_MAX);
         if is_idle {
-            self.0.marked_at.send_replace(None);
+            flight.marked_at = None;
         }
         is_idle
     }
 
     /// Shuts it for good if nothing is in flight: what the last commit of a run does.
     pub fn shut_at_end(&self) -> bool {
-        let flight = self.flight();
+        let mut flight = self.flight();
         let is_idle = flight.record_count == 0;
         if is_idle {
-            self.0.marked_at.send_replace(None);
+            flight.marked_at = None;
         }
         is_idle
     }
@@ -183,6 +214,7 @@ mod tests {
     use tokio::time::{advance, timeout};
 
     use super::*;
+    use crate::offsets::{Changes, Offsets, RunKey, Sending};
 
     fn gate() -> Gate {
         Gate::new(Arc::default())
@@ -216,9 +248,61 @@ mod tests {
             knocked.notified().await;
             assert!(gate.in_flight().is_waited_for);
             gate.marked(Instant::now());
+            assert!(!gate.shut_if_idle(), "it is shut before who waits has a turn");
         };
         tokio::join!(gate.depart(empty(), 1), opens);
         assert!(!gate.in_flight().is_waited_for);
+    }
+
+    /// Neither is nothing sent while the disk is slow.
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_takes_long_opens_it_too() {
+        let gate = gate();
+        let begun = Instant::now();
+        advance(MARK_AGE_MAX * 2).await;
+        gate.marked(begun);
+        assert!(!is_shut(&gate, empty()).await);
+        advance(MARK_AGE_MAX - COMMIT_INTERVAL).await;
+        assert!(is_shut(&gate, empty()).await);
+    }
+
+    /// A request that has been let out may take its time before it leaves, and nothing else need happen meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn while_something_is_in_flight_the_mark_is_renewed_in_time() {
+        let gate = gate();
+        gate.marked(Instant::now());
+        advance(MARK_AGE_MAX).await;
+        assert!(!gate.in_flight().is_mark_old);
+        gate.marked(Instant::now());
+        let since = gate.depart(empty(), 1).await;
+        assert!(!gate.in_flight().is_mark_old);
+        advance(MARK_AGE_MAX - COMMIT_INTERVAL).await;
+        assert!(gate.in_flight().is_mark_old);
+        gate.marked(Instant::now());
+        assert!(!gate.in_flight().is_mark_old);
+        advance(MARK_AGE_MAX).await;
+        gate.land(since);
+        assert!(!gate.in_flight().is_mark_old);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_is_counted_in_the_store_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunKey { run_id: 7, flow: "f".to_owned() };
+        let store = Offsets::open(folder.path()).unwrap();
+        let counter = store.begin_run(run.run_id, std::slice::from_ref(&run.flow)).unwrap().remove(0);
+        let sending =
+            Sending { stream: None, marked_at_ms: 0, in_flight_since_ms: None, in_flight_record_count: 0, sent_record_count: 0 };
+        store.commit(&Changes { sendings: vec![(run, sending)], ..Changes::default() }).unwrap();
+        let gate = Gate::counting(Arc::default(), counter);
+        assert!(is_shut(&gate, empty()).await);
+        gate.marked(Instant::now());
+        gate.depart(empty(), 3).await;
+        gate.depart(empty(), 0).await;
+        gate.depart(empty(), 2).await;
+        drop(store);
+        let sendings = Offsets::open(folder.path()).unwrap().sendings().unwrap();
+        assert_eq!(sendings[0].1.sent_record_count, 5);
     }
 
     #[tokio::test(start_paused = true)]

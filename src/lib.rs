@@ -75,6 +75,7 @@ pub mod outcome;
 pub mod service_clock;
 pub mod span;
 pub mod stream;
+pub mod writing;
 
 pub mod admin;
 pub mod health;

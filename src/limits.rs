@@ -334,7 +334,7 @@ pub const MARK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// In what portions sled's file grows and is used again.
-pub const STORE_SEGMENT_BYTES: usize = 512 * KIB;
+pub const STORE_SEGMENT_BYTES: usize = 256 * KIB;
 /// How many entries are written at once to a new store.
 pub const STORE_BATCH_ENTRIES: usize = 1000;
 /// Greatest snapshot of the store: some 600,000 rows. A larger one is not written, nor read.
@@ -346,8 +346,10 @@ pub const STORE_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(5);
 pub const STORE_SNAPSHOT_RATE: u64 = 128 * 1024;
 /// Greatest folder of sled's that is looked at.
 pub const STORE_FOLDER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Address space of the process that reads a store; sled's threads and the allocator reserve much more than they use.
-pub const STORE_READER_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Memory of the process that reads a store, beside what the store takes.
+pub const STORE_READER_MEMORY_BYTES: u64 = 128 * 1024 * 1024;
+/// How much memory it may take for each byte of sled's files.
+pub const STORE_READER_MEMORY_FACTOR: u64 = 8;
 /// CPU time of that process, in seconds; what is not read by then is taken for an endless loop.
 pub const STORE_READER_CPU_SECONDS: u64 = 30;
 /// How long that process is waited for on a busy host.

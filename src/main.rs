@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
-use kinetail::command::{check, estimate, exit, preview, run};
+use clap::{Args, Parser, Subcommand};
+use kinetail::command::{check, estimate, exit, offsets, preview, run};
 use kinetail::config::{Prices, parse_duration};
 use kinetail::limits::{ESTIMATE_DEFAULT, ESTIMATE_MAX, ESTIMATE_MIN};
-use kinetail::offsets;
+use kinetail::tailer::Position;
 
 /// Ships log files to Amazon Kinesis: no line lost, a restart sends none twice.
 #[derive(Parser)]
@@ -72,6 +72,152 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show, save, restore and change how far files were shipped
+    #[command(subcommand)]
+    Offsets(OffsetsCommand),
+}
+
+/// Whose offsets.
+#[derive(Args)]
+struct OffsetsOf {
+    /// The configuration file, which says where the offsets are
+    #[arg(long, value_name = "FILE", required_unless_present = "state_dir", conflicts_with = "state_dir")]
+    config: Option<PathBuf>,
+    /// The state folder itself; no configuration is read
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum OffsetsCommand {
+    /// Show of each file what is shipped, and how much is not
+    ///
+    /// On a stopped agent nothing is changed, and files are looked at as they are now. On a running one it asks the admin address
+    /// and shows what was committed last, which is a second ago at most.
+    ///
+    /// States: tailed (the next start goes on there), renamed (the same, under another name in its folder), truncated (shorter
+    /// than what was shipped: read from its beginning), replaced (another file is at its path), gone, unknown (it cannot be looked
+    /// at). Bytes "above" are shipped, behind others that are not yet.
+    List {
+        #[command(flatten)]
+        of: OffsetsOf,
+        /// Only this flow
+        #[arg(long, value_name = "NAME")]
+        flow: Option<String>,
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write all offsets of a stopped agent as one JSON document
+    Export {
+        #[command(flatten)]
+        of: OffsetsOf,
+        /// The file to write, which only its owner may read; standard output without
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Make the offsets of a stopped agent those of an exported document
+    ///
+    /// Everything in it is checked first. What was there is set aside in the state folder, also when it cannot be read: this is a
+    /// way out of exit code 74. Flows and files that the document does not name are as never seen.
+    Import {
+        #[command(flatten)]
+        of: OffsetsOf,
+        /// Change nothing, and say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// The document; `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Let the next start of a stopped agent read one file from somewhere else
+    ///
+    /// An offset within a line is moved back to its beginning, and `end` to that of an unfinished last line; records of several
+    /// lines ([flow.multiline]) are not known here. Says how much is sent again, or skipped.
+    ///
+    /// With --state-dir lines are taken to be of UTF-8 or the like, unless the file begins with a byte order mark.
+    Set {
+        #[command(flatten)]
+        of: OffsetsOf,
+        /// The flow that tails the file
+        #[arg(long, value_name = "NAME")]
+        flow: String,
+        /// Change nothing, and say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// The file
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Where to read from: `beginning`, `end`, or a number of bytes
+        #[arg(value_name = "POSITION", value_parser = position)]
+        position: Position,
+    },
+    /// Let a stopped agent forget files, so that they are as never seen
+    ///
+    /// With --flow and paths: these files, which the next start reads from their beginning if they are still there. With --flow
+    /// alone: all of the flow, which counts as never started, so that `start_at` decides again. With --gone: files that are not
+    /// where they were, of all flows or of one. With --all: everything, also when the offsets cannot be read; the next start is as
+    /// a first start.
+    ///
+    /// With --all what was there is set aside in the state folder; before the others, `export` keeps it.
+    Forget {
+        #[command(flatten)]
+        of: OffsetsOf,
+        /// The flow
+        #[arg(long, value_name = "NAME", required_unless_present_any = ["gone", "all"])]
+        flow: Option<String>,
+        /// All files that are gone
+        #[arg(long, conflicts_with_all = ["all", "paths"])]
+        gone: bool,
+        /// All files of all flows
+        #[arg(long, conflicts_with_all = ["flow", "paths"])]
+        all: bool,
+        /// Change nothing, and say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Files of the flow; all without
+        #[arg(value_name = "PATH", requires = "flow")]
+        paths: Vec<PathBuf>,
+    },
+}
+
+impl OffsetsOf {
+    /// One of them is there: clap sees to that.
+    fn of(self) -> offsets::Of {
+        match self.state_dir {
+            Some(state_dir) => offsets::Of::StateDir(state_dir),
+            None => offsets::Of::Config(self.config.unwrap_or_default()),
+        }
+    }
+}
+
+impl OffsetsCommand {
+    fn options(self) -> offsets::Options {
+        let (of, action) = match self {
+            Self::List { of, flow, json } => (of, offsets::Action::List { flow, json }),
+            Self::Export { of, file } => (of, offsets::Action::Export { file }),
+            Self::Import { of, dry_run, file } => (of, offsets::Action::Import { file, dry_run }),
+            Self::Set { of, flow, dry_run, path, position } => (of, offsets::Action::Set { flow, path, position, dry_run }),
+            Self::Forget { of, flow, gone, dry_run, paths, .. } => {
+                let what = match flow {
+                    flow if gone => offsets::Forgotten::Gone(flow),
+                    Some(flow) if paths.is_empty() => offsets::Forgotten::Flow(flow),
+                    Some(flow) => offsets::Forgotten::Files(flow, paths),
+                    None => offsets::Forgotten::All,
+                };
+                (of, offsets::Action::Forget { what, dry_run })
+            }
+        };
+        offsets::Options { of: of.of(), action }
+    }
+}
+
+fn position(text: &str) -> Result<Position, &'static str> {
+    match text {
+        "beginning" => Ok(Position::Beginning),
+        "end" => Ok(Position::End),
+        _ => text.parse().map(Position::Offset).map_err(|_| "write `beginning`, `end`, or a number of bytes"),
+    }
 }
 
 fn watching_duration(text: &str) -> Result<Duration, String> {
@@ -81,7 +227,7 @@ fn watching_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    if offsets::serve(std::env::args_os()) {
+    if kinetail::offsets::read_for_parent(std::env::args_os()) {
         return ExitCode::SUCCESS;
     }
     let arguments = match Arguments::try_parse() {
@@ -100,6 +246,7 @@ fn main() -> ExitCode {
             let duration = duration.unwrap_or(ESTIMATE_DEFAULT);
             estimate::main(&estimate::Options { config, duration, flow, json, prices })
         }
+        Command::Offsets(command) => offsets::main(command.options()),
         Command::Preview { config, flows, lines, json } => preview::main(&preview::Options { config, flows, lines, json }),
     })
 }

@@ -192,7 +192,7 @@ impl Default for Metrics {
         registry.register("shards", "open shards of the stream, 0 while they are not known", f.shards.clone());
         registry.register(
             "read_back_requests",
-            "requests made to read a stream back at the start: ListShards, GetShardIterator and GetRecords",
+            "requests made to read a stream back: ListShards, GetShardIterator and GetRecords",
             f.read_back_requests.clone(),
         );
         registry.register("read_back_records", "records looked at to read a stream back", f.read_back_records.clone());

@@ -50,7 +50,7 @@ pub use self::decision::Source;
 pub use self::error::OpenError;
 pub use self::opening::Recovered;
 pub use self::peek::Peeked;
-pub use self::reading::{read_with, serve};
+pub use self::reading::{read_for_parent, read_with};
 pub use self::row::{Fingerprint, Identity, Mark, Place, Row};
 pub use self::sending::{RunKey, Sending};
 pub use self::sent::SentCounter;
@@ -103,6 +103,8 @@ pub struct Changes {
     pub removed: Vec<FileKey>,
     /// Flows that have looked at their files for the first time.
     pub started_flows: Vec<String>,
+    /// Flows that have not looked at their files from now on.
+    pub forgotten_flows: Vec<String>,
     /// What may be sent from now on of which the rows say nothing.
     pub sendings: Vec<(RunKey, Sending)>,
     /// Runs of which the rows say everything.
@@ -112,8 +114,9 @@ pub struct Changes {
 impl Changes {
     /// True when there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        let Self { rows, removed, started_flows, sendings, reconciled } = self;
-        rows.is_empty() && removed.is_empty() && started_flows.is_empty() && sendings.is_empty() && reconciled.is_empty()
+        let Self { rows, removed, started_flows, forgotten_flows, sendings, reconciled } = self;
+        let flows_are_the_same = started_flows.is_empty() && forgotten_flows.is_empty();
+        rows.is_empty() && removed.is_empty() && flows_are_the_same && sendings.is_empty() && reconciled.is_empty()
     }
 }
 
@@ -167,12 +170,17 @@ impl Offsets {
     /// What runs before may have sent of which the rows say nothing, that of the oldest run first. What the last run has sent
     /// after its last commit is counted as in flight then.
     pub fn sendings(&self) -> Result<Vec<(RunKey, Sending)>, OpenError> {
-        let mut sendings = self.content()?.sendings;
-        self.sent_before().fold_into(&mut sendings);
-        Ok(sendings)
+        self.content().map(|content| content.sendings)
     }
 
-    fn content(&self) -> Result<Content, OpenError> {
+    /// All of that at once.
+    pub fn content(&self) -> Result<Content, OpenError> {
+        let mut content = self.committed()?;
+        self.sent_before().fold_into(&mut content.sendings);
+        Ok(content)
+    }
+
+    fn committed(&self) -> Result<Content, OpenError> {
         let image = self.keeper.look(Database::image).map_err(|error| self.unreadable(error))?;
         Content::decode(&image.entries).map_err(|what| OpenError::Malformed(self.state_dir.clone(), what))
     }
@@ -185,7 +193,7 @@ impl Offsets {
 
     /// Counters for the run that begins, one for each of `flows`, in their order. What the run before has counted is committed.
     pub fn begin_run(&self, run_id: u128, flows: &[String]) -> io::Result<Vec<SentCounter>> {
-        let mut sendings = self.content().map_err(io::Error::other)?.sendings;
+        let mut sendings = self.committed().map_err(io::Error::other)?.sendings;
         let mut sent_before = self.sent_before();
         if sent_before.fold_into(&mut sendings) {
             self.commit(&Changes { sendings, ..Changes::default() })?;
@@ -208,7 +216,7 @@ impl Offsets {
         let replace = || {
             let generation = keeper::look(state_dir)?.generation() + 1;
             let image = Image { generation, is_rolled_back: false, entries: content.encode()? };
-            let established = establish(state_dir, &image, Fate::SetAside("replaced"))?;
+            let established = establish(state_dir, &image, false, Fate::SetAside("replaced"))?;
             Ok(established.set_aside)
         };
         replace().map_err(|error| OpenError::Unreadable(state_dir.to_owned(), error))
@@ -254,94 +262,4 @@ fn take_lock(lock: &File) -> Result<(), TryLockError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::opening::STORE_FOLDER;
-    use super::*;
-
-    fn row(watermark: u64) -> Row {
-        Row {
-            flow: "access".to_owned(),
-            path: "/var/log/access.log".to_owned(),
-            identity: Identity {
-                place: Some(Place { device: 1, inode: 2, created: Some(3) }),
-                fingerprint: Fingerprint { byte_count: 3, hash: 4 },
-                mark: Mark { end: 4, byte_count: 4, hash: 5 },
-                byte_count: 30,
-                is_superseded: false,
-            },
-            gone_at: None,
-            watermark,
-            settled_above: vec![(watermark + 10, watermark + 20)],
-        }
-    }
-
-    /// Opens a store that was just closed: within one process sled's threads may hold its file for a moment longer.
-    fn opened_again(folder: &Path) -> Offsets {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        loop {
-            match Offsets::open(folder) {
-                Ok(store) => return store,
-                Err(error) => assert!(std::time::Instant::now() < deadline, "{error}: {:?}", std::error::Error::source(&error)),
-            }
-            thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn what_was_committed_is_there_after_opening_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        let started_flows = vec!["access".to_owned()];
-        let rows = vec![(FileKey(1), row(5)), (FileKey(2), row(6))];
-        store.commit(&Changes { rows, started_flows, ..Changes::default() }).unwrap();
-        let (rows, removed) = (vec![(FileKey(1), row(7))], vec![FileKey(2)]);
-        store.commit(&Changes { rows, removed, ..Changes::default() }).unwrap();
-        drop(store);
-        let store = opened_again(folder.path());
-        assert_eq!(store.load().unwrap(), [(FileKey(1), row(7))]);
-        assert_eq!(store.started_flows().unwrap(), ["access".to_owned()].into());
-    }
-
-    #[test]
-    fn a_second_opening_is_refused_and_says_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let _store = Offsets::open(folder.path()).unwrap();
-        let Err(error) = Offsets::open(folder.path()) else { panic!("opened twice") };
-        assert!(matches!(error, OpenError::InUse(_)));
-        assert!(error.to_string().contains("in use by another kinetail"), "{error}");
-    }
-
-    /// Sled opens a damaged file as an empty one; to go on with that would send everything again, or skip lines.
-    #[test]
-    fn a_store_that_has_lost_everything_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        store.commit(&Changes { rows: vec![(FileKey(1), row(5))], ..Changes::default() }).unwrap();
-        drop(store);
-        std::fs::remove_dir_all(folder.path().join(STORE_FOLDER)).unwrap();
-        let _ = std::fs::remove_file(folder.path().join(snapshot::SNAPSHOT_FILE));
-        let Err(error) = Offsets::open(folder.path()) else { panic!("opened") };
-        assert!(matches!(&error, OpenError::Malformed(..)), "{error}");
-        assert!(error.to_string().contains("its folder is missing, and there is no snapshot of it"), "{error}");
-    }
-
-    #[test]
-    fn what_sled_leaves_on_a_full_disk_is_no_damage() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        store.commit(&Changes { rows: vec![(FileKey(1), row(5))], ..Changes::default() }).unwrap();
-        drop(store);
-        File::create(folder.path().join(STORE_FOLDER).join("snap.0000000000000042.generating")).unwrap();
-        assert_eq!(opened_again(folder.path()).load().unwrap(), [(FileKey(1), row(5))]);
-    }
-
-    #[test]
-    fn a_row_of_a_later_version_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Offsets::open(folder.path()).unwrap();
-        let key = [&b"f"[..], &1_u64.to_be_bytes()].concat();
-        store.keeper.commit(&[(key, Some(vec![9, b'{', b'}']))].into(), false).unwrap();
-        let error = store.load().unwrap_err();
-        assert!(error.to_string().contains("version 9"), "{error}");
-    }
-}
+mod tests;

@@ -243,6 +243,11 @@ impl Failure {
         self.verdict == Verdict::Renew || CODES.contains(&self.code.as_str())
     }
 
+    /// There was no answer to what was sent: nothing is learned of the service, not even what time it is there.
+    pub fn is_silence(&self) -> bool {
+        [Self::TIMEOUT, Self::CONNECTION_LOST].contains(&self.code.as_str())
+    }
+
     /// The service, or what stands in for it, does not know `operation`.
     pub fn unsupported(operation: &str) -> Self {
         let message = format!("{operation} is not known there");

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::layout::Layout;
@@ -127,6 +128,8 @@ impl Packer {
         // An error says that nobody asks, and a time that is over that nobody answers: then it is guessed.
         let facts = timeout(FACTS_WAIT, self.facts.changed());
         let _ = tokio::join!(self.metadata.ready(), facts);
+        // The sender is told at the same time, and in no certain order: it comes first, so that a simulation is repeatable.
+        yield_now().await;
         // To have waited for them is not to have looked at them.
         self.facts.mark_changed();
         loop {

@@ -7,6 +7,7 @@
 mod passes;
 mod reading;
 pub mod recognition;
+mod shard;
 pub mod start;
 
 use std::future::Future;

@@ -1,4 +1,5 @@
 //! Whatever is answered, or not answered: every line arrives, and those that may be there twice are counted, no more and no less.
+//! Where the stream may be read, none is there twice.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod common;
@@ -6,9 +7,10 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::Answer::{ByRecord, Cut, LostAfterBody, LostAfterHead, Refused, Results, Stored};
-use common::{Agent, Answer, Fate, Place, Received, Scripted, error, line, lines, wire};
+use common::Answer::{ByRecord, Cut, LostAfterBody, LostAfterHead, LostWithBody, Never, Refused, Results, Stored};
+use common::{Agent, Answer, Fate, Place, Reading, Received, Scripted, error, line, lines, wire};
 use kinetail::outcome::{Failure, Verdict};
+use kinetail::readback::{Position, Reader as _, StoredRecord};
 use kinetail::sender::kinesis::Stream;
 use kinetail::sender::{Destination as _, Summary};
 use serde_json::{Value, json};
@@ -26,21 +28,27 @@ enum Doubled {
     Some(usize),
 }
 
-/// One story: what is answered first, what is counted then, and whether that many are in the stream twice.
+/// One story: what is answered first, and who may read; what is counted then, and whether that many are in the stream twice.
 struct Story {
     answers: Vec<Answer>,
+    reading: Reading,
     doubled: Doubled,
     are_doubled: bool,
 }
 
 fn story(answers: impl Into<Vec<Answer>>, doubled: Doubled, are_doubled: bool) -> Story {
-    Story { answers: answers.into(), doubled, are_doubled }
+    Story { answers: answers.into(), reading: Reading::Unknown, doubled, are_doubled }
+}
+
+/// The same where the stream may be read: nothing is there twice.
+fn readable(answers: impl Into<Vec<Answer>>) -> Story {
+    Story { reading: Reading::Allowed, ..story(answers, Doubled::None, false) }
 }
 
 fn place(service: &Scripted, destination: &str, more_aws: &str) -> Place {
     let (place, url) = (Place::new(), service.url());
     let aws = format!("endpoints.kinesis = {url:?}\nendpoints.firehose = {url:?}\n{more_aws}\n");
-    place.configure_aws(&aws, &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{destination}"));
+    place.configure_all("settle = \"50 ms\"", &aws, &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{destination}"));
     place
 }
 
@@ -49,15 +57,17 @@ fn lines_of(received: &[Received]) -> Vec<String> {
     received.iter().flat_map(|record| record.text().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Tells the story with `sent`, which is few enough for one request.
-fn tell(destination: &str, more_aws: &str, sent: &[String], Story { answers, doubled, are_doubled }: Story) {
+/// Tells the story with `sent`, which is few enough for one request. Returns what was looked up, and the log.
+fn tell(destination: &str, more_aws: &str, sent: &[String], story: Story) -> (usize, String) {
+    let Story { answers, reading, doubled, are_doubled } = story;
     let name = format!("{answers:?}");
     let service = Scripted::start(answers);
+    service.allow(reading);
     let place = place(&service, destination, more_aws);
     place.append("a.log", sent);
     let agent = place.run(&[]);
     let figures = agent.wait_settled(place.byte_count("a.log"));
-    agent.stop();
+    let log = agent.stop().stderr;
     let stored = service.take();
     let received = lines_of(&stored);
     assert_eq!(received.iter().collect::<BTreeSet<_>>(), sent.iter().collect(), "{name}");
@@ -70,6 +80,7 @@ fn tell(destination: &str, more_aws: &str, sent: &[String], Story { answers, dou
     assert_eq!(received.len() > sent.len(), are_doubled, "{name}");
     let delivered = figures.sum("kinetail_delivered_records_total");
     assert_eq!(stored.len() - delivered, if are_doubled { doubled } else { 0 }, "{name}");
+    (figures.sum("kinetail_looked_up_records_total"), log)
 }
 
 fn tell_all(destination: &str, stories: Vec<Story>) {
@@ -117,8 +128,46 @@ fn what_may_have_been_stored() {
             story([stored("ServiceUnavailable", 503)], Doubled::All, true),
             story([html(503)], Doubled::All, false),
             story([html(502)], Doubled::All, false),
+            story([LostWithBody], Doubled::All, false),
         ],
     );
+}
+
+/// Where the stream may be read it says what was stored, and every line is there once.
+#[test]
+fn what_may_have_been_stored_is_looked_up() {
+    let stored = |code: &str, status| Stored(status, error(code, "no"));
+    for (answers, record_count) in [
+        (vec![LostAfterBody], 10),
+        (vec![LostWithBody], 10),
+        (vec![stored("InternalFailure", 500)], 10),
+        (vec![stored("ServiceUnavailable", 503)], 10),
+        (vec![html(502)], 10),
+        (vec![Stored(200, String::new())], 10),
+        (vec![Cut], 10),
+        (vec![Results(1)], 10),
+        // Not stored by the first attempt, and by the second.
+        (vec![LostWithBody, LostAfterBody], 20),
+        (vec![ByRecord(vec![Fate::Stored, FAILED, FAILED_AND_STORED, THROTTLED, Fate::Stored])], 4),
+        (vec![], 0),
+    ] {
+        let name = format!("{answers:?}");
+        let (looked_up, _) = tell(TO_KINESIS, "", &lines("a", 10), readable(answers));
+        assert_eq!(looked_up, record_count, "{name}");
+    }
+    let (looked_up, _) = tell(TO_KINESIS, "attempt_timeout = \"1 s\"", &lines("a", 10), readable([Never]));
+    assert_eq!(looked_up, 10);
+}
+
+/// Where it may not, that is said once, and what may have been stored counts.
+#[test]
+fn a_stream_that_may_not_be_read() {
+    let answers = [LostAfterBody, Cut, LostAfterBody];
+    let denied = Story { reading: Reading::Denied, ..story(answers, Doubled::Some(30), true) };
+    let (looked_up, log) = tell(TO_KINESIS, "", &lines("a", 10), denied);
+    assert_eq!(looked_up, 0);
+    assert_eq!(log.matches("the stream may not be read").count(), 1, "{log}");
+    assert!(log.contains("kinesis:GetShardIterator on the stream"), "{log}");
 }
 
 const THROTTLED: Fate = Fate::Failed(
@@ -179,7 +228,7 @@ fn a_connection_lost_in_the_middle_of_a_request() {
 #[test]
 fn a_request_that_is_not_answered() {
     let aws = "attempt_timeout = \"1 s\"";
-    tell(TO_KINESIS, aws, &lines("a", 10), story([Answer::Never], Doubled::All, true));
+    tell(TO_KINESIS, aws, &lines("a", 10), story([Never], Doubled::All, true));
     tell(TO_KINESIS, aws, &lines("a", 10), story([Answer::Late(Duration::from_millis(300))], Doubled::None, false));
 }
 
@@ -273,6 +322,61 @@ fn summaries_of_a_stream() {
         let summary = asked(&service, async |stream| stream.summary().await).unwrap();
         assert_eq!(summary, Summary { is_auto, record_bytes_max }, "{more}");
     }
+}
+
+/// All shards of a time are listed, also those that are closed; where the service does not like the time, all that there are.
+#[test]
+fn shards_since_a_time() {
+    let service = Scripted::start(Vec::new());
+    service.answer(400, json!({ "__type": "ValidationException", "message": "before the stream was" }));
+    service.answer(200, json!({ "Shards": [shard("a", "0", "9", Some("2")), shard("b", "0", "9", None)] }));
+    let shards = asked(&service, async |stream| stream.shards_since(1_700_000_000_250).await).unwrap();
+    assert_eq!(shards.iter().map(|shard| &*shard.id).collect::<Vec<_>>(), ["a", "b"]);
+    let filter = json!({ "Type": "FROM_TIMESTAMP", "Timestamp": 1_700_000_000.25 });
+    let questions = [
+        json!({ "StreamName": "s", "MaxResults": 1_000, "ShardFilter": filter }),
+        json!({ "StreamName": "s", "MaxResults": 1_000 }),
+    ];
+    assert_eq!(service.asked(), questions.map(|question| ("ListShards".to_owned(), question)));
+}
+
+/// Records are asked for as the API wants it, and what cannot be read says which permission is missing.
+#[test]
+fn records_of_a_shard() {
+    let service = Scripted::start(Vec::new());
+    service.answer(200, json!({ "ShardIterator": "i" }));
+    service.answer(200, json!({ "ShardIterator": "j" }));
+    let record =
+        json!({ "SequenceNumber": "7", "ApproximateArrivalTimestamp": 1_700_000_000.5, "Data": "ZGF0YQ==", "PartitionKey": "k" });
+    service.answer(200, json!({ "Records": [record], "NextShardIterator": "n", "MillisBehindLatest": 0 }));
+    service.answer(200, json!({ "Records": [], "MillisBehindLatest": 0 }));
+    service.answer(400, json!({ "__type": "KMSAccessDeniedException", "message": "no" }));
+    service.answer(400, json!({ "__type": "ExpiredIteratorException", "message": "no" }));
+    asked(&service, async |stream| {
+        assert_eq!(stream.iterator("a", &Position::At(1_700_000_000_250)).await?, "i");
+        assert_eq!(stream.iterator("a", &Position::Behind("6".to_owned())).await?, "j");
+        let page = stream.records("j", 40).await?;
+        let [StoredRecord { sequence_number, arrived_at_ms, partition_key, data }] = &page.records[..] else {
+            panic!("{page:?}")
+        };
+        assert_eq!((&**sequence_number, *arrived_at_ms), ("7", Some(1_700_000_000_500)));
+        assert_eq!((&**partition_key, &**data), ("k", &b"data"[..]));
+        assert_eq!((page.next.as_deref(), page.is_at_tip), (Some("n"), false));
+        let page = stream.records("n", 40).await?;
+        assert_eq!((page.records.len(), page.next, page.is_at_tip), (0, None, true));
+        let denied = stream.records("n", 40).await.unwrap_err();
+        assert!(denied.is_unreadable() && denied.to_string().contains("kms:Decrypt on the key of the stream"), "{denied}");
+        assert_eq!(stream.records("n", 40).await.unwrap_err().code, Failure::EXPIRED_ITERATOR);
+        Ok(())
+    })
+    .unwrap();
+    let at = json!({ "StreamName": "s", "ShardId": "a", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1_700_000_000.25 });
+    let behind = json!({
+        "StreamName": "s", "ShardId": "a", "ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "6",
+    });
+    let records = json!({ "ShardIterator": "j", "Limit": 40 });
+    let questions = [("GetShardIterator", at), ("GetShardIterator", behind), ("GetRecords", records)];
+    assert_eq!(service.asked()[..3], questions.map(|(operation, question)| (operation.to_owned(), question)));
 }
 
 /// A question that is refused says which permission it needs; one that is not known is no trouble.

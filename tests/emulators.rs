@@ -1,5 +1,5 @@
 //! Services that this project did not write: ferrokinesis, kinesalite and moto. Every line arrives once, also while shards are
-//! split and merged, and what these services refuse is understood.
+//! split and merged, what was put is read back, and what these services refuse is understood.
 //!
 //! kinesalite and moto are installed from their package indexes, once; see `common/installed.rs`.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
@@ -10,6 +10,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,7 +19,9 @@ use kinetail::deaggregator::{Deaggregated, deaggregate};
 use kinetail::hash_key::HashRange;
 use kinetail::limits::MIB;
 use kinetail::outcome::{self, Verdict, is_about_size};
+use kinetail::readback::{self, Shards, StoredRecord, Window};
 use kinetail::sender::Destination as _;
+use kinetail::service_clock::ServiceClock;
 use kinetail::stream::ShardMap;
 use serde_json::{Value, json};
 
@@ -254,6 +257,72 @@ fn ships_while_shards_change(emulator: Option<Emulator>) {
     assert!(!summary.is_auto);
 }
 
+/// What was put since a moment is read back, all of it and in the order of each shard, also where shards were split and merged
+/// meanwhile; nothing of what was put long before.
+fn reads_back(emulator: Option<Emulator>, splits: bool) {
+    let Some(emulator) = emulator else { return };
+    emulator.create_stream(2);
+    let mut expected = Vec::new();
+    let put = |name: &str, expected: &mut Vec<String>| {
+        let names: Vec<String> = (0..200).map(|number| format!("{name} {number}")).collect();
+        // To all quarters of the hash keys in turn.
+        let record = |(index, name): (usize, &String)| {
+            let hash_key = (u128::MAX / 4 * (index as u128 % 4) + 7).to_string();
+            json!({ "PartitionKey": name, "ExplicitHashKey": hash_key, "Data": BASE64.encode(name) })
+        };
+        let records: Vec<Value> = names.iter().enumerate().map(record).collect();
+        let answer = emulator.kinesis("PutRecords", &json!({ "StreamName": "s", "Records": records }));
+        assert_eq!(answer["FailedRecordCount"], 0);
+        expected.extend(names);
+    };
+    put("before", &mut Vec::new());
+    // Times of arrival may be in whole seconds.
+    let from = Instant::now() + Duration::from_secs(2);
+    wait_until("what was put before is old", || Instant::now() >= from);
+    let from_ms = since_1970_ms();
+    wait_until("a second passes", || Instant::now() >= from + Duration::from_secs(1));
+    put("first", &mut expected);
+    if splits {
+        emulator.split("shardId-000000000000", u128::MAX / 4 + 1);
+        put("second", &mut expected);
+        emulator.merge("shardId-000000000002", "shardId-000000000003");
+        put("third", &mut expected);
+    }
+    let window = Window { from_ms, until_ms: since_1970_ms() };
+    let read = |shards: Shards| {
+        let stream = wire::stream(format!("http://{}", emulator.addr), "s");
+        let clock = ServiceClock::new(since_1970_ms());
+        let mut seen = Vec::new();
+        let look = |record: &StoredRecord| {
+            assert_eq!(record.data, record.partition_key.as_bytes());
+            seen.push(record.partition_key.clone());
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let taken = runtime.block_on(readback::read(&stream, &clock, window, &shards, look)).unwrap();
+        assert_eq!(taken.record_count, seen.len() as u64);
+        seen
+    };
+    let mut seen = read(Shards::All);
+    for (time, quarter) in ["first", "second", "third"].into_iter().flat_map(|time| (0..4).map(move |quarter| (time, quarter))) {
+        let of_both = |name: &&String| {
+            let (of, number) = name.split_once(' ').unwrap();
+            of == time && number.parse::<usize>().unwrap() % 4 == quarter
+        };
+        let in_order: Vec<&String> = seen.iter().filter(of_both).collect();
+        assert_eq!(in_order, expected.iter().filter(of_both).collect::<Vec<_>>());
+    }
+    seen.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+    // Of one shard only: two quarters are in the other, and its descendants.
+    assert_eq!(read(Shards::With(vec![u128::MAX])).len(), expected.len() / 2);
+}
+
+fn since_1970_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    i64::try_from(since_1970.as_millis()).unwrap()
+}
+
 /// A stream that is not there pauses the flow, which goes on when there is one.
 fn waits_for_a_stream(emulator: Option<Emulator>) {
     let Some(emulator) = emulator else { return };
@@ -374,6 +443,9 @@ stories! {
     ferrokinesis_gets_joined_lines: ships_joined_lines(ferrokinesis);
     kinesalite_gets_joined_lines: ships_joined_lines(kinesalite);
     moto_gets_joined_lines: ships_joined_lines(moto);
+    ferrokinesis_is_read_back: reads_back(ferrokinesis, true);
+    kinesalite_is_read_back: reads_back(kinesalite, true);
+    moto_is_read_back: reads_back(moto, false);
     ferrokinesis_splits_and_merges_shards: ships_while_shards_change(ferrokinesis);
     kinesalite_splits_and_merges_shards: ships_while_shards_change(kinesalite);
     ferrokinesis_without_the_stream: waits_for_a_stream(ferrokinesis);

@@ -11,6 +11,7 @@ use crate::offsets::{Offsets, Row};
 use crate::readback::Reader;
 use crate::readback::start::{Parts, reconcile};
 use crate::span::FileKey;
+use crate::writing::Writing;
 
 /// How many flows have not begun yet. When the last has, nothing more can be found of what a store has lost.
 #[derive(Clone)]
@@ -35,21 +36,21 @@ pub(super) async fn begin<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
     waiting: Waiting,
     mut stop: watch::Receiver<bool>,
 ) {
-    let (store, is_rolled_back) = (Arc::clone(&parts.store), parts.is_rolled_back);
+    let (store, writing, is_rolled_back) = (Arc::clone(&parts.store), parts.writing, parts.is_rolled_back);
     let rows = tokio::select! {
         biased;
         Ok(_) = stop.wait_for(|stop| *stop) => return,
         (rows, _) = reconcile(parts, rows) => rows,
     };
     if waiting.is_last() && is_rolled_back {
-        mend_rollback(store).await;
+        mend_rollback(store, writing).await;
     }
     // Without a tailer the run has ended already.
     let _ = begun.send(rows);
 }
 
-async fn mend_rollback(store: Arc<Offsets>) {
-    let mended = tokio::task::spawn_blocking(move || store.mend_rollback()).await;
+async fn mend_rollback(store: Arc<Offsets>, writing: Writing) {
+    let mended = writing.run(move || store.mend_rollback()).await;
     if let Err(error) = mended.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, "cannot write down that what the offset store has lost was looked for; the next start does it again");
     }

@@ -21,8 +21,8 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::prelude::*;
 
 use self::signals::{Signals, TERM};
-use super::{exit, with_causes};
-use crate::admin;
+use super::{exit, offsets, with_causes};
+use crate::admin::{self, OffsetsPage};
 use crate::agent::{self, Ending, Reading, Setting, Way};
 use crate::aws::Accesses;
 use crate::config::{self, Aws, Config, Destination, Flow, STATE_DIR_DEFAULT, one_line};
@@ -142,6 +142,12 @@ pub(super) fn complain(text: &str, code: u8) -> u8 {
     code
 }
 
+/// Says what is worth a word to whoever runs a command.
+pub(super) fn warn(text: &str) {
+    // As above.
+    let _ = writeln!(io::stderr(), "warning: {text}");
+}
+
 /// Loads the configuration, or says what is wrong with it; then the exit code.
 pub(super) fn load(path: &Path) -> Result<Config, u8> {
     Config::load(path).map_err(|error| {
@@ -175,7 +181,9 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
     }
     let health = Health::default();
     store.report_to(health.clone());
-    let answers = serve_admin(config.agent.admin, Arc::clone(&metrics), health.clone());
+    let run_id = u128::from_be_bytes(random_bytes());
+    let page = offsets::page(Arc::clone(&store), state_dir.to_owned(), config.agent.forget_after, run_id);
+    let answers = serve_admin(config.agent.admin, Arc::clone(&metrics), health.clone(), OffsetsPage::new(page));
     let mode = if options.once { Mode::Once } else { Mode::Follow };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
     let setting = Setting {
@@ -184,7 +192,7 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
         metrics,
         health,
         mode,
-        run_id: u128::from_be_bytes(random_bytes()),
+        run_id,
         seed: u64::from_be_bytes(random_bytes()),
         reading: Reading::OwnThreads,
         surroundings: Arc::new(surroundings),
@@ -252,8 +260,8 @@ fn exit_code(ended: io::Result<Ending>, mode: Mode, signal: u8) -> u8 {
         Ok(Ending::Drained) => tracing::info!("kinetail ends: everything that was read is delivered and committed"),
         Ok(Ending::TimedOut { uncertain_record_count }) => tracing::warn!(
             uncertain_record_count,
-            "kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start, and \
-             records that were on their way may be there twice"
+            "kinetail ends: the drain timeout has passed; what was not delivered is read again at the next start; records that \
+             were on their way are looked up in the stream then, and may be there twice where it may not be read"
         ),
         Ok(Ending::NotCommitted) => {
             tracing::error!(
@@ -271,12 +279,12 @@ fn exit_code(ended: io::Result<Ending>, mode: Mode, signal: u8) -> u8 {
 }
 
 /// Answers at `address`, if there is one and it can be had.
-async fn serve_admin(address: Option<SocketAddr>, metrics: Arc<Metrics>, health: Health) -> Infallible {
+async fn serve_admin(address: Option<SocketAddr>, metrics: Arc<Metrics>, health: Health, offsets: OffsetsPage) -> Infallible {
     if let Some(address) = address {
         match admin::bind(address).await {
             Ok(admin) => {
-                tracing::info!(address = %admin.local_addr(), "admin address serves /metrics and /health");
-                admin.serve(metrics, health, pending()).await;
+                tracing::info!(address = %admin.local_addr(), "admin address serves /metrics, /health and /offsets");
+                admin.serve(metrics, health, offsets, pending()).await;
             }
             Err(error) => tracing::error!(%address, %error, "cannot serve the admin address; shipping goes on without it"),
         }
@@ -293,7 +301,7 @@ pub(super) fn surroundings() -> Surroundings {
     }
 }
 
-fn random_bytes<const COUNT: usize>() -> [u8; COUNT] {
+pub(super) fn random_bytes<const COUNT: usize>() -> [u8; COUNT] {
     let mut bytes = [0; COUNT];
     if getrandom::fill(&mut bytes).is_err() {
         // The kernel's generator does not fail once the machine is up; the other is seeded from clock and address.

@@ -77,13 +77,14 @@ impl Content {
 
 /// The bytes of what a commit changes: each key with what it is from now on, or that it goes.
 pub(super) fn encode_changes(changes: &Changes) -> io::Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
-    let Changes { rows, removed, started_flows, sendings, reconciled } = changes;
+    let Changes { rows, removed, started_flows, forgotten_flows, sendings, reconciled } = changes;
     let mut encoded = BTreeMap::new();
     encoded.extend(removed.iter().map(|file| (row_key(*file), None)));
     for (file, row) in rows {
         encoded.insert(row_key(*file), Some(encode(row)?));
     }
-    encoded.extend(started_flows.iter().map(|flow| ([&[STARTED], flow.as_bytes()].concat(), Some(vec![VALUE_VERSION]))));
+    encoded.extend(forgotten_flows.iter().map(|flow| (started_key(flow), None)));
+    encoded.extend(started_flows.iter().map(|flow| (started_key(flow), Some(vec![VALUE_VERSION]))));
     encoded.extend(reconciled.iter().map(|run| (run_key(run), None)));
     for (run, sending) in sendings {
         encoded.insert(run_key(run), Some(encode(sending)?));
@@ -117,6 +118,10 @@ fn row_key(file: FileKey) -> Vec<u8> {
     [&[ROW][..], &file.0.to_be_bytes()].concat()
 }
 
+fn started_key(flow: &str) -> Vec<u8> {
+    [&[STARTED], flow.as_bytes()].concat()
+}
+
 fn run_key(run: &RunKey) -> Vec<u8> {
     [&[RUN][..], &run.run_id.to_be_bytes(), run.flow.as_bytes()].concat()
 }
@@ -145,5 +150,73 @@ fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
         Some((&VALUE_VERSION, json)) => serde_json::from_slice(json).map_err(|error| error.to_string()),
         Some((version, _)) => Err(format!("it is of version {version}, this kinetail reads version {VALUE_VERSION}")),
         None => Err("it is empty".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offsets::Identity;
+
+    fn row(path: &str) -> Row {
+        let (flow, path) = ("access".to_owned(), path.to_owned());
+        Row { flow, path, identity: Identity::default(), gone_at: None, watermark: 5, settled_above: vec![(7, 9)] }
+    }
+
+    fn sending(marked_at_ms: i64) -> Sending {
+        let stream = Some("s".to_owned());
+        Sending { stream, marked_at_ms, in_flight_since_ms: None, in_flight_record_count: 1, sent_record_count: 2 }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let run = |run_id| RunKey { run_id, flow: "access".to_owned() };
+        let content = Content {
+            rows: vec![(FileKey(1), row("a")), (FileKey(u64::MAX), row("b"))],
+            started_flows: ["access".to_owned(), "\u{e9}rrors".to_owned()].into(),
+            // The oldest first, whatever its id.
+            sendings: vec![(run(2), sending(1)), (run(1), sending(2))],
+        };
+        assert_eq!(Content::decode(&content.encode().unwrap()), Ok(content));
+    }
+
+    #[test]
+    fn what_a_commit_writes_comes_after_what_it_removes() {
+        let (file, run) = (FileKey(1), RunKey { run_id: 1, flow: "access".to_owned() });
+        let changes = Changes {
+            rows: vec![(file, row("a"))],
+            removed: vec![file, FileKey(2)],
+            sendings: vec![(run.clone(), sending(1))],
+            reconciled: vec![run],
+            ..Changes::default()
+        };
+        let encoded = encode_changes(&changes).unwrap();
+        assert_eq!(encoded.values().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn the_check_is_the_same_in_any_order_and_tells_entries_apart() {
+        let check = |entries: &[(&str, &str)]| {
+            entries.iter().fold(0_u128, |sum, (key, value)| sum.wrapping_add(digest(key.as_bytes(), value.as_bytes())))
+        };
+        assert_eq!(check(&[("a", "1"), ("b", "2")]), check(&[("b", "2"), ("a", "1")]));
+        assert_ne!(check(&[("a", "b")]), check(&[("ab", "")]));
+        assert_ne!(check(&[("a", "1"), ("b", "2")]), check(&[("a", "2"), ("b", "1")]));
+    }
+
+    #[test]
+    fn what_is_of_no_known_kind_is_refused() {
+        for (key, value, what) in [
+            (&b"x"[..], &b""[..], "a key of 1 bytes is of no known kind"),
+            (b"", b"", "a key of 0 bytes is of no known kind"),
+            (b"f123", b"", "the key of a file has 3 bytes, not 8"),
+            (b"f12345678", b"", "it is empty"),
+            (b"f12345678", b"\x09{}", "it is of version 9, this kinetail reads version 2"),
+            (b"f12345678", b"\x02{}", "missing field `flow`"),
+            (b"r", b"\x02{}", "the key of a run has 0 bytes"),
+        ] {
+            let refused = Content::decode(&[(key.to_vec(), value.to_vec())].into()).unwrap_err();
+            assert!(refused.contains(what), "{refused}");
+        }
     }
 }

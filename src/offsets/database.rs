@@ -246,3 +246,81 @@ fn into_io(error: sled::Error) -> io::Error {
         other => io::Error::other(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(changes: &[(&str, Option<&str>)]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        changes.iter().map(|(key, value)| (bytes(key), value.map(bytes))).collect()
+    }
+
+    fn created(folder: &Path) -> Database {
+        let entries = [(b"fa".to_vec(), b"1".to_vec()), (b"fb".to_vec(), b"2".to_vec())].into();
+        Database::create(folder, &Image { generation: 5, is_rolled_back: true, entries }).unwrap()
+    }
+
+    /// What is in a folder that was just closed: sled's threads may hold its file for a moment longer.
+    fn read_closed(folder: &Path) -> Held {
+        let is_closed = || File::open(folder.join(SLED_FILE)).unwrap().try_lock_shared().is_ok();
+        while !is_closed() {
+            std::thread::yield_now();
+        }
+        read(folder).unwrap().0
+    }
+
+    #[test]
+    fn what_was_committed_is_read_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("store");
+        let mut database = created(&folder);
+        database.commit(&changes(&[("fa", Some("3")), ("fb", None), ("fc", Some("4")), ("fd", None)])).unwrap();
+        database.mend_rollback();
+        database.commit(&changes(&[("fa", Some("3"))])).unwrap();
+        let entries = [(b"fa".to_vec(), b"3".to_vec()), (b"fc".to_vec(), b"4".to_vec())].into();
+        let image = Image { generation: 7, is_rolled_back: false, entries };
+        assert_eq!(database.image().unwrap(), image);
+        drop(database);
+        assert_eq!(read_closed(&folder), Held::Image(image));
+    }
+
+    #[test]
+    fn a_row_that_was_changed_or_lost_is_noticed() {
+        let later = [&4_u32.to_le_bytes()[..], &[0; 25]].concat();
+        for (key, value, what) in [
+            (&b"fa"[..], Some(&b"2"[..]), Unfit::Damaged("its checksum does not fit".to_owned())),
+            (b"fa", None, Unfit::Damaged("its checksum does not fit".to_owned())),
+            (b"fc", Some(b"1"), Unfit::Damaged("its checksum does not fit".to_owned())),
+            (RECORD_KEY, None, Unfit::Damaged("its last commit is not whole".to_owned())),
+            (RECORD_KEY, Some(b"short"), Unfit::Damaged("its record is cut off".to_owned())),
+            (RECORD_KEY, Some(&[0; 29]), Unfit::Damaged("its checksum does not fit".to_owned())),
+            (RECORD_KEY, Some(&later), Unfit::Later(4)),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path().join("store");
+            let database = created(&folder);
+            match value {
+                Some(value) => database.db.insert(key, value).unwrap(),
+                None => database.db.remove(key).unwrap(),
+            };
+            assert!(database.image().is_err(), "{what:?}");
+            drop(database);
+            assert_eq!(read_closed(&folder), Held::Unfit(what));
+        }
+    }
+
+    #[test]
+    fn values_of_any_size_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("store");
+        let mut database = created(&folder);
+        let large = "x".repeat(2 * STORE_SEGMENT_BYTES);
+        database.commit(&changes(&[("fa", Some(&large))])).unwrap();
+        assert!(!database.blobs.is_empty());
+        let image = database.image().unwrap();
+        assert_eq!(image.entries[&b"fa"[..]].len(), large.len());
+        drop(database);
+        assert_eq!(read_closed(&folder), Held::Image(image));
+    }
+}

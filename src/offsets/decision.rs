@@ -115,3 +115,78 @@ fn trouble(sled: &Copy, known: u64) -> String {
 fn lacks(commit_count: u64) -> String {
     format!("it lacks the last commits, {commit_count} of them")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Copy::{Damaged, Empty, Good, Later, Missing};
+    use super::Written::{AtLeast, Exactly, Never, Somewhat};
+    use super::*;
+
+    fn damaged() -> Copy {
+        Damaged("damaged".to_owned())
+    }
+
+    #[test]
+    fn the_best_that_is_there_is_used() {
+        use Source::{Nothing, Snapshot, Store};
+        for (sled, snapshot, written, source, generation, is_rolled_back, is_in_trouble) in [
+            // A first start, and one that did not get far.
+            (Missing, Missing, Never, Nothing, 0, false, false),
+            (Empty, Missing, Never, Nothing, 0, false, false),
+            (damaged(), Missing, Never, Nothing, 0, false, true),
+            // All is well.
+            (Good(7), Missing, Exactly(7), Store, 7, false, false),
+            (Good(7), Good(5), Exactly(7), Store, 7, false, false),
+            (Good(7), Good(7), AtLeast(6), Store, 7, false, false),
+            (Good(7), damaged(), Somewhat, Store, 7, false, false),
+            (Good(7), Good(7), Never, Store, 7, false, false),
+            // Version 2.
+            (Good(0), Missing, Somewhat, Store, 1, false, false),
+            (Good(0), Missing, Never, Store, 1, false, false),
+            // Sled has lost commits.
+            (Good(7), Good(5), Exactly(9), Store, 10, true, true),
+            (Good(7), Good(7), AtLeast(9), Store, 10, true, true),
+            (Good(7), Good(9), Exactly(9), Snapshot, 9, false, true),
+            (Good(7), Good(9), AtLeast(9), Snapshot, 10, true, true),
+            (Good(7), Good(8), Exactly(9), Snapshot, 10, true, true),
+            // It has lost everything.
+            (Missing, Good(9), Exactly(9), Snapshot, 9, false, true),
+            (Empty, Good(9), Exactly(8), Snapshot, 9, false, true),
+            (damaged(), Good(9), Exactly(9), Snapshot, 9, false, true),
+            (damaged(), Good(9), Exactly(10), Snapshot, 11, true, true),
+            (damaged(), Good(9), AtLeast(9), Snapshot, 10, true, true),
+            (damaged(), Good(9), Somewhat, Snapshot, 10, true, true),
+            (damaged(), Good(9), Never, Snapshot, 10, true, true),
+        ] {
+            let decision = decide(&sled, &snapshot, written).unwrap();
+            let is = (decision.source, decision.generation, decision.is_rolled_back, decision.trouble.is_some());
+            assert_eq!(is, (source, generation, is_rolled_back, is_in_trouble), "{sled:?}, {snapshot:?}, {written:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for (sled, snapshot, written, what) in [
+            (Missing, Missing, Somewhat, "its folder is missing, and there is no snapshot of it"),
+            (Empty, Missing, Exactly(3), "there is nothing in it, though it was written before, and there is no snapshot of it"),
+            (damaged(), Missing, AtLeast(3), "damaged, and there is no snapshot of it"),
+            (damaged(), damaged(), Exactly(3), "damaged, nor can its snapshot: damaged"),
+            (Missing, damaged(), Never, "its folder is missing, nor can its snapshot: damaged"),
+            (Empty, damaged(), Never, "there is nothing in it, though it was written before, nor can its snapshot: damaged"),
+        ] {
+            assert_eq!(decide(&sled, &snapshot, written), Err(Refusal::Unreadable(what.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_of_a_later_version_is_refused_whatever_else_is_there() {
+        for (sled, snapshot, written) in [
+            (Later(4), Good(3), Exactly(3)),
+            (Good(3), Later(4), Exactly(3)),
+            (damaged(), Good(3), Written::Later(4)),
+            (Missing, Missing, Written::Later(4)),
+        ] {
+            assert_eq!(decide(&sled, &snapshot, written), Err(Refusal::Later(4)));
+        }
+    }
+}

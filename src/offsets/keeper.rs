@@ -237,12 +237,13 @@ fn pause_after(byte_count: u64) -> Duration {
 fn open(state_dir: &Path) -> Result<(Established, Option<Recovered>), OpenError> {
     let unreadable = |error| OpenError::Unreadable(state_dir.to_owned(), error);
     probe(state_dir).map_err(unreadable)?;
-    let Looked { image, recovered, snapshot_trouble, .. } = look(state_dir).map_err(unreadable)?.judge(state_dir)?;
+    let Looked { image, recovered, snapshot_trouble, has_snapshot, .. } =
+        look(state_dir).map_err(unreadable)?.judge(state_dir)?;
     if let (Some(trouble), None) = (&snapshot_trouble, &recovered) {
         tracing::warn!(trouble, "the snapshot of the offset store is damaged, and written anew; the store itself is not");
     }
     let fate = if recovered.is_some() { Fate::SetAside("damaged") } else { Fate::Removed };
-    let mut established = opening::establish(state_dir, &image, fate).map_err(unreadable)?;
+    let mut established = opening::establish(state_dir, &image, has_snapshot, fate).map_err(unreadable)?;
     let set_aside = established.set_aside.take();
     Ok((established, recovered.map(|recovered| Recovered { set_aside, ..recovered })))
 }

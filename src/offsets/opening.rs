@@ -64,6 +64,8 @@ pub(super) struct Looked {
     pub(super) recovered: Option<Recovered>,
     /// What is wrong with the snapshot, where it is not needed.
     pub(super) snapshot_trouble: Option<String>,
+    /// The snapshot is of that image.
+    pub(super) has_snapshot: bool,
 }
 
 /// What becomes of a folder when another takes its place.
@@ -141,6 +143,8 @@ impl Sources {
             Refusal::Unreadable(what) => malformed(what),
         })?;
         let Decision { source, generation, is_rolled_back, trouble } = decision;
+        // Numbers are not used twice: with the same one it says the same.
+        let has_snapshot = matches!(&self.snapshot, Some(Ok(snapshot)) if snapshot.generation == generation);
         let image = match (source, self.sled, self.snapshot) {
             (Source::Store, Held::Image(image), _) | (Source::Snapshot, _, Some(Ok(image))) => image,
             _ => Image::default(),
@@ -149,7 +153,7 @@ impl Sources {
         let content = Content::decode(&image.entries).map_err(malformed)?;
         let recovered = trouble.map(|trouble| Recovered { trouble, source, set_aside: None, is_rolled_back });
         let snapshot_trouble = if let Copy::Damaged(what) = of_snapshot { Some(what) } else { None };
-        Ok(Looked { image, content, recovered, snapshot_trouble })
+        Ok(Looked { image, content, recovered, snapshot_trouble, has_snapshot })
     }
 }
 
@@ -204,10 +208,13 @@ fn copy_folder(from: &Path, to: &Path, bytes_left: &mut u64) -> io::Result<()> {
         if kind.is_dir() {
             copy_folder(&entry.path(), &path, bytes_left)?;
         } else if kind.is_file() && !is_unfinished(&path) {
+            let too_large = || io::Error::new(io::ErrorKind::InvalidData, "it is too large");
+            if entry.metadata()?.len() > *bytes_left {
+                return Err(too_large());
+            }
             // Without the permissions of the original, which need not let anybody write.
             let mut from = File::open(entry.path())?.take(bytes_left.saturating_add(1));
             let copied = io::copy(&mut from, &mut File::create(path)?)?;
-            let too_large = || io::Error::new(io::ErrorKind::InvalidData, "it is too large");
             *bytes_left = bytes_left.checked_sub(copied).ok_or_else(too_large)?;
         }
     }
@@ -219,8 +226,8 @@ fn is_unfinished(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "generating")
 }
 
-/// Makes a store of `image`, in place of what is there.
-pub(super) fn establish(state_dir: &Path, image: &Image, fate: Fate) -> io::Result<Established> {
+/// Makes a store of `image`, of which there is a snapshot already or not, in place of what is there.
+pub(super) fn establish(state_dir: &Path, image: &Image, has_snapshot: bool, fate: Fate) -> io::Result<Established> {
     remove_leftovers(state_dir)?;
     let is_written = image.generation > 0;
     let (folder, old) = (state_dir.join(STORE_FOLDER), state_dir.join(OLD_FOLDER));
@@ -229,7 +236,7 @@ pub(super) fn establish(state_dir: &Path, image: &Image, fate: Fate) -> io::Resu
         let kept = if is_there(&old)? { &old } else { &folder };
         let _ = fs::copy(state_dir.join(SNAPSHOT_FILE), kept.join(SNAPSHOT_FILE));
     }
-    if is_written && !matches!(snapshot::read(state_dir)?, Some(Ok(there)) if there == *image) {
+    if is_written && !has_snapshot {
         snapshot::write(state_dir, &snapshot::encode(image))?;
     }
     let written = is_written.then(|| WrittenFile::create(state_dir, image.generation)).transpose()?;

@@ -12,7 +12,7 @@ use super::{LOCK_FILE, Offsets, OpenError, Row, RunKey, Sending};
 use crate::span::FileKey;
 
 /// What a store says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Peeked {
     /// Every row.
     pub rows: Vec<(FileKey, Row)>,

@@ -7,8 +7,9 @@
 //! a panic is caught if the build allows that.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Read, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,7 +20,10 @@ use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal,
 
 use super::database::{self, Held};
 use super::snapshot::{self, Unfit};
-use crate::limits::{STORE_READER_CPU_SECONDS, STORE_READER_MEMORY_BYTES, STORE_READER_TIMEOUT, STORE_SNAPSHOT_BYTES_MAX};
+use crate::limits::{
+    STORE_READER_CPU_SECONDS, STORE_READER_MEMORY_BYTES, STORE_READER_MEMORY_FACTOR, STORE_READER_TIMEOUT,
+    STORE_SNAPSHOT_BYTES_MAX,
+};
 
 /// The first argument of a child; not for people, and not in the help.
 const ARGUMENT: &str = "read-store-for-parent";
@@ -40,7 +44,7 @@ static READER: OnceLock<PathBuf> = OnceLock::new();
 
 /// For the beginning of `main`: where these arguments are those of a child, does its work and returns true. Else notes that this
 /// program can be one.
-pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> bool {
+pub fn read_for_parent(mut arguments: impl Iterator<Item = OsString>) -> bool {
     if arguments.nth(1).is_some_and(|argument| argument == ARGUMENT)
         && let Some(folder) = arguments.next()
     {
@@ -77,36 +81,49 @@ fn damaged(what: String) -> Held {
 
 /// The work of a child.
 fn answer(folder: &Path) {
-    let limit = |maximum| Rlimit { current: Some(maximum), maximum: Some(maximum) };
-    // Where the system has none of these, the parent's limit of time is left.
+    let limit = |current: u64| Rlimit { current: Some(current), maximum: Some(current.saturating_add(1)) };
+    let memory_bytes = STORE_READER_MEMORY_FACTOR.saturating_mul(bytes_in(folder)).saturating_add(STORE_READER_MEMORY_BYTES);
+    // Where the system has none of these, the parent's limit of time is left. Not the address space: threads and the allocator
+    // reserve much more than they use.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    let _ = setrlimit(Resource::As, limit(STORE_READER_MEMORY_BYTES));
+    let _ = setrlimit(Resource::Data, limit(memory_bytes));
     let _ = setrlimit(Resource::Cpu, limit(STORE_READER_CPU_SECONDS));
-    let _ = setrlimit(Resource::Core, limit(0));
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     panic::set_hook(Box::new(|panic| {
         let what = panic.payload_as_str().unwrap_or("no reason given");
         let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
         let _ = writeln!(io::stderr(), "{what}{}", place.unwrap_or_default());
     }));
     let read = database::read(folder);
-    let bytes = match &read {
+    let (kind, content) = match &read {
         Ok((held, _)) => encode(held),
-        Err(error) => [&[FAILED][..], &error.raw_os_error().unwrap_or_default().to_le_bytes()].concat(),
+        Err(error) => (FAILED, error.raw_os_error().unwrap_or_default().to_le_bytes().to_vec()),
     };
     let mut out = io::stdout().lock();
-    let _ = out.write_all(&bytes).and_then(|()| out.flush());
+    let _ = out.write_all(&[kind]).and_then(|()| out.write_all(&content)).and_then(|()| out.flush());
     // Closing sled would write to the copy once more, and panic if it cannot.
     std::mem::forget(read);
 }
 
-fn encode(held: &Held) -> Vec<u8> {
-    let (kind, content) = match held {
+/// Of the files in a folder and in those below it.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+/// The first byte of an answer, and the rest.
+fn encode(held: &Held) -> (u8, Vec<u8>) {
+    match held {
         Held::Missing | Held::Empty => (EMPTY, Vec::new()),
         Held::Image(image) => (IMAGE, snapshot::encode(image)),
         Held::Unfit(Unfit::Damaged(what)) => (DAMAGED, what.as_bytes().to_vec()),
         Held::Unfit(Unfit::Later(version)) => (LATER, version.to_le_bytes().to_vec()),
-    };
-    [&[kind][..], &content].concat()
+    }
 }
 
 fn decode(answer: &[u8]) -> Option<io::Result<Held>> {
@@ -123,6 +140,8 @@ fn decode(answer: &[u8]) -> Option<io::Result<Held>> {
 fn read_by(program: &Path, copy: &Path) -> io::Result<Held> {
     let mut command = Command::new(program);
     let command = command.arg(ARGUMENT).arg(copy).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What is typed at the terminal is not for it.
+    let command = command.process_group(0);
     let mut child = command.spawn()?;
     let answer = collect(child.stdout.take(), STORE_SNAPSHOT_BYTES_MAX.saturating_add(1));
     let words = collect(child.stderr.take(), WORDS_BYTES_MAX);
@@ -136,8 +155,10 @@ fn read_by(program: &Path, copy: &Path) -> io::Result<Held> {
     if let Some(held) = decode(&answer) {
         return held;
     }
-    if status.signal() == Some(Signal::KILL.as_raw()) {
-        return Err(io::Error::other("the process that reads the offset store was killed"));
+    // Any other was sent to it by somebody.
+    let of_its_own = [Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP, Signal::XCPU];
+    if status.signal().is_some_and(|signal| !of_its_own.map(Signal::as_raw).contains(&signal)) {
+        return Err(io::Error::other(format!("the process that reads the offset store was ended: {status}")));
     }
     let words = words.recv_timeout(STORE_READER_TIMEOUT).unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
@@ -160,4 +181,67 @@ fn collect(from: Option<impl Read + Send + 'static>, byte_count_max: u64) -> mps
         let _ = collected.send(bytes);
     });
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::content::Image;
+    use super::*;
+
+    #[test]
+    fn what_is_answered_is_understood() {
+        let image = Image { generation: 3, is_rolled_back: true, entries: [(b"f".to_vec(), b"row".to_vec())].into() };
+        for held in [Held::Empty, Held::Image(image), damaged("why".to_owned()), Held::Unfit(Unfit::Later(9))] {
+            let (kind, content) = encode(&held);
+            let answer = [&[kind][..], &content].concat();
+            assert_eq!(decode(&answer).unwrap().unwrap(), held);
+            // One that was cut off is not, but for the words that say what is wrong.
+            let cut_off = decode(&answer[..answer.len() - 1]);
+            assert!(cut_off.is_none() || kind == DAMAGED, "{held:?}");
+        }
+        let failed = [&[FAILED][..], &28_i32.to_le_bytes()].concat();
+        assert_eq!(decode(&failed).unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    /// A program that does this, whatever its arguments are.
+    fn program(folder: &Path, script: &str) -> PathBuf {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = folder.join("program");
+        let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o700).open(&path).unwrap();
+        writeln!(file, "#!/bin/sh\n{script}").unwrap();
+        path
+    }
+
+    #[test]
+    fn however_the_child_ends_it_is_known_whose_fault_that_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for (script, what) in [
+            ("printf E", Ok("")),
+            ("printf Dwhy", Ok("why")),
+            ("echo 'assertion failed' >&2; kill -ABRT $$", Ok("sled cannot read it: assertion failed")),
+            ("kill -SEGV $$", Ok("sled cannot read it: signal: 11 (SIGSEGV)")),
+            ("kill -XCPU $$", Ok("sled cannot read it: signal: 24 (SIGXCPU)")),
+            ("exit 101", Ok("sled cannot read it: exit status: 101")),
+            ("printf I; exit 0", Ok("sled cannot read it: exit status: 0")),
+            ("kill -KILL $$", Err("was ended: signal: 9 (SIGKILL)")),
+            ("kill -TERM $$", Err("was ended: signal: 15 (SIGTERM)")),
+            ("printf 'F\\034\\000\\000\\000'", Err("No space left on device")),
+        ] {
+            let program = program(folder.path(), script);
+            let read = loop {
+                match read_by(&program, folder.path()) {
+                    // A thread of another test has inherited the descriptor that it was written by.
+                    Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::yield_now(),
+                    read => break read,
+                }
+            };
+            match (read, what) {
+                (Ok(Held::Empty), Ok(expected)) => assert_eq!(expected, ""),
+                (Ok(Held::Unfit(Unfit::Damaged(what))), Ok(expected)) => assert!(what.contains(expected), "{what}"),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                other => panic!("{script}: {other:?}"),
+            }
+        }
+        assert_eq!(read_by(&folder.path().join("none"), folder.path()).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

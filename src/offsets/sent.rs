@@ -131,3 +131,67 @@ fn decode(bytes: &[u8]) -> Option<Vec<(RunKey, u64)>> {
     let counters = flows.into_iter().zip(counters.iter().map(|counter| u64::from_le_bytes(*counter)));
     Some(counters.map(|(flow, count)| (RunKey { run_id, flow }, count)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: u128 = 0x1234_5678_9abc_def0_1234_5678_9abc_def0;
+
+    fn flows() -> Vec<String> {
+        vec!["access".to_owned(), "errors of everything".to_owned(), String::new()]
+    }
+
+    fn sending(run_id: u128, flow: &str) -> (RunKey, Sending) {
+        let (stream, in_flight_since_ms) = (None, None);
+        let sending = Sending { stream, marked_at_ms: 5, in_flight_since_ms, in_flight_record_count: 3, sent_record_count: 10 };
+        (RunKey { run_id, flow: flow.to_owned() }, sending)
+    }
+
+    #[test]
+    fn counters_are_read_by_the_next_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let counters = begin(folder.path(), RUN, &flows()).unwrap();
+        for (index, counter) in counters.iter().enumerate() {
+            counter.set(7);
+            counter.clone().set(100 + index as u64);
+        }
+        let counted = Sent::read(folder.path()).counters;
+        let is: Vec<_> = counted.iter().map(|(run, count)| (run.run_id, run.flow.as_str(), *count)).collect();
+        assert_eq!(is, [(RUN, "access", 100), (RUN, "errors of everything", 101), (RUN, "", 102)]);
+    }
+
+    #[test]
+    fn what_was_sent_after_the_last_commit_was_in_flight() {
+        let sent = |count| Sent { counters: vec![(RunKey { run_id: RUN, flow: "access".to_owned() }, count)] };
+        for (counted, in_flight, sent_in_all) in
+            [(0, 3, 10), (10, 3, 10), (11, 4, 11), (50, 43, 50), (u64::MAX, u64::MAX - 7, u64::MAX)]
+        {
+            let mut sendings = [sending(RUN, "access"), sending(RUN, "errors"), sending(RUN + 1, "access")];
+            assert_eq!(sent(counted).fold_into(&mut sendings), counted > 10);
+            let is = (sendings[0].1.in_flight_record_count, sendings[0].1.sent_record_count);
+            assert_eq!(is, (in_flight, sent_in_all), "{counted}");
+            assert_eq!(sendings[1..], [sending(RUN, "errors"), sending(RUN + 1, "access")]);
+            assert!(!sent(counted).fold_into(&mut sendings), "counted twice");
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_counts_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Sent::read(folder.path()), Sent::default());
+        begin(folder.path(), RUN, &flows()).unwrap();
+        let bytes = fs::read(folder.path().join(SENT_FILE)).unwrap();
+        let all = decode(&bytes).unwrap();
+        for index in 0..encode_head(RUN, &flows()).len() {
+            let mut flipped = bytes.clone();
+            flipped[index] ^= 0xFF;
+            // The padding may be anything.
+            assert!(decode(&flipped).is_none_or(|counters| counters == all), "{index}");
+        }
+        for length in 0..bytes.len() {
+            // Those that are there are what they were.
+            assert!(all.starts_with(&decode(&bytes[..length]).unwrap_or_default()), "{length}");
+        }
+    }
+}

@@ -116,8 +116,15 @@ pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     use rustix::io::Errno;
     let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR].map(|errno| Some(errno.raw_os_error()));
-    let of_the_system =
-        [Kind::StorageFull, Kind::QuotaExceeded, Kind::ReadOnlyFilesystem, Kind::PermissionDenied, Kind::OutOfMemory];
+    let of_the_system = [
+        Kind::StorageFull,
+        Kind::QuotaExceeded,
+        Kind::FileTooLarge,
+        Kind::ReadOnlyFilesystem,
+        Kind::PermissionDenied,
+        Kind::ResourceBusy,
+        Kind::OutOfMemory,
+    ];
     !of_the_system.contains(&error.kind()) && !passing.contains(&error.raw_os_error())
 }
 
@@ -161,4 +168,80 @@ pub(super) fn write(state_dir: &Path, bytes: &[u8]) -> io::Result<()> {
 /// What was made, renamed or removed in it is so after a power cut too.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Image {
+        let entry = |key: &str, value: &str| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let entries = [entry("f1", "a row"), entry("s", ""), entry("", "without a key")].into();
+        Image { generation: 7, is_rolled_back: true, entries }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for image in [Image::default(), image()] {
+            assert_eq!(decode(&encode(&image)), Ok(image));
+        }
+    }
+
+    #[test]
+    fn no_damage_is_taken_for_a_snapshot() {
+        let bytes = encode(&image());
+        let check = |bytes: &[u8]| assert!(matches!(decode(bytes), Err(Unfit::Damaged(_))), "{bytes:?}");
+        for index in 0..bytes.len() {
+            check(&bytes[..index]);
+            for bit in 0..8 {
+                let mut bytes = bytes.clone();
+                bytes[index] ^= 1 << bit;
+                check(&bytes);
+            }
+        }
+        check(&[&bytes[..], b"more"].concat());
+    }
+
+    /// Whatever stands where lengths and counts are, though the checksum fits.
+    #[test]
+    fn no_length_is_believed() {
+        let bytes = encode(&image());
+        let content = &bytes[..bytes.len() - CHECK_BYTES];
+        for index in MAGIC.len() + 4..content.len() {
+            let mut content = content.to_vec();
+            content[index] = 0xFF;
+            let check = Md5::digest(&content);
+            let _ = decode(&[&content[..], &check].concat());
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_told_from_damage() {
+        let content = [&MAGIC[..], &9_u32.to_le_bytes(), b"whatever that may be"].concat();
+        let check = Md5::digest(&content);
+        assert_eq!(decode(&[&content[..], &check].concat()), Err(Unfit::Later(9)));
+    }
+
+    #[test]
+    fn what_is_no_file_is_damage_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(folder.path()).unwrap(), None);
+        let path = folder.path().join(SNAPSHOT_FILE);
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        assert!(matches!(read(folder.path()).unwrap(), Some(Err(Unfit::Damaged(_)))));
+        fs::remove_file(&path).unwrap();
+        // A file without blocks that seems to be larger than any memory.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(matches!(read(folder.path()).unwrap(), Some(Err(Unfit::Damaged(_)))));
+    }
+
+    #[test]
+    fn one_takes_the_place_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &encode(&Image::default())).unwrap();
+        write(folder.path(), &encode(&image())).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), Some(Ok(image())));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -129,3 +129,56 @@ fn boot() -> [u8; 16] {
         _ => std::array::from_fn(|_| fastrand::u8(1..)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let is = |written| assert_eq!(Written::read(folder.path()).unwrap(), written);
+        is(Written::Never);
+        let file = WrittenFile::create(folder.path(), 1).unwrap();
+        is(Written::Exactly(1));
+        file.set(2);
+        is(Written::Exactly(2));
+        file.set_last(3).unwrap();
+        is(Written::Exactly(3));
+        // As version 2 left it.
+        File::create(folder.path().join(WRITTEN_FILE)).unwrap();
+        is(Written::Somewhat);
+        std::fs::remove_file(folder.path().join(WRITTEN_FILE)).unwrap();
+        std::fs::create_dir(folder.path().join(WRITTEN_FILE)).unwrap();
+        is(Written::Somewhat);
+    }
+
+    /// What was not flushed may be lost with a power cut, and the file be as it was before.
+    #[test]
+    fn after_another_boot_there_may_have_been_more_unless_the_end_was_orderly() {
+        let (this, other) = ([1; 16], [2; 16]);
+        assert_eq!(Written::decode(&encode(5, &this), &this), Written::Exactly(5));
+        assert_eq!(Written::decode(&encode(5, &other), &this), Written::AtLeast(5));
+        assert_eq!(Written::decode(&encode(5, &[0; 16]), &this), Written::Exactly(5));
+    }
+
+    #[test]
+    fn damage_leaves_that_something_was_written() {
+        let bytes = encode(5, &[1; 16]);
+        for index in 0..bytes.len() {
+            assert_eq!(Written::decode(&bytes[..index], &[1; 16]), Written::Somewhat);
+            for bit in 0..8 {
+                let mut bytes = bytes.clone();
+                bytes[index] ^= 1 << bit;
+                assert_eq!(Written::decode(&bytes, &[1; 16]), Written::Somewhat);
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_known_whatever_else_it_says() {
+        let content = [&MAGIC[..], &4_u32.to_le_bytes(), b"more"].concat();
+        let check = Md5::digest(&content);
+        assert_eq!(Written::decode(&[&content[..], &check].concat(), &[1; 16]), Written::Later(4));
+    }
+}

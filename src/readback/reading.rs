@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::shard::ShardReading;
 use super::{Page, Position, Progress, Reader, Shards, StoredRecord, Taken, Window};
 use crate::backoff::backoff;
 use crate::hash_key::HashRange;
 use crate::limits::{
-    AGGREGATE_BYTES_TARGET, CLOCK_MARGIN, READ_ANSWER_BYTES, READ_ANSWER_RECORDS_MAX, READ_BACK_PATIENCE, READ_EMPTY_ANSWERS_MAX,
-    READ_REQUESTS_IN_FLIGHT, READ_THROTTLED_MAX, SHARD_BYTES_OUT_MAX, SHARD_READ_INTERVAL, SHARD_TIP_INTERVAL,
+    CLOCK_MARGIN, READ_BACK_PATIENCE, READ_EMPTY_ANSWERS_MAX, READ_REQUESTS_IN_FLIGHT, READ_THROTTLED_MAX, SHARD_BYTES_OUT_MAX,
+    SHARD_READ_INTERVAL, SHARD_TIP_INTERVAL,
 };
 use crate::outcome::{Failure, Verdict};
 use crate::service_clock::ServiceClock;
@@ -48,19 +49,6 @@ pub(super) struct Reading<'a, R> {
     list_failure_count: u32,
     /// Since when the service has answered nothing but failures.
     fruitless_since: Option<Instant>,
-}
-
-/// A shard that is read.
-struct ShardReading {
-    shard: Shard,
-    iterator: Option<String>,
-    /// The last record that was seen.
-    last_sequence_number: Option<String>,
-    /// About so large are its records.
-    record_byte_count: usize,
-    failure_count: u32,
-    /// Answers in a row that led nowhere.
-    empty_count: u32,
 }
 
 /// An answer to a question.
@@ -115,6 +103,8 @@ impl<'a, R: Reader> Reading<'a, R> {
                 return Ok(self.progress.taken());
             }
             tokio::select! {
+                // In an order, so that a simulation is repeatable.
+                biased;
                 answered = first_of(&mut self.in_flight), if !self.in_flight.is_empty() => self.answered(answered, &mut look)?,
                 () = sleep_until(ready_at.unwrap_or_else(Instant::now)), if ready_at.is_some() => {}
             }
@@ -165,7 +155,7 @@ impl<'a, R: Reader> Reading<'a, R> {
 
     /// A time that is to come is refused.
     fn begin_ms(&self) -> i64 {
-        self.window.from_ms.min(self.clock.now_ms().saturating_sub(millis(CLOCK_MARGIN))).max(0)
+        self.window.from_ms.min(self.clock.now_ms()).max(0)
     }
 
     fn answered(&mut self, answered: Answered, look: &mut impl FnMut(&StoredRecord)) -> Result<(), Failure> {
@@ -207,10 +197,12 @@ impl<'a, R: Reader> Reading<'a, R> {
         self.progress.shard_count.store(self.known.len() as u64, Ordering::Relaxed);
         for (reading, failure) in std::mem::take(&mut self.missing) {
             if listed.iter().any(|shard| shard.id == reading.shard.id) {
-                return Err(failure);
+                // Not everything there knows yet that it was made.
+                self.ask_again(reading, failure)?;
+            } else {
+                // It was closed so long ago that it has no records any more.
+                self.closed(reading);
             }
-            // It was closed so long ago that it has no records any more.
-            self.closed(reading);
         }
         let uncovered = std::mem::take(&mut self.uncovered);
         self.uncovered = uncovered.into_iter().filter(|range| !self.is_covered(*range)).collect();
@@ -235,23 +227,32 @@ impl<'a, R: Reader> Reading<'a, R> {
     }
 
     fn not_listed(&mut self, failure: Failure) -> Result<(), Failure> {
+        if failure.is_unreadable() {
+            return Err(failure);
+        }
         self.list_failure_count = self.list_failure_count.saturating_add(1);
         self.list_at = Some(Instant::now() + self.wait_after(&failure, self.list_failure_count));
-        self.failed(failure)
+        self.bear(failure)
     }
 
-    fn not_read(&mut self, mut reading: ShardReading, failure: Failure) -> Result<(), Failure> {
-        let now = Instant::now();
+    fn not_read(&mut self, reading: ShardReading, failure: Failure) -> Result<(), Failure> {
         if failure.code == Failure::NO_RESOURCE {
             // Of the shard or of the stream? The list says it.
             self.missing.push((reading, failure));
-            self.list_at.get_or_insert(now);
+            self.list_at.get_or_insert_with(Instant::now);
             return Ok(());
         }
+        if failure.is_unreadable() {
+            return Err(failure);
+        }
+        self.ask_again(reading, failure)
+    }
+
+    fn ask_again(&mut self, mut reading: ShardReading, failure: Failure) -> Result<(), Failure> {
         reading.failed(&failure);
         let wait = self.wait_after(&failure, reading.failure_count);
-        self.wait(now + wait, reading);
-        self.failed(failure)
+        self.wait(Instant::now() + wait, reading);
+        self.bear(failure)
     }
 
     fn wait_after(&mut self, failure: &Failure, failure_count: u32) -> Duration {
@@ -259,11 +260,8 @@ impl<'a, R: Reader> Reading<'a, R> {
         if failure.verdict == Verdict::SlowDown { wait.min(READ_THROTTLED_MAX) } else { wait }
     }
 
-    /// Whether what has failed is tried again.
-    fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
-        if failure.is_unreadable() {
-            return Err(failure);
-        }
+    /// Goes on although something has failed, unless nothing else has happened for too long.
+    fn bear(&mut self, failure: Failure) -> Result<(), Failure> {
         let now = Instant::now();
         if failure.is_out_of_reach() {
             self.fruitless_since = None;
@@ -363,52 +361,6 @@ impl<'a, R: Reader> Reading<'a, R> {
             let reached_ms = self.reached.values().copied().min().unwrap_or(self.window.until_ms);
             self.progress.reached_ms.store(reached_ms, Ordering::Relaxed);
         }
-    }
-}
-
-impl ShardReading {
-    fn new(shard: Shard) -> Self {
-        Self {
-            shard,
-            iterator: None,
-            last_sequence_number: None,
-            // As large as records usually are that are worth aggregating.
-            record_byte_count: AGGREGATE_BYTES_TARGET,
-            failure_count: 0,
-            empty_count: 0,
-        }
-    }
-
-    /// So many records that an answer is not too large.
-    fn count_max(&self) -> u32 {
-        let count = READ_ANSWER_BYTES / self.record_byte_count.max(1);
-        u32::try_from(count).unwrap_or(u32::MAX).clamp(1, READ_ANSWER_RECORDS_MAX)
-    }
-
-    fn failed(&mut self, failure: &Failure) {
-        self.failure_count = self.failure_count.saturating_add(1);
-        if failure.code == Failure::TIMEOUT {
-            // Over a slow line smaller answers arrive.
-            self.record_byte_count = self.record_byte_count.saturating_mul(2).min(READ_ANSWER_BYTES);
-        }
-        if failure.code == Failure::EXPIRED_ITERATOR || failure.verdict == Verdict::Split {
-            self.iterator = None;
-        }
-    }
-
-    /// Goes on behind a page. False if that leads nowhere.
-    fn took(&mut self, page: Page, byte_count: usize) -> bool {
-        self.failure_count = 0;
-        self.iterator = page.next;
-        let record_count = page.records.len();
-        // Larger records are believed at once, smaller ones by and by.
-        let average = byte_count.checked_div(record_count).unwrap_or(self.record_byte_count);
-        self.record_byte_count = average.max(self.record_byte_count / 2).max(1);
-        let last = page.records.into_iter().next_back().map(|record| record.sequence_number);
-        let is_new = last.is_some() && last != self.last_sequence_number;
-        self.last_sequence_number = last.or_else(|| self.last_sequence_number.take());
-        self.empty_count = if is_new || page.is_at_tip { 0 } else { self.empty_count + 1 };
-        self.empty_count < READ_EMPTY_ANSWERS_MAX
     }
 }
 

@@ -19,7 +19,7 @@ use crate::backoff::backoff;
 use crate::config::ReadBack;
 use crate::delivery_token::DeliveryToken;
 use crate::failpoint;
-use crate::limits::{PAUSE_REMINDER, READ_BACK_LOG_INTERVAL};
+use crate::limits::{PAUSE_REMINDER, READ_BACK_LOG_INTERVAL, READ_BACK_PATIENCE};
 use crate::metrics::FlowMetrics;
 use crate::offsets::{Changes, Offsets, Row, RunKey, Sending};
 use crate::outcome::Failure;
@@ -27,6 +27,7 @@ use crate::service_clock::ServiceClock;
 use crate::settlement::Settlement;
 use crate::span::{FileKey, Span};
 use crate::tailer::contradicts;
+use crate::writing::Writing;
 
 /// What a flow knows at its start.
 pub struct Parts<F> {
@@ -53,6 +54,8 @@ pub struct Parts<F> {
     pub metrics: FlowMetrics,
     /// Where it is written down.
     pub store: Arc<Offsets>,
+    /// Where that is done.
+    pub writing: Writing,
 }
 
 /// Settles in `rows`, those of the flow, what its runs before have sent, as far as that can be known. Returns the rows, and the
@@ -91,7 +94,7 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         }
         unreadable.tell(&self.parts.metrics);
         let found = std::mem::take(&mut self.found.spans);
-        let settled = tokio::task::spawn_blocking(move || {
+        let settled = self.parts.writing.run(move || {
             let settling = settle(&mut rows, &found);
             (rows, settling)
         });
@@ -176,14 +179,17 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         }
     }
 
-    /// Waits until the service can be asked at all, which tells what time it is there.
+    /// Waits until the service can be asked at all, which tells what time it is there. What only never answers is not waited for
+    /// longer than reading it would be.
     async fn reach(&self, reader: &R) {
+        let begun = Instant::now();
         let seed = self.parts.clock.now_ms().cast_unsigned();
         let (mut random, mut failure_count, mut told_at) = (fastrand::Rng::with_seed(seed), 0u32, None::<Instant>);
         loop {
             self.parts.metrics.read_back_requests.inc();
             let failure = match reader.shards_since(self.parts.clock.now_ms()).await {
                 Err(failure) if failure.is_out_of_reach() => failure,
+                Err(failure) if failure.is_silence() && begun.elapsed() < READ_BACK_PATIENCE => failure,
                 _ => return,
             };
             if told_at.is_none_or(|told_at| told_at.elapsed() >= PAUSE_REMINDER) {
@@ -235,7 +241,7 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
             failpoint::pass("before_reconciled");
             store.commit(&changes).inspect(|()| failpoint::pass("after_reconciled"))
         };
-        let written = tokio::task::spawn_blocking(commit).await;
+        let written = self.parts.writing.run(commit).await;
         match written.map_err(io::Error::other).flatten() {
             Ok(()) => true,
             Err(error) => {

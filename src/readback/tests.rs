@@ -181,9 +181,12 @@ async fn what_may_not_be_read_is_not_asked_for_again() {
 async fn a_shard_that_is_gone_has_nothing_more() {
     let both = || vec![shard("a", 0, 1).with([-5]).closed(100), shard("b", 0, 1).with([200]).opened(100)];
     let no_shard = failure(Failure::NO_RESOURCE);
-    // It is still in the list.
-    let listed = Fake::new(both()).failing("records", vec![no_shard.clone()]);
-    assert_eq!(read_all(&listed, 500, &Shards::All).await.taken, Err(no_shard));
+    // As long as it is in the list it is asked for again.
+    let listed = Fake::new(both()).failing("iterator", vec![no_shard.clone(); 5]);
+    check_seen(&listed, &read_all(&listed, 500, &Shards::All).await, 500);
+    let listed = Fake::new(both()).failing("iterator a", vec![no_shard.clone(); 500]);
+    let seen = read_all(&listed, 500, &Shards::All).await;
+    assert!(seen.taken == Err(no_shard) && seen.elapsed >= READ_BACK_PATIENCE);
     // It is not any more: it went while it was read.
     let mut gone = Fake::new(both());
     gone.shards[0].closed_at_ms = Some(START_MS - 70_000);

@@ -5,18 +5,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::collector::Entry;
 use crate::config::ReadBack;
-use crate::limits::{CLOCK_MARGIN, READ_BACK_REFUSED_INTERVAL};
+use crate::limits::{CLOCK_MARGIN, READ_BACK_PATIENCE, READ_BACK_REFUSED_INTERVAL};
 use crate::metrics::FlowMetrics;
-use crate::outcome::{Failure, Verdict};
-use crate::readback::{self, Reader, Shards, StoredRecord, Window};
+use crate::outcome::Failure;
+use crate::readback::{self, Progress, Reader, Shards, StoredRecord, Taken, Window};
 use crate::service_clock::ServiceClock;
 
 /// The entries of one flow that wait, and those that are being looked up.
@@ -92,6 +93,7 @@ impl<D: Reader> Lookups<D> {
 
     /// Takes an entry that has just become uncertain, or gives it back when it cannot be looked up: no other record must have its
     /// partition key, and the stream must be one that may be read.
+    #[expect(clippy::result_large_err, reason = "the entry comes back as it is")]
     pub(super) fn try_push(&mut self, entry: Entry, is_of_refused: bool) -> Result<(), Entry> {
         let since = Instant::now();
         let is_refused = self.refused_until.is_some_and(|until| since < until);
@@ -135,9 +137,9 @@ impl<D: Reader> Lookups<D> {
         let margin_ms = i64::try_from(CLOCK_MARGIN.as_millis()).unwrap_or(i64::MAX);
         let from_ms = self.clock.at_ms(first_sent_at).saturating_sub(margin_ms);
         let window = Window { from_ms, until_ms: self.clock.at_ms(now) };
-        let (destination, clock) = (Arc::clone(&self.destination), self.clock.clone());
+        let (destination, clock, metrics) = (Arc::clone(&self.destination), self.clock.clone(), self.metrics.clone());
         self.running.spawn(async move {
-            let stored = look_up(&*destination, &clock, window, &shards, &entries).await;
+            let stored = look_up(&*destination, &clock, &metrics, window, &shards, &entries).await;
             LookedUp { entries, stored }
         });
     }
@@ -147,7 +149,7 @@ impl<D: Reader> Lookups<D> {
         match &looked_up.stored {
             Ok(_) => (self.refused_until, self.is_told) = (None, false),
             Err(failure) => {
-                if failure.is_refusal() {
+                if cannot_be_read(failure) {
                     self.refused_until = Some(Instant::now() + READ_BACK_REFUSED_INTERVAL);
                     looked_up.entries.extend(self.waiting.drain(..));
                 }
@@ -160,7 +162,7 @@ impl<D: Reader> Lookups<D> {
 
     fn tell(&mut self, failure: &Failure) {
         let flow = &self.metrics.name;
-        if !failure.is_refusal() {
+        if !cannot_be_read(failure) {
             tracing::warn!(
                 flow,
                 reason = %failure,
@@ -178,6 +180,11 @@ impl<D: Reader> Lookups<D> {
     }
 }
 
+/// It will fail again, until a person changes something.
+fn cannot_be_read(failure: &Failure) -> bool {
+    failure.is_unreadable() || failure.is_out_of_reach()
+}
+
 fn hash_keys(entries: &[Uncertain]) -> Vec<u128> {
     let mut hash_keys: Vec<u128> = entries.iter().map(|uncertain| uncertain.entry.hash_key).collect();
     hash_keys.sort_unstable();
@@ -189,6 +196,7 @@ fn hash_keys(entries: &[Uncertain]) -> Vec<u128> {
 async fn look_up<D: Reader>(
     destination: &D,
     clock: &ServiceClock,
+    metrics: &FlowMetrics,
     window: Window,
     shards: &Shards,
     entries: &[Uncertain],
@@ -204,14 +212,35 @@ async fn look_up<D: Reader>(
             stored[*index] = true;
         }
     };
-    let taken = readback::read(destination, clock, window, shards, look).await?;
-    // What was looked for nowhere was not found to be missing.
-    if taken.shard_count == 0 { Err(no_shards()) } else { Ok(stored) }
+    let progress = Progress::default();
+    let reading = readback::read_with(destination, clock, window, shards, &progress, look);
+    let taken = unless_only_reading_fails(reading, &progress, metrics).await;
+    let Taken { request_count, record_count, byte_count, .. } = progress.taken();
+    metrics.read_back_requests.inc_by(request_count);
+    metrics.read_back_records.inc_by(record_count);
+    metrics.read_back_bytes.inc_by(byte_count);
+    taken.map(|_| stored)
 }
 
-fn no_shards() -> Failure {
-    let message = "the stream has no shards in which records could be".to_owned();
-    Failure { verdict: Verdict::Retry, code: "NoShards".to_owned(), message }
+/// In an outage reading goes on for ever. But where only what is asked for reading is out of reach, nobody waits for that.
+async fn unless_only_reading_fails(
+    reading: impl Future<Output = Result<Taken, Failure>>,
+    progress: &Progress,
+    metrics: &FlowMetrics,
+) -> Result<Taken, Failure> {
+    let mut reading = pin!(reading);
+    loop {
+        let delivered_before = metrics.delivered_records.get();
+        tokio::select! {
+            taken = &mut reading => return taken,
+            () = sleep(READ_BACK_PATIENCE) => {
+                let trouble = progress.trouble().filter(Failure::is_out_of_reach);
+                if let Some(trouble) = trouble && metrics.delivered_records.get() > delivered_before {
+                    return Err(trouble);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

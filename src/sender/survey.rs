@@ -134,6 +134,8 @@ impl<D: Destination> Survey<D> {
         loop {
             let doubt = self.doubt.clone();
             tokio::select! {
+                // Each is rare; in an order, a simulation is repeatable.
+                biased;
                 () = doubt.0.raised.notified() => self.doubted(),
                 () = sleep_until(self.learn_at.unwrap_or_else(Instant::now)), if self.learn_at.is_some() => self.learn(),
                 () = sleep_until(self.shards.ask_at) => {

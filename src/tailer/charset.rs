@@ -40,6 +40,12 @@ impl Charset {
         }
     }
 
+    /// Of a file of which nothing is known but how it begins: UTF-16 if it says so.
+    pub(super) fn of_beginning(beginning: &[u8]) -> Self {
+        let is_marked = beginning.starts_with(&BOM_BE) || beginning.starts_with(&BOM_LE);
+        Self::of(if is_marked { Encoding::Utf16 } else { Encoding::Utf8 }, beginning)
+    }
+
     /// Bytes of a newline, and of a CR.
     pub(super) fn unit_bytes(self) -> usize {
         if self.is_utf_16() { 2 } else { 1 }

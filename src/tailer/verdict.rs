@@ -264,6 +264,6 @@ fn is_worth_a_risk(life: &KnownLife, path: &Path) -> bool {
 /// Bytes of a compressed file that say that it is one.
 const GZIP_MAGIC_BYTES: usize = 3;
 
-pub(super) fn is_compressed_name(path: &Path) -> bool {
+pub(crate) fn is_compressed_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz")
 }

@@ -25,7 +25,7 @@ pub(crate) use issuer::{Issuer, SECRET};
 pub(crate) use kinesis::{Kinesis, Record, ShardRecords};
 pub(crate) use lines::{Received, line, lines, texts, verify, verify_kept};
 pub(crate) use moto::{Moto, kms_client};
-pub(crate) use scripted::{Answer, Fate, Scripted, error};
+pub(crate) use scripted::{Answer, Fate, Reading, Scripted, error};
 pub(crate) use stage::Stage;
 pub(crate) use writer::Writer;
 

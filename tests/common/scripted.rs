@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,6 +26,9 @@ struct State {
     script: VecDeque<Answer>,
     /// What is answered when the script has ended.
     standing: Answer,
+    reading: Reading,
+    /// Everything that was ever stored, as it is read, and when it arrived, in seconds since 1970.
+    readable: Vec<(f64, Value)>,
     /// Answers to what else is asked: status and body.
     questions: VecDeque<(u16, Value)>,
     /// What else was asked: the operation and the body.
@@ -55,6 +58,8 @@ pub(crate) enum Answer {
     LostAfterHead,
     /// All is stored; the connection is gone when the body was read.
     LostAfterBody,
+    /// Nothing is stored; the connection is gone when the body was read.
+    LostWithBody,
     /// All is stored; there is no answer.
     Never,
     /// All is stored, and that is the answer, but not soon.
@@ -67,6 +72,17 @@ pub(crate) enum Fate {
     Stored,
     /// The code of an error, its message, and whether it was stored all the same.
     Failed(&'static str, &'static str, bool),
+}
+
+/// Who may read what is stored: one shard, which has everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Reading {
+    /// No question about it is known.
+    #[default]
+    Unknown,
+    /// The shard is listed, but its records are not for everybody.
+    Denied,
+    Allowed,
 }
 
 /// The body of an error that the services answer.
@@ -100,6 +116,11 @@ impl Scripted {
     /// What is answered from now on, behind the script.
     pub(crate) fn stand(&self, answer: Answer) {
         lock(&self.state).standing = answer;
+    }
+
+    /// Who may read from now on.
+    pub(crate) fn allow(&self, reading: Reading) {
+        lock(&self.state).reading = reading;
     }
 
     /// What is answered to the next that asks for anything else, in turn. Without it no other operation is known.
@@ -186,7 +207,41 @@ fn serve(connection: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
     }
 }
 
+const SHARD: &str = "shardId-000000000000";
+
 impl State {
+    /// Status and body of what is answered to who reads. An iterator is the place of a record among all.
+    fn read(&self, operation: &str, question: &Value) -> (u16, Value) {
+        let answer = match (operation, self.reading) {
+            ("ListShards", Reading::Denied | Reading::Allowed) => json!({ "Shards": [{
+                "ShardId": SHARD,
+                "HashKeyRange": { "StartingHashKey": "0", "EndingHashKey": u128::MAX.to_string() },
+                "SequenceNumberRange": { "StartingSequenceNumber": "1" },
+            }]}),
+            ("GetShardIterator" | "GetRecords", Reading::Denied) => return (400, json!({ "__type": "AccessDeniedException" })),
+            ("GetShardIterator", Reading::Allowed) => {
+                let place = match question["ShardIteratorType"].as_str() {
+                    Some("AT_TIMESTAMP") => {
+                        let from = question["Timestamp"].as_f64().unwrap();
+                        self.readable.partition_point(|(arrived_at, _)| *arrived_at < from)
+                    }
+                    Some("AFTER_SEQUENCE_NUMBER") => question["StartingSequenceNumber"].as_str().unwrap().parse().unwrap(),
+                    other => panic!("an iterator {other:?}"),
+                };
+                json!({ "ShardIterator": place.to_string() })
+            }
+            ("GetRecords", Reading::Allowed) => {
+                let place: usize = question["ShardIterator"].as_str().unwrap().parse().unwrap();
+                let count_max = usize::try_from(question["Limit"].as_u64().unwrap()).unwrap();
+                let records: Vec<&Value> = self.readable.iter().skip(place).take(count_max).map(|(_, record)| record).collect();
+                let (next, left) = (place + records.len(), self.readable.len() - place - records.len());
+                json!({ "Records": records, "NextShardIterator": next.to_string(), "MillisBehindLatest": left })
+            }
+            _ => return (400, json!({ "__type": "UnknownOperationException" })),
+        };
+        (200, answer)
+    }
+
     fn next(&mut self) -> Answer {
         self.script.pop_front().unwrap_or_else(|| self.standing.clone())
     }
@@ -198,14 +253,14 @@ impl State {
         let body: Value = serde_json::from_slice(body).unwrap();
         let Some(records) = body["Records"].as_array() else {
             let operation = target.rsplit('.').next().unwrap_or_default();
-            self.asked.push((operation.to_owned(), body));
-            let unknown = || (400, json!({ "__type": "UnknownOperationException" }));
-            let (status, body) = self.questions.pop_front().unwrap_or_else(unknown);
+            self.asked.push((operation.to_owned(), body.clone()));
+            let (status, body) = self.questions.pop_front().unwrap_or_else(|| self.read(operation, &body));
             return refused(status, &body.to_string());
         };
         self.requests.push(records.len());
         let fates = match answer {
             Answer::Refused(status, body) => return refused(*status, body),
+            Answer::LostWithBody => return None,
             Answer::ByRecord(fates) => fates.iter().cycle().take(records.len()).cloned().collect(),
             _ => vec![Fate::Stored; records.len()],
         };
@@ -215,12 +270,17 @@ impl State {
                 self.stored.push(Received {
                     partition_key: record["PartitionKey"].as_str().unwrap_or_default().to_owned(),
                     data: BASE64.decode(record["Data"].as_str().unwrap()).unwrap(),
-                    shard_id: "shardId-000000000000".to_owned(),
+                    shard_id: SHARD.to_owned(),
                 });
+                let arrived_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+                let mut stored = record.clone();
+                stored["SequenceNumber"] = (self.readable.len() + 1).to_string().into();
+                stored["ApproximateArrivalTimestamp"] = arrived_at.into();
+                self.readable.push((arrived_at, stored));
             }
-            let number = self.stored.len().to_string();
+            let number = self.readable.len().to_string();
             results.push(match fate {
-                Fate::Stored => json!({ "SequenceNumber": number, "RecordId": number, "ShardId": "shardId-000000000000" }),
+                Fate::Stored => json!({ "SequenceNumber": number, "RecordId": number, "ShardId": SHARD }),
                 Fate::Failed(code, message, _) => json!({ "ErrorCode": code, "ErrorMessage": message }),
             });
         }
@@ -230,7 +290,7 @@ impl State {
         let list = if target.ends_with("PutRecordBatch") { "RequestResponses" } else { "Records" };
         let well = json!({ list: results, "FailedRecordCount": 0, "FailedPutCount": 0 }).to_string();
         match answer {
-            Answer::LostAfterHead | Answer::LostAfterBody | Answer::Never => None,
+            Answer::LostAfterHead | Answer::LostAfterBody | Answer::LostWithBody | Answer::Never => None,
             Answer::Stored(status, body) => refused(*status, body),
             Answer::Cut => Some((200, well[..well.len() / 2].to_owned(), well.len() - well.len() / 2)),
             _ => Some((200, well, 0)),

@@ -82,6 +82,22 @@ impl Shards {
         (0..self.all.len()).filter(|index| self.all[*index].closed_at.is_none()).collect()
     }
 
+    /// Indexes of the shards that were open at some time between these, the last of which is now or was.
+    pub(crate) fn open_between(&self, from: Duration, until: Duration) -> Vec<usize> {
+        let was_open = |shard: &Shard| shard.opened_at <= until && shard.closed_at.is_none_or(|closed_at| from <= closed_at);
+        (0..self.all.len()).filter(|index| was_open(&self.all[*index])).collect()
+    }
+
+    /// Index of the shard of this name.
+    pub(crate) fn index_of(&self, id: &str) -> Option<usize> {
+        self.all.iter().position(|shard| shard.id == id)
+    }
+
+    /// Nothing more is stored in it.
+    pub(crate) fn is_closed(&self, index: usize) -> bool {
+        self.all[index].closed_at.is_some()
+    }
+
     /// What `ListShards` says of those that were open at `at`.
     pub(crate) fn list(&self, at: Duration) -> Vec<stream::Shard> {
         let listed = |index: usize| stream::Shard { id: self.all[index].id.as_str().into(), range: self.all[index].range };

@@ -1,8 +1,10 @@
 //! A Kinesis stream in memory, which fails in every way that the service and the network do, by its own
 //! random numbers, and knows what it has stored and what it has said about it.
 
+mod log;
 mod plan;
 mod questions;
+mod reading;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,25 +13,34 @@ use std::time::Duration;
 use bytes::Bytes;
 use kinetail::collector::Entry;
 use kinetail::config::Flow;
+use kinetail::delivery_token;
 use kinetail::hash_key::{HashRange, hash_of};
-use kinetail::limits::{MIB, READ_BYTES};
+use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BACK_PATIENCE, READ_BYTES};
 use kinetail::metrics::Metrics;
 use kinetail::outcome::{self, Failure, RecordResult, Service, Verdict};
-use kinetail::readback::Reader;
 use kinetail::sender::{Destination, Summary};
+use kinetail::service_clock::ServiceClock;
+use kinetail::settlement::Settlement;
+use kinetail::span::{FileKey, Spans};
 use kinetail::stream::Shard;
 use tokio::time::{Instant, sleep};
 
+use self::log::{Log, Logged};
 use self::plan::{Answer, Plan};
 use crate::ledger::is_token;
 use crate::shards::{Limiting, Shards};
+use crate::story::{Question, Story};
 use crate::weather::{Listing, Weather};
 
 /// CR and LF.
 const TERMINATOR_BYTES_MAX: usize = 2;
 
+/// What the service's clock shows when a simulation begins, in milliseconds since 1970.
+const BEGINNING_MS: i64 = 1_700_000_000_000;
+
 /// One stream.
 pub(crate) struct Stream {
+    pub(crate) name: String,
     flow: Flow,
     /// Most bytes of a request in this region.
     request_bytes_max: usize,
@@ -38,8 +49,22 @@ pub(crate) struct Stream {
 
 struct State {
     rng: fastrand::Rng,
+    story: Story,
     weather: Weather,
     shards: Shards,
+    /// What is in each of them, closed ones too.
+    logs: Vec<Log>,
+    /// Requests that nobody waits for any more, and that will be accepted all the same.
+    late: Vec<Late>,
+    /// `ListShards` knows no filter.
+    lists_all: bool,
+    /// What readers were shown of each file.
+    shown: HashMap<FileKey, Settlement>,
+    /// Since when readers got nothing but failures.
+    unreadable_since: Option<Duration>,
+    has_been_unreadable: bool,
+    read_request_count: u64,
+    read_record_count: u64,
     /// Bytes of a record, if the service says it.
     record_bytes_max: Option<usize>,
     /// In this life of the agent the shards are what they were, and whoever asks is told so.
@@ -48,6 +73,10 @@ struct State {
     auto_since: Option<Duration>,
     /// The time of the simulation when this life of the agent began, and the runtime's.
     life: Option<(Duration, Instant)>,
+    /// Which life it is.
+    life_id: LifeId,
+    /// The time of the simulation while no agent lives.
+    ended_at: Duration,
     metrics: Option<(Arc<Metrics>, usize)>,
     blackout_until: Duration,
     /// In a blackout nobody answers, else connections are refused.
@@ -63,8 +92,25 @@ struct State {
     faults: BTreeMap<String, u64>,
 }
 
+/// One life of one agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LifeId {
+    pub(crate) host: usize,
+    pub(crate) number: u64,
+}
+
+/// A request on its way.
+struct Late {
+    accepted_at: Duration,
+    life: LifeId,
+    entries: Vec<Entry>,
+}
+
 /// One record as it was stored.
+#[derive(Clone)]
 pub(crate) struct Stored {
+    pub(crate) life: LifeId,
+    pub(crate) accepted_at: Duration,
     pub(crate) shard: HashRange,
     shard_id: String,
     /// The agent has had every chance to know the shard.
@@ -85,25 +131,39 @@ pub(crate) struct LifeTally {
     pub(crate) acknowledged_record_count: u64,
 }
 
+/// The message of what the service has answered. Without an answer nothing is told.
+const AS_SERVICE: &str = "as the service says";
 const RECORD_THROTTLED: &str = "ProvisionedThroughputExceededException";
 const RECORD_FAILED: &str = "InternalFailure";
 /// Streams change to the distribution AUTO and back. Not yet: there lines of flows that aggregate are joined, without keys.
 const STREAMS_BECOME_AUTO: bool = false;
 
 impl Stream {
-    pub(crate) fn new(flow: &Flow, mut rng: fastrand::Rng) -> Self {
+    /// An empty stream, to which `flow` sends.
+    pub(crate) fn new(flow: &Flow, story: &Story, mut rng: fastrand::Rng) -> Self {
         let limiting = [Limiting::Never, Limiting::Bucket, Limiting::Window][rng.usize(..3)];
         let shards = Shards::new(rng.u32(1..=6), limiting);
         let request_bytes_max = [5 * MIB, 10 * MIB][rng.usize(..2)];
         let record_bytes_max = [None, Some(MIB)][rng.usize(..2)];
         let state = State {
+            story: story.clone(),
             weather: Weather::drawn(&mut rng),
-            rng,
             shards,
+            logs: Vec::new(),
+            late: Vec::new(),
+            lists_all: rng.u8(..4) == 0,
+            rng,
+            shown: HashMap::new(),
+            unreadable_since: None,
+            has_been_unreadable: false,
+            read_request_count: 0,
+            read_record_count: 0,
             record_bytes_max,
             is_map_sure: false,
             auto_since: None,
             life: None,
+            life_id: LifeId::default(),
+            ended_at: Duration::ZERO,
             metrics: None,
             blackout_until: Duration::ZERO,
             is_hanging: false,
@@ -115,23 +175,52 @@ impl Stream {
             life_tally: LifeTally::default(),
             faults: BTreeMap::new(),
         };
-        Self { flow: flow.clone(), request_bytes_max, state: Mutex::new(state) }
+        let name = flow.delivery.destination.stream().to_owned();
+        Self { name, flow: flow.clone(), request_bytes_max, state: Mutex::new(state) }
     }
 
     /// An agent comes to life at `now`. Its bytes in flight, as `metrics` has them, must never pass `budget_bytes`.
-    pub(crate) fn begin_life(&self, now: Duration, metrics: Arc<Metrics>, budget_bytes: usize) {
+    pub(crate) fn begin_life(&self, now: Duration, life_id: LifeId, metrics: Arc<Metrics>, budget_bytes: usize) {
         let mut state = self.state();
-        state.life = Some((now, Instant::now()));
+        (state.life, state.life_id) = (Some((now, Instant::now())), life_id);
+        (state.unreadable_since, state.has_been_unreadable) = (None, false);
         state.metrics = Some((metrics, budget_bytes));
         state.in_flight.clear();
         state.is_map_sure = state.weather.listing == Listing::Fresh && state.auto_since.is_none();
         state.life_tally = LifeTally::default();
     }
 
-    /// What was stored and answered since the life began.
-    pub(crate) fn end_life(&self) -> (Vec<Stored>, LifeTally) {
+    /// The agent lives no longer; what of it is left now has no more turns.
+    pub(crate) fn end_life(&self, now: Duration) {
+        let mut state = self.state();
+        (state.life, state.ended_at) = (None, now);
+    }
+
+    /// What was stored since it was last taken, and what was answered during the last life.
+    pub(crate) fn take(&self) -> (Vec<Stored>, LifeTally) {
         let mut state = self.state();
         (std::mem::take(&mut state.stored), state.life_tally)
+    }
+
+    /// What readers were ever shown of each file.
+    pub(crate) fn shown(&self) -> HashMap<FileKey, Settlement> {
+        self.state().shown.clone()
+    }
+
+    /// In the last life readers got nothing but failures for longer than they bear.
+    pub(crate) fn has_been_unreadable(&self) -> bool {
+        self.state().has_been_unreadable
+    }
+
+    /// Questions asked to read the stream, and records read.
+    pub(crate) fn read_counts(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.read_request_count, state.read_record_count)
+    }
+
+    /// What a clock shows that is ahead of the service's by so much, in milliseconds since 1970.
+    pub(crate) fn clock_ms(now: Duration, skew_ms: i64) -> i64 {
+        BEGINNING_MS + millis(now) + skew_ms
     }
 
     /// The weather changes; the weather so far.
@@ -158,8 +247,11 @@ impl Stream {
         }
     }
 
+    /// Whoever looks at a stream finds in it what was accepted by then.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        let mut state = self.state.lock().unwrap();
+        state.accept_late();
+        state
     }
 
     /// What the service refuses, and what an agent that keeps its word never does.
@@ -187,15 +279,11 @@ impl Stream {
     /// Stores what the plan says, as far as the shards have room now; what they have not becomes its answer.
     fn store(&self, entries: &[Entry], plan: &mut Plan) -> Vec<Option<usize>> {
         let mut state = self.state();
-        let (now, auto_since) = (state.now(), state.auto_since);
+        let now = state.now();
         let mut indexes = Vec::with_capacity(entries.len());
         for (position, (entry, is_stored)) in entries.iter().zip(&plan.stored).enumerate() {
             assert!(entry.is_hash_key_explicit || entry.hash_key == hash_of(&entry.partition_key));
-            let open = state.shards.open_now();
-            let owner = match auto_since {
-                Some(_) => open[state.rng.usize(..open.len())],
-                None => state.shards.owner(entry.hash_key),
-            };
+            let owner = state.owner(entry);
             let error = match &mut plan.answer {
                 Answer::ByRecord(errors) => Some(&mut errors[position]),
                 Answer::WrongCount(_) | Answer::Failed(_) => None,
@@ -207,11 +295,7 @@ impl Stream {
                 }
                 indexes.push(None);
             } else if *is_stored {
-                let shard = state.shards.get(owner);
-                let (shard, shard_id) = (shard.range, shard.id.clone());
-                let (auto_for, is_map_sure) = (auto_since.map(|since| now - since), state.is_map_sure);
-                state.stored.push(Stored { shard, shard_id, is_map_sure, auto_for, entry: entry.clone(), acknowledged_at: None });
-                indexes.push(Some(state.stored.len() - 1));
+                indexes.push(Some(state.accept(owner, entry, now)));
             } else {
                 indexes.push(None);
             }
@@ -270,8 +354,113 @@ impl Stream {
 
 impl State {
     fn now(&self) -> Duration {
-        let (base, start) = self.life.unwrap();
-        base + start.elapsed()
+        self.life.map_or(self.ended_at, |(base, start)| base + start.elapsed())
+    }
+
+    /// What time it is, in milliseconds since 1970.
+    fn now_ms(&self) -> i64 {
+        Stream::clock_ms(self.now(), 0)
+    }
+
+    /// As `Date` says it.
+    fn second(&self) -> i64 {
+        self.now_ms().div_euclid(1000)
+    }
+
+    fn time_at(&self, at_ms: i64) -> Duration {
+        Duration::from_millis(u64::try_from(at_ms - BEGINNING_MS).unwrap_or(0))
+    }
+
+    /// Index of the shard to which a record goes now.
+    fn owner(&mut self, entry: &Entry) -> usize {
+        if self.auto_since.is_none() {
+            return self.shards.owner(entry.hash_key);
+        }
+        let open = self.shards.open_now();
+        open[self.rng.usize(..open.len())]
+    }
+
+    /// A record is in the stream from now on; its index among those that were not taken yet.
+    fn accept(&mut self, owner: usize, entry: &Entry, at: Duration) -> usize {
+        self.add_foreign(owner, entry, at);
+        self.log(owner, entry.partition_key.clone(), entry.data.clone(), entry.spans.clone(), at);
+        let shard = self.shards.get(owner);
+        self.stored.push(Stored {
+            life: self.life_id,
+            accepted_at: at,
+            shard: shard.range,
+            shard_id: shard.id.clone(),
+            is_map_sure: self.is_map_sure,
+            auto_for: self.auto_since.map(|since| at - since),
+            entry: entry.clone(),
+            acknowledged_at: None,
+        });
+        self.stored.len() - 1
+    }
+
+    fn log_of(&mut self, shard: usize) -> &mut Log {
+        if self.logs.len() <= shard {
+            self.logs.resize_with(shard + 1, Log::default);
+        }
+        &mut self.logs[shard]
+    }
+
+    fn log(&mut self, owner: usize, partition_key: String, data: Bytes, spans: Spans, at: Duration) {
+        let jitter_ms = self.rng.i64(-self.story.jitter_ms_max..=self.story.jitter_ms_max);
+        let arrived_at_ms = Stream::clock_ms(at, jitter_ms);
+        let visible_at = at + self.drawn_delay();
+        self.log_of(owner).push(Logged { partition_key, data, arrived_at_ms, visible_at, spans });
+    }
+
+    /// Others write to the stream, too: applications, and agents on hosts that were cloned from this one.
+    fn add_foreign(&mut self, owner: usize, entry: &Entry, at: Duration) {
+        let other_run = format!("{:032x}-{:x}", self.rng.u128(..), self.rng.u8(..));
+        let (partition_key, data) = match self.rng.u8(..40) {
+            0 => ("user-17".to_owned(), Bytes::from_static(b"a line of something else")),
+            1 => (other_run, entry.data.clone()),
+            2 if delivery_token::has_room_for(&entry.spans) => {
+                (delivery_token::naming(&other_run, &entry.spans), entry.data.clone())
+            }
+            3 => (format!("{other_run}-"), entry.data.clone()),
+            _ => return,
+        };
+        self.log(owner, partition_key, data, Spans::default(), at);
+    }
+
+    /// A request that nobody waits for any more may have left all the same.
+    fn abandon(&mut self, entries: Vec<Entry>) {
+        if self.rng.bool() {
+            let accepted_at = self.now() + self.drawn_delay();
+            self.note("abandoned and accepted");
+            self.late.push(Late { accepted_at, life: self.life_id, entries });
+        }
+    }
+
+    fn accept_late(&mut self) {
+        let now = self.now();
+        while let Some(first) = self.late.iter().enumerate().min_by_key(|(_, late)| late.accepted_at).map(|(index, _)| index)
+            && self.late[first].accepted_at <= now
+        {
+            let Late { accepted_at, life, entries } = self.late.remove(first);
+            let life_id = std::mem::replace(&mut self.life_id, life);
+            let is_map_sure = std::mem::replace(&mut self.is_map_sure, false);
+            for entry in &entries {
+                let owner = self.owner(entry);
+                self.accept(owner, entry, accepted_at);
+            }
+            (self.life_id, self.is_map_sure) = (life_id, is_map_sure);
+        }
+    }
+
+    /// Readers give up when they get nothing but failures for long.
+    fn reading_answered(&mut self, question: Question, is_ok: bool) {
+        let now = self.now();
+        if !is_ok {
+            let since = *self.unreadable_since.get_or_insert(now);
+            self.has_been_unreadable |= now - since >= READ_BACK_PATIENCE - 2 * ATTEMPT_TIMEOUT;
+        } else if question == Question::Records {
+            self.unreadable_since = None;
+        }
     }
 
     fn note(&mut self, fault: &str) {
@@ -283,7 +472,7 @@ fn service(code: &str, status: u16) -> Failure {
     Failure {
         verdict: outcome::of_request(Service::Kinesis, code, status),
         code: code.to_owned(),
-        message: "as drawn".to_owned(),
+        message: AS_SERVICE.to_owned(),
     }
 }
 
@@ -292,34 +481,115 @@ fn transport(verdict: Verdict, code: &str) -> Failure {
 }
 
 /// The agent's way to a stream.
-pub(crate) struct Connection(pub(crate) Arc<Stream>);
+pub(crate) struct Connection {
+    pub(crate) stream: Arc<Stream>,
+    /// Which learns from answers what time it is, if they say so.
+    pub(crate) clock: ServiceClock,
+    pub(crate) is_time_told: bool,
+}
 
-impl Reader for Connection {}
+/// A request that is not accepted yet. When it is dropped as that, the network may have it all the same.
+struct OnItsWay<'a> {
+    stream: &'a Stream,
+    entries: &'a [Entry],
+    accepted: Vec<bool>,
+}
+
+impl OnItsWay<'_> {
+    fn chosen(&self) -> Vec<Entry> {
+        let chosen = self.entries.iter().zip(&self.accepted).filter(|(_, is_accepted)| **is_accepted);
+        chosen.map(|(entry, _)| entry.clone()).collect()
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        let entries = self.chosen();
+        if !entries.is_empty() && !std::thread::panicking() {
+            self.stream.state().abandon(entries);
+        }
+    }
+}
+
+impl Connection {
+    /// Of an answer that says that it was made in this second.
+    fn learn(&self, second: i64, asked_at: Instant) {
+        if self.is_time_told {
+            self.clock.learn(second, asked_at);
+        }
+    }
+}
 
 impl Destination for Connection {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
-        let Self(stream) = self;
+        let (stream, asked_at) = (&*self.stream, Instant::now());
         stream.receive(entries);
         let mut plan = stream.state().plan(entries, stream.request_bytes_max);
+        if std::env::var_os("KINETAIL_DEBUG").is_some() {
+            let (now, ms) = {
+                let s = stream.state();
+                (s.now(), s.now_ms())
+            };
+            eprintln!(
+                "{:?} put {:?} clock off by {} ms",
+                now,
+                entries.iter().map(|e| &e.partition_key).collect::<Vec<_>>(),
+                self.clock.now_ms() - ms
+            );
+        }
+        let mut on_its_way = OnItsWay { stream, entries, accepted: plan.stored.clone() };
         sleep(plan.before).await;
-        let indexes = stream.store(entries, &mut plan);
+        let indexes = match plan.late {
+            Some(_) => vec![None; entries.len()],
+            None => {
+                on_its_way.accepted.clear();
+                stream.store(entries, &mut plan)
+            }
+        };
+        let second = stream.state().second();
         sleep(plan.after).await;
-        stream.answer(entries, plan.answer, &indexes)
+        if let Some(late) = plan.late {
+            let mut state = stream.state();
+            let (accepted_at, life) = (state.now() + late, state.life_id);
+            state.late.push(Late { accepted_at, life, entries: on_its_way.chosen() });
+            drop(state);
+            on_its_way.accepted.clear();
+        }
+        let answer = stream.answer(entries, plan.answer, &indexes);
+        if std::env::var_os("KINETAIL_DEBUG").is_some() {
+            eprintln!("{:?} answer {answer:?}", stream.state().now());
+        }
+        if answer.as_ref().err().is_none_or(|failure| failure.message == AS_SERVICE) {
+            self.learn(second, asked_at);
+        }
+        answer
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
-        let Self(stream) = self;
-        let plan = stream.state().plan_answer();
-        sleep(plan.after).await;
-        plan.answer?;
-        stream.state().listed()
+        self.asked(|state| state.listed()).await
     }
 
     async fn summary(&self) -> Result<Summary, Failure> {
-        let Self(stream) = self;
-        let plan = stream.state().plan_answer();
-        sleep(plan.after).await;
-        plan.answer?;
-        stream.state().summarized()
+        self.asked(|state| state.summarized()).await
     }
+}
+
+impl Connection {
+    async fn asked<T>(&self, answer: impl FnOnce(&mut State) -> Result<T, Failure>) -> Result<T, Failure> {
+        let asked_at = Instant::now();
+        let plan = self.stream.state().plan_answer();
+        sleep(plan.after).await;
+        let (answer, second) = {
+            let mut state = self.stream.state();
+            (plan.answer.and_then(|()| answer(&mut state)), state.second())
+        };
+        if answer.as_ref().err().is_none_or(|failure| failure.message == AS_SERVICE) {
+            self.learn(second, asked_at);
+        }
+        answer
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 use kinetail::config::{Aggregate, Compression, Config, Flow, Order, PartitionKey};
 use kinetail::deaggregator::{Deaggregated, deaggregate};
+use kinetail::delivery_token::DeliveryToken;
 use kinetail::hash_key::hash_of;
 use kinetail::limits::COMMIT_INTERVAL;
 use kinetail::metrics::FlowMetrics;
@@ -15,9 +16,11 @@ use kinetail::offsets::Row;
 use kinetail::settlement::{DropReason, Settlement};
 use kinetail::span::FileKey;
 
+use crate::doubles::{Doubled, Doubles};
 use crate::kinesis::{LifeTally, Stored};
 use crate::logs::LogFile;
 use crate::model::{Decided, Fate, UserRecord};
+use crate::story::{Access, Story};
 
 /// How a life of the agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(crate) enum Ended {
     Killed,
 }
 
-/// What one flow has behind it.
+/// What one flow of one host has behind it.
 #[derive(Default)]
 pub(crate) struct Ledger {
     /// What was settled of each inode when the last life ended.
@@ -41,8 +44,14 @@ pub(crate) struct Ledger {
     acknowledged: HashMap<FileKey, Settlement>,
     /// What must become of the bytes of each inode.
     decided: HashMap<(u64, u64), Decided>,
+    /// How often what is not settled, or not any more, is stored.
+    surplus: Counts,
+    doubles: Doubles,
+    /// Records that the agent has counted as possibly doubled.
+    possibly_doubled_count: u64,
+    /// Records that were doubled though the stream may be read, each for a reason that is none of the agent's.
+    pub(crate) excused: BTreeMap<&'static str, u64>,
     pub(crate) received_count: u64,
-    pub(crate) doubled_count: u64,
 }
 
 /// One life of the agent, seen from outside.
@@ -53,9 +62,18 @@ pub(crate) struct Life<'a> {
     pub(crate) complete: bool,
     pub(crate) rows: &'a [(FileKey, Row)],
     pub(crate) files: &'a [LogFile],
+    pub(crate) story: &'a Story,
     pub(crate) stored: Vec<Stored>,
+    /// What readers of the stream were shown.
+    pub(crate) shown: HashMap<FileKey, Settlement>,
+    /// Readers got nothing but failures for long.
+    pub(crate) has_been_unreadable: bool,
     pub(crate) tally: LifeTally,
     pub(crate) metrics: &'a FlowMetrics,
+    /// Records that were in flight when the lives before ended, as the store said when this one began.
+    pub(crate) carried_record_count: u64,
+    /// `metrics` as the agent has left it, when it was killed.
+    pub(crate) possibly_doubled_count: u64,
 }
 
 type Counts = BTreeMap<UserRecord, i64>;
@@ -107,15 +125,34 @@ impl Ledger {
                 self.acknowledged.entry(span.file).or_default().settle(span.start, span.end);
             }
         }
+        for (file, shown) in &life.shown {
+            let known = self.acknowledged.entry(*file).or_default();
+            known.settle(0, shown.watermark());
+            shown.above().for_each(|(start, end)| _ = known.settle(start, end));
+        }
         let mut expected = Expected::default();
         for file in life.files {
             self.decide(flow, file, life.complete);
             self.expect(file, settled.get(&file.inode), &mut expected);
         }
         self.check_received(flow, life, &expected);
+        self.check_doubled(flow, life);
         check_committed_in_time(&settled, life);
-        check_counters(life, &expected);
+        check_counters(flow, life, &expected);
         self.settled = settled;
+    }
+
+    /// Where the agent may read its streams nothing is there twice; elsewhere it is counted.
+    fn check_doubled(&mut self, flow: &Flow, life: &Life<'_>) {
+        self.possibly_doubled_count += life.possibly_doubled_count;
+        let doubled: Vec<Doubled> = life.stored.iter().flat_map(|stored| self.doubles.add(stored)).collect();
+        if life.story.access != Access::Always {
+            return;
+        }
+        for doubled in doubled {
+            let Some(excuse) = excuse(flow, life, &doubled) else { panic!("stored twice: {doubled:#?}") };
+            *self.excused.entry(excuse).or_default() += 1;
+        }
     }
 
     /// Adds what is expected of one file. No settled byte is passed that was not delivered or dropped, and none
@@ -158,9 +195,9 @@ impl Ledger {
         assert_eq!(covered(after, &(0..u64::MAX)), settled_bytes, "{path}: {after:?} covers more than was there to read");
     }
 
-    /// What was acknowledged is what is settled now; what is beside that is there twice for a reason.
+    /// What is settled is stored, what is read is as it should be, and what was acknowledged is settled now, or stored again.
     fn check_received(&mut self, flow: &Flow, life: &Life<'_>, expected: &Expected) {
-        let mut balance: Counts = expected.settled.iter().map(|(record, count)| (record.clone(), -count)).collect();
+        let mut acknowledged = Counts::default();
         for stored in &life.stored {
             let records = received(flow, stored);
             self.received_count += records.len() as u64;
@@ -174,24 +211,59 @@ impl Ledger {
                     assert!(before < Some(start), "behind a later line of its file: {}", shown(&record));
                 }
                 if stored.acknowledged_at.is_some() {
-                    *balance.entry(record).or_default() += 1;
-                } else {
-                    self.doubled_count += 1;
+                    *acknowledged.entry(record.clone()).or_default() += 1;
                 }
+                *self.surplus.entry(record).or_default() += 1;
             }
         }
-        for (record, surplus) in balance {
-            assert!(surplus >= 0, "{} lost: {}", -surplus, shown(&record));
-            let resent_count = expected.open.get(&record).copied().unwrap_or_default();
-            let allowed = if life.ended == Ended::Drained { 0 } else { resent_count };
-            assert!(surplus <= allowed, "{} doubled: {}", surplus - allowed, shown(&record));
-            self.doubled_count += surplus.unsigned_abs();
+        for (record, count) in &expected.settled {
+            let surplus = self.surplus.entry(record.clone()).or_default();
+            *surplus -= count;
+            assert!(*surplus >= 0, "{} lost: {}", -*surplus, shown(record));
+        }
+        self.surplus.retain(|_, surplus| *surplus > 0);
+        for (record, acknowledged) in acknowledged {
+            let of = |counts: &Counts| counts.get(&record).copied().unwrap_or_default();
+            let again = acknowledged - of(&expected.settled);
+            let allowed = if life.ended == Ended::Drained { 0 } else { of(&expected.open) };
+            assert!(again <= allowed, "{} doubled: {}", again - allowed, shown(&record));
         }
         if life.complete && life.ended == Ended::Drained {
             let lost = expected.open.first_key_value();
             assert!(lost.is_none(), "never sent: {}", lost.map(|(record, _)| shown(record)).unwrap_or_default());
         }
     }
+
+    /// User records that are stored once more than they were written, when everything is settled.
+    pub(crate) fn doubled_count(&self) -> u64 {
+        self.surplus.values().sum::<i64>().unsigned_abs()
+    }
+
+    /// When all is over: what is doubled was counted, and where nothing was, nothing is.
+    pub(crate) fn close(&self) {
+        let counted = self.possibly_doubled_count;
+        let doubled = self.doubles.doubled_record_count;
+        assert!(doubled <= counted, "{doubled} records are doubled, {counted} were counted");
+        assert!(doubled > 0 || self.surplus.is_empty(), "doubled by another file: {:?}", self.surplus.keys().map(shown).next());
+    }
+}
+
+/// Why a record is doubled though the stream may be read.
+fn excuse(flow: &Flow, life: &Life<'_>, doubled: &Doubled) -> Option<&'static str> {
+    let Doubled { first, second, .. } = doubled;
+    // Nobody can tell such a record from another one with the same key.
+    if !first.is_token {
+        return Some("no token");
+    }
+    // A start does not look for the few that have one.
+    if !flow.delivery.has_tokens() && first.life != second.life {
+        return Some("no tokens in most records");
+    }
+    // Who waits for ever sends nothing.
+    if life.has_been_unreadable {
+        return Some("reading failed for long");
+    }
+    None
 }
 
 /// What was acknowledged is committed, unless the life ended too soon after for that.
@@ -214,22 +286,38 @@ fn check_committed_in_time(settled: &HashMap<(u64, u64), (FileKey, Settlement)>,
 }
 
 /// Bytes read = delivered + in flight + dropped, and each of them is what it says.
-fn check_counters(life: &Life<'_>, expected: &Expected) {
+fn check_counters(flow: &Flow, life: &Life<'_>, expected: &Expected) {
     if life.ended != Ended::Drained {
         return;
     }
     let metrics = life.metrics;
     assert_eq!(metrics.in_flight(), 0, "in flight after the end");
-    assert_eq!(metrics.read_bytes.get(), expected.settled_bytes, "bytes read, and bytes settled");
+    let settled_bytes = expected.settled_bytes - metrics.read_back_settled_bytes.get();
+    assert_eq!(metrics.read_bytes.get(), settled_bytes, "bytes read, and bytes settled");
     for reason in DropReason::ALL {
         let dropped = expected.dropped_bytes.get(reason.as_str()).copied().unwrap_or_default();
         assert_eq!(metrics.dropped(reason).get(), dropped, "bytes dropped as {}", reason.as_str());
     }
-    assert_eq!(metrics.delivered_bytes.get(), expected.settled_bytes - metrics.dropped_bytes(), "bytes delivered");
-    let user_record_count: i64 = expected.settled.values().sum();
-    assert_eq!(metrics.delivered_user_records.get(), user_record_count.unsigned_abs(), "user records delivered");
-    assert_eq!(metrics.delivered_records.get(), life.tally.acknowledged_record_count, "records delivered");
-    assert_eq!(metrics.possibly_doubled_records.get(), life.tally.uncertain_record_count, "records possibly doubled");
+    assert_eq!(metrics.delivered_bytes.get(), settled_bytes - metrics.dropped_bytes(), "bytes delivered");
+    if metrics.read_back_settled_bytes.get() == 0 {
+        let user_record_count: i64 = expected.settled.values().sum();
+        assert_eq!(metrics.delivered_user_records.get(), user_record_count.unsigned_abs(), "user records delivered");
+    }
+    let delivered_count = life.tally.acknowledged_record_count + metrics.looked_up_stored.get();
+    assert_eq!(metrics.delivered_records.get(), delivered_count, "records delivered");
+    // Each that was uncertain was looked up or counted; and what the lives before had in flight, where that was not looked for.
+    let looked_up = metrics.looked_up_stored.get() + metrics.looked_up_not_stored.get();
+    let counted = metrics.possibly_doubled_records.get() + looked_up;
+    let uncertain = life.tally.uncertain_record_count;
+    let is_looked_for = flow.delivery.has_tokens() && life.story.access != Access::Off;
+    let least = if is_looked_for { 0 } else { life.carried_record_count };
+    let most = if is_looked_for && life.story.access == Access::Always && !life.has_been_unreadable {
+        0
+    } else {
+        life.carried_record_count
+    };
+    let range = uncertain + least..=uncertain + most;
+    assert!(range.contains(&counted), "{counted} records possibly doubled or looked up, not {range:?}");
     assert_eq!(metrics.unreachable_bytes.get(), 0, "nothing was out of reach");
 }
 
@@ -313,8 +401,7 @@ fn key(flow: &Flow, partition_key: &str) -> Option<String> {
 
 /// No key of the logs here looks like that.
 pub(crate) fn is_token(partition_key: &str) -> bool {
-    let Some((run_id, number)) = partition_key.split_once('-') else { return false };
-    run_id.len() == 32 && u128::from_str_radix(run_id, 16).is_ok() && u64::from_str_radix(number, 16).is_ok()
+    DeliveryToken::parse(partition_key).is_some()
 }
 
 /// How many bytes of `range` are settled.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How likely each trouble is at each request, or each record.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Weather {
     pub(crate) latency_ms_max: u64,
     pub(crate) requests: Vec<(RequestFault, f64)>,
@@ -18,6 +18,11 @@ pub(crate) struct Weather {
     /// Questions about the stream that are not answered as they should be.
     pub(crate) unanswered: f64,
     pub(crate) listing: Listing,
+    /// Questions by which the stream is read that are throttled, or fail.
+    pub(crate) read_throttled: f64,
+    pub(crate) read_failed: f64,
+    /// Records in an answer.
+    pub(crate) page_records_max: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +33,8 @@ pub(crate) enum RequestFault {
     ResetBeforeBody,
     ResetAfterBody,
     Timeout,
+    /// The same, and what was sent is accepted some time after nobody waits for an answer any more.
+    AcceptedLate,
     TooFewResults,
     TooManyResults,
     EmptyAnswer,
@@ -50,19 +57,40 @@ pub(crate) enum Listing {
     Refused,
 }
 
-const REQUEST_FAULTS: [RequestFault; 11] = [
+const REQUEST_FAULTS: [RequestFault; 12] = [
     RequestFault::Throttled,
     RequestFault::ServerError,
     RequestFault::Unavailable,
     RequestFault::ResetBeforeBody,
     RequestFault::ResetAfterBody,
     RequestFault::Timeout,
+    RequestFault::AcceptedLate,
     RequestFault::TooFewResults,
     RequestFault::TooManyResults,
     RequestFault::EmptyAnswer,
     RequestFault::Blackout,
     RequestFault::Denied,
 ];
+
+impl Default for Weather {
+    /// No trouble at all.
+    fn default() -> Self {
+        Self {
+            latency_ms_max: 0,
+            requests: Vec::new(),
+            record_throttled: 0.0,
+            record_failed: 0.0,
+            record_refused: 0.0,
+            reshard: 0.0,
+            others: 0.0,
+            unanswered: 0.0,
+            listing: Listing::Fresh,
+            read_throttled: 0.0,
+            read_failed: 0.0,
+            page_records_max: usize::MAX,
+        }
+    }
+}
 
 impl Weather {
     /// From calm to a storm.
@@ -83,12 +111,15 @@ impl Weather {
             reshard: chance(1.0),
             others: chance(1.0),
             unanswered: chance(1.0),
+            read_throttled: chance(1.0),
+            read_failed: chance(0.5),
             listing: match rng.u8(..6) {
                 0 => Listing::Stale(Duration::from_millis(rng.u64(..20_000))),
                 1 => Listing::Incomplete,
                 2 => Listing::Refused,
                 _ => Listing::Fresh,
             },
+            page_records_max: [3, 40, 1_000, usize::MAX][rng.usize(..4)],
         }
     }
 }

@@ -20,10 +20,11 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::kinesis::{Connection, Stream};
+use crate::kinesis::{Connection, LifeId, Stream};
 use crate::ledger::{Ended, Ledger, Life, ledgers};
 use crate::logs::Logs;
 use crate::state::{copy_folder, folder_in_memory, open_store, wait_until};
+use crate::story::Story;
 use crate::weather::Weather;
 
 /// What happens next.
@@ -50,6 +51,9 @@ pub(crate) struct Tally {
     pub(crate) received: u64,
     pub(crate) doubled: u64,
     pub(crate) requests: u64,
+    pub(crate) read_requests: u64,
+    pub(crate) read_records: u64,
+    pub(crate) excused: BTreeMap<String, u64>,
     pub(crate) simulated: Duration,
     pub(crate) lives: BTreeMap<String, u64>,
     pub(crate) faults: BTreeMap<String, u64>,
@@ -61,10 +65,12 @@ struct World {
     folder: TempDir,
     config: Arc<Config>,
     logs: Logs,
+    story: Story,
     streams: Vec<Arc<Stream>>,
     ledgers: Vec<Ledger>,
     /// The store as the last life has left it.
     opened: Option<(Offsets, Vec<(FileKey, Row)>)>,
+    life_count: u64,
     /// The time since the beginning.
     now: Duration,
     actions_left: u64,
@@ -97,8 +103,12 @@ impl World {
     fn new(seed: u64, is_told: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let folder = folder_in_memory();
-        let config = Arc::new(drawn_config(folder.path(), &mut rng));
-        let streams = config.flows.iter().map(|flow| Arc::new(Stream::new(flow, rng.fork()))).collect();
+        let story = Story::drawn(&mut rng);
+        let config = Arc::new(drawn_config(folder.path(), &story, &mut rng));
+        let streams = config.flows.iter().map(|flow| Arc::new(Stream::new(flow, &story, rng.fork()))).collect();
+        if is_told {
+            eprintln!("{story:?}");
+        }
         let mut logs = Logs::new(logs_folder(folder.path()));
         for _ in 0..rng.usize(1..4) {
             logs.create();
@@ -108,7 +118,9 @@ impl World {
             ledgers: ledgers(&config),
             opened: None,
             logs,
+            story,
             streams,
+            life_count: 0,
             now: Duration::ZERO,
             actions_left: rng.u64(10..100),
             is_restless: rng.bool(),
@@ -174,9 +186,18 @@ impl World {
     fn live(&mut self, mode: Mode) {
         let (store, rows) = self.opened.take().unwrap_or_else(|| open_store(&self.state()));
         let metrics = Arc::new(Metrics::default());
+        let carried = store.sendings().unwrap();
+        if self.is_told {
+            carried.iter().for_each(|carried| eprintln!("{:?} not reconciled: {carried:?}", self.now));
+        }
+        let mut possibly_doubled = Vec::new();
         // A runtime of its own, so that when it is dropped no task of the life lives on.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let ended = runtime.block_on(self.life(mode, store, rows, Arc::clone(&metrics)));
+        let ended = runtime.block_on(async {
+            let ended = self.life(mode, store, rows, Arc::clone(&metrics), &mut possibly_doubled).await;
+            self.streams.iter().for_each(|stream| stream.end_life(self.now));
+            ended
+        });
         drop(runtime);
         if self.is_told {
             eprintln!("{:?} {ended:?}", self.now);
@@ -188,23 +209,51 @@ impl World {
         let (store, rows) = open_store(&self.state());
         *self.tally.lives.entry(format!("{ended:?}")).or_default() += 1;
         for (index, flow) in self.config.flows.iter().enumerate() {
-            let (stored, tally) = self.streams[index].end_life();
+            let stream = &self.streams[index];
+            let (stored, tally) = stream.take();
             self.tally.requests += tally.request_count;
             let metrics = flow_metrics(&metrics, flow);
-            let (complete, ended_at) = (mode == Mode::Once, self.now);
-            let life = Life { ended, ended_at, complete, rows: &rows, files: &self.logs.files, stored, tally, metrics: &metrics };
+            let of_flow = carried.iter().filter(|(run, _)| run.flow == flow.name);
+            let life = Life {
+                ended,
+                ended_at: self.now,
+                complete: mode == Mode::Once,
+                rows: &rows,
+                files: &self.logs.files,
+                story: &self.story,
+                stored,
+                shown: stream.shown(),
+                has_been_unreadable: stream.has_been_unreadable(),
+                tally,
+                metrics: &metrics,
+                carried_record_count: of_flow.map(|(_, sending)| sending.in_flight_record_count).sum(),
+                possibly_doubled_count: match ended {
+                    Ended::Killed => possibly_doubled[index],
+                    _ => metrics.possibly_doubled_records.get(),
+                },
+            };
             self.ledgers[index].balance(flow, &life);
         }
         self.opened = Some((store, rows));
     }
 
-    async fn life(&mut self, mode: Mode, store: Offsets, rows: Vec<(FileKey, Row)>, metrics: Arc<Metrics>) -> Ended {
+    /// Leaves in `possibly_doubled` what each flow has counted, if it is killed.
+    async fn life(
+        &mut self,
+        mode: Mode,
+        store: Offsets,
+        rows: Vec<(FileKey, Row)>,
+        metrics: Arc<Metrics>,
+        possibly_doubled: &mut Vec<u64>,
+    ) -> Ended {
         let (begun, begun_at) = (Instant::now(), self.now);
         let config = Arc::clone(&self.config);
         let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len();
         for stream in &self.streams {
-            stream.begin_life(begun_at, Arc::clone(&metrics), budget_bytes);
+            let life_id = LifeId { host: 0, number: self.life_count };
+            stream.begin_life(begun_at, life_id, Arc::clone(&metrics), budget_bytes);
         }
+        self.life_count += 1;
         let store = Arc::new(store);
         let released = Arc::downgrade(&store);
         let health = Health::default();
@@ -217,15 +266,17 @@ impl World {
             mode,
             run_id: self.rng.u128(..),
             seed: self.rng.u64(..),
-            reading: Reading::Here,
+            reading: Reading::Here { commit_latency: Duration::ZERO },
             surroundings: Arc::default(),
             metadata: Metadata::nothing(),
         };
         let (stop, stopped) = watch::channel(false);
-        let streams = self.streams.clone();
+        let (streams, is_time_told) = (self.streams.clone(), self.story.is_time_told());
+        let clock = ServiceClock::new(Stream::clock_ms(begun_at, self.story.drawn_skew_ms(&mut self.rng)));
         let connect = |flow: &Flow| {
-            let index = config.flows.iter().position(|other| other.name == flow.name).unwrap();
-            Way::plain(Connection(Arc::clone(&streams[index])), ServiceClock::new(0))
+            let name = flow.delivery.destination.stream();
+            let stream = Arc::clone(streams.iter().find(|stream| stream.name == name).unwrap());
+            Way::plain(Connection { stream, clock: clock.clone(), is_time_told }, clock.clone())
         };
         let mut agent = Box::pin(agent::run(&config, setting, stopped, connect));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
@@ -276,10 +327,8 @@ impl World {
                     return Ended::Aborted;
                 }
                 Action::Kill => {
-                    // Not in the middle of a commit: a copy made meanwhile would be of no one moment.
-                    let is_commit = begun.elapsed().as_millis().is_multiple_of(1_000);
-                    let ended = timeout(Duration::from_millis(u64::from(is_commit)), &mut agent).await;
-                    assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    let of_flow = |flow: &Flow| flow_metrics(&metrics, flow).possibly_doubled_records.get();
+                    possibly_doubled.extend(config.flows.iter().map(of_flow));
                     copy_folder(&self.state(), &self.state_at_kill());
                     break Ended::Killed;
                 }
@@ -318,7 +367,7 @@ impl World {
         for (flow, ledger) in self.config.flows.iter().zip(&mut self.ledgers) {
             let metrics = flow_metrics(metrics, flow);
             assert_eq!(metrics.in_flight(), 0, "{}: bytes in flight after {CATCH_UP:?} without trouble", flow.name);
-            let unread = ledger.unread_bytes(flow, &self.logs.files);
+            let unread = ledger.unread_bytes(flow, &self.logs.files) - metrics.read_back_settled_bytes.get();
             assert_eq!(metrics.read_bytes.get(), unread, "{}: bytes read, and bytes that were there to read", flow.name);
         }
     }
@@ -332,9 +381,16 @@ impl World {
         self.tally.simulated = self.now;
         for ledger in &self.ledgers {
             self.tally.received += ledger.received_count;
-            self.tally.doubled += ledger.doubled_count;
+            ledger.close();
+            self.tally.doubled += ledger.doubled_count();
+            for (excuse, count) in &ledger.excused {
+                *self.tally.excused.entry((*excuse).to_owned()).or_default() += count;
+            }
         }
         for stream in &self.streams {
+            let (read_request_count, read_record_count) = stream.read_counts();
+            self.tally.read_requests += read_request_count;
+            self.tally.read_records += read_record_count;
             for (fault, count) in stream.faults() {
                 *self.tally.faults.entry(fault).or_default() += count;
             }
@@ -352,8 +408,11 @@ impl Tally {
         self.received += other.received;
         self.doubled += other.doubled;
         self.requests += other.requests;
+        self.read_requests += other.read_requests;
+        self.read_records += other.read_records;
         self.simulated += other.simulated;
-        for (mine, others) in [(&mut self.lives, other.lives), (&mut self.faults, other.faults)] {
+        let maps = [(&mut self.lives, other.lives), (&mut self.faults, other.faults), (&mut self.excused, other.excused)];
+        for (mine, others) in maps {
             for (what, count) in others {
                 *mine.entry(what).or_default() += count;
             }
@@ -368,13 +427,14 @@ fn logs_folder(folder: &Path) -> PathBuf {
 }
 
 /// One or two flows over the same files.
-fn drawn_config(folder: &Path, rng: &mut fastrand::Rng) -> Config {
+fn drawn_config(folder: &Path, story: &Story, rng: &mut fastrand::Rng) -> Config {
     let state = folder.join("state");
     let flow_count = if rng.u8(..4) == 0 { 2 } else { 1 };
     let memory = flow_count * [8, 8, 64][rng.usize(..3)];
     let drain_timeout = ["0 s", "2 s", "30 s", "10 min"][rng.usize(..4)];
     let mut text = format!(
-        "[agent]\nstate_dir = {state:?}\nadmin = \"off\"\nmemory_max = \"{memory} MiB\"\ndrain_timeout = \"{drain_timeout}\"\n"
+        "[agent]\nstate_dir = {state:?}\nadmin = \"off\"\nmemory_max = \"{memory} MiB\"\ndrain_timeout = \"{drain_timeout}\"\n{}",
+        story.config()
     );
     for index in 0..flow_count {
         text += &drawn_flow(index, folder, rng);

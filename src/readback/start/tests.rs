@@ -121,6 +121,7 @@ impl Stage {
             files_of_others: Arc::new(HashSet::from([FileKey(77)])),
             metrics: self.metrics.clone(),
             store: Arc::clone(&self.store),
+            writing: Writing::OwnThread,
         };
         let (rows, reconciled) = reconcile(parts, rows).await;
         assert_eq!(self.metrics.read_back_running.get(), 0);

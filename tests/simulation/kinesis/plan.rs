@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use kinetail::collector::Entry;
 use kinetail::hash_key::hash_of;
-use kinetail::limits::ATTEMPT_TIMEOUT;
+use kinetail::limits::{ATTEMPT_TIMEOUT, READ_BACK_PATIENCE};
 use kinetail::outcome::{Failure, Verdict};
 
 use super::{RECORD_FAILED, RECORD_THROTTLED, STREAMS_BECOME_AUTO, State, service, transport};
+use crate::story::Access;
 use crate::weather::RequestFault;
 
 /// What happens to a request; decided when it arrives.
@@ -15,6 +16,8 @@ pub(super) struct Plan {
     pub(super) before: Duration,
     pub(super) after: Duration,
     pub(super) stored: Vec<bool>,
+    /// It is not stored before the answer, but so long after it.
+    pub(super) late: Option<Duration>,
     pub(super) answer: Answer,
 }
 
@@ -33,7 +36,7 @@ impl State {
         let mut latency = || Duration::from_millis(self.rng.u64(..=self.weather.latency_ms_max));
         let (before, after) = (latency(), latency());
         let not_stored = vec![false; count];
-        let failed = |failure| Plan { before, after, stored: not_stored.clone(), answer: Answer::Failed(failure) };
+        let failed = |failure| Plan { before, after, stored: not_stored.clone(), late: None, answer: Answer::Failed(failure) };
         let now = self.now();
         if now < self.blackout_until && self.is_hanging {
             return Plan { after: ATTEMPT_TIMEOUT, ..failed(transport(Verdict::Uncertain, Failure::TIMEOUT)) };
@@ -42,8 +45,7 @@ impl State {
             return failed(transport(Verdict::Retry, "Connection"));
         }
         if now < self.denied_until {
-            let is_even = self.denied_until.subsec_millis().is_multiple_of(2);
-            let code = if is_even { "AccessDeniedException" } else { "ExpiredTokenException" };
+            let code = if self.is_denied_by_age() { "ExpiredTokenException" } else { "AccessDeniedException" };
             return failed(service(code, 400));
         }
         if entries.iter().map(Entry::byte_count).sum::<usize>() > request_bytes_max {
@@ -58,7 +60,7 @@ impl State {
         let Some(fault) = drawn else { return self.plan_by_record(before, after, count) };
         self.note(&format!("{fault:?}"));
         let stored = self.drawn_stored(count);
-        let lost = |failure| Plan { before, after, stored: stored.clone(), answer: Answer::Failed(failure) };
+        let lost = |failure| Plan { before, after, stored: stored.clone(), late: None, answer: Answer::Failed(failure) };
         match fault {
             RequestFault::Throttled => failed(service("ThrottlingException", 400)),
             RequestFault::ServerError => lost(service("InternalFailure", 500)),
@@ -68,12 +70,22 @@ impl State {
                 Plan { stored: vec![true; count], ..failed(transport(Verdict::Uncertain, "ConnectionLost")) }
             }
             RequestFault::Timeout => Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, Failure::TIMEOUT)) },
-            RequestFault::TooFewResults => Plan { before, after, stored, answer: Answer::WrongCount(self.rng.usize(..count)) },
-            RequestFault::TooManyResults => Plan { before, after, stored, answer: Answer::WrongCount(count + 1) },
-            RequestFault::EmptyAnswer => Plan { before, after, stored, answer: Answer::WrongCount(0) },
+            RequestFault::AcceptedLate => {
+                let late = Some(self.drawn_delay());
+                Plan { after: ATTEMPT_TIMEOUT, late, ..lost(transport(Verdict::Uncertain, Failure::TIMEOUT)) }
+            }
+            RequestFault::TooFewResults => {
+                Plan { before, after, stored, late: None, answer: Answer::WrongCount(self.rng.usize(..count)) }
+            }
+            RequestFault::TooManyResults => Plan { before, after, stored, late: None, answer: Answer::WrongCount(count + 1) },
+            RequestFault::EmptyAnswer => Plan { before, after, stored, late: None, answer: Answer::WrongCount(0) },
             RequestFault::Blackout => {
                 self.blackout_until = now + Duration::from_secs(self.rng.u64(5..600));
                 self.is_hanging = self.rng.bool();
+                if self.is_hanging && self.story.access == Access::Always {
+                    // Then reading is given up, and what follows is another story.
+                    self.blackout_until = self.blackout_until.min(now + READ_BACK_PATIENCE / 2);
+                }
                 if self.is_hanging {
                     Plan { after: ATTEMPT_TIMEOUT, ..lost(transport(Verdict::Uncertain, Failure::TIMEOUT)) }
                 } else {
@@ -110,7 +122,7 @@ impl State {
                 errors.push(None);
             }
         }
-        Plan { before, after, stored, answer: Answer::ByRecord(errors) }
+        Plan { before, after, stored, late: None, answer: Answer::ByRecord(errors) }
     }
 
     /// What happens to the stream meanwhile.
@@ -144,8 +156,21 @@ impl State {
         }
     }
 
+    /// It is the credentials that are too old, else access to what is written to.
+    pub(super) fn is_denied_by_age(&self) -> bool {
+        !self.denied_until.subsec_millis().is_multiple_of(2)
+    }
+
+    /// How long something takes that may take as long as the story says.
+    pub(super) fn drawn_delay(&mut self) -> Duration {
+        let most = self.story.delay_max();
+        // Mostly it is quick.
+        let part = self.rng.f64();
+        if self.rng.bool() { most.mul_f64(part * 0.1) } else { most.mul_f64(part) }
+    }
+
     /// All of a request, nothing of it, or some.
-    fn drawn_stored(&mut self, count: usize) -> Vec<bool> {
+    pub(super) fn drawn_stored(&mut self, count: usize) -> Vec<bool> {
         match self.rng.u8(..3) {
             0 => vec![true; count],
             1 => vec![false; count],

@@ -40,6 +40,16 @@ pub(super) enum Says {
     Refused,
 }
 
+/// What becomes of whoever begins to read.
+#[derive(Clone, Copy)]
+pub(super) enum Trouble {
+    /// They may not.
+    Refused,
+    OutOfReach,
+    /// They are told that there are no shards.
+    NoShards,
+}
+
 #[derive(Clone)]
 pub(super) struct Stream(Arc<Mutex<State>>);
 
@@ -48,8 +58,7 @@ struct State {
     puts: VecDeque<Put>,
     request_count: usize,
     shards: Vec<StoredShard>,
-    refuses_reading: bool,
-    has_no_shards: bool,
+    trouble_reading: Option<Trouble>,
     /// How often somebody began to read, and shards from which somebody has begun to read.
     reading_count: usize,
     readings_at_once: usize,
@@ -74,8 +83,7 @@ impl Stream {
             puts: puts.into_iter().collect(),
             request_count: 0,
             shards,
-            refuses_reading: false,
-            has_no_shards: false,
+            trouble_reading: None,
             reading_count: 0,
             readings_at_once: 0,
             readings_at_once_max: 0,
@@ -104,13 +112,8 @@ impl Stream {
         }
     }
 
-    pub(super) fn refuse_reading(&self, refuses: bool) {
-        self.0.lock().unwrap().refuses_reading = refuses;
-    }
-
-    /// Who asks for shards is told that there are none.
-    pub(super) fn without_shards(&self) {
-        self.0.lock().unwrap().has_no_shards = true;
+    pub(super) fn trouble_reading(&self, trouble: Option<Trouble>) {
+        self.0.lock().unwrap().trouble_reading = trouble;
     }
 
     pub(super) fn requests(&self) -> usize {
@@ -176,7 +179,6 @@ impl State {
                 _ => RecordResult::Delivered { shard_id },
             });
         }
-        let failure = |verdict, code: &str| Failure { verdict, code: code.to_owned(), message: "no".to_owned() };
         match says {
             Says::Nothing => Err(failure(Verdict::Uncertain, Failure::CONNECTION_LOST)),
             Says::Refused => Err(failure(Verdict::Split, "ValidationException")),
@@ -187,17 +189,20 @@ impl State {
 
     fn begin_reading(&mut self) -> Result<Vec<Shard>, Failure> {
         self.reading_count += 1;
-        if self.refuses_reading {
-            let (code, message) = ("AccessDeniedException".to_owned(), "no".to_owned());
-            return Err(Failure { verdict: Verdict::Pause, code, message });
-        }
-        if self.has_no_shards {
-            return Ok(Vec::new());
+        match self.trouble_reading {
+            Some(Trouble::Refused) => return Err(failure(Verdict::Pause, "AccessDeniedException")),
+            Some(Trouble::OutOfReach) => return Err(failure(Verdict::Retry, Failure::CONNECTION)),
+            Some(Trouble::NoShards) => return Ok(Vec::new()),
+            None => {}
         }
         self.readings_at_once += 1;
         self.readings_at_once_max = self.readings_at_once_max.max(self.readings_at_once);
         Ok(self.shards.iter().map(|shard| shard.shard.clone()).collect())
     }
+}
+
+fn failure(verdict: Verdict, code: &str) -> Failure {
+    Failure { verdict, code: code.to_owned(), message: "no".to_owned() }
 }
 
 impl Reader for Stream {
