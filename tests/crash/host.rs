@@ -16,6 +16,8 @@ use crate::program::Program;
 pub(crate) struct Host {
     name: String,
     place: Arc<Place>,
+    /// Logs all the time.
+    program: Option<Program>,
     random: fastrand::Rng,
     life_count: usize,
     /// Settings of `[agent]` and of `[aws]` and flows for an agent that waits longer for answers.
@@ -71,6 +73,9 @@ const SOMEBODY: &str = "kill -9";
 /// How long `settle` is in the configuration: requests arrive half of it after their sender has died, at the latest.
 pub(crate) const SETTLE: Duration = Duration::from_millis(200);
 
+/// At most, so that agents which are killed all the time do not fall behind for ever.
+const LINES_PER_LIFE: usize = 600;
+
 impl Host {
     /// A host of this name on the way to the service.
     pub(crate) fn new(name: &str, network: &Network, mut random: fastrand::Rng) -> Self {
@@ -82,12 +87,14 @@ impl Host {
         let aws = format!("endpoints.kinesis = {:?}\n", network.url());
         place.configure_all(&agent, &format!("{aws}attempt_timeout = \"1 s\"\n"), &flow);
         let patient = [agent, aws, flow.clone()];
-        Self { patient, name: name.to_owned(), place: Arc::new(place), random, life_count: 0, diary, tally: Tally::default() }
+        let place = Arc::new(place);
+        let program = Some(Program::start(name, Arc::clone(&place), random.fork()));
+        Self { patient, name: name.to_owned(), place, program, random, life_count: 0, diary, tally: Tally::default() }
     }
 
-    /// Something begins to log there.
-    pub(crate) fn program(&mut self) -> Program {
-        Program::start(&self.name, Arc::clone(&self.place), self.random.fork())
+    /// What logs there is ended; what it has written.
+    pub(crate) fn stop_program(&mut self) -> Vec<String> {
+        self.program.take().map(Program::stop).unwrap_or_default()
     }
 
     /// One life of the agent, which in most cases ends by violence.
@@ -97,6 +104,9 @@ impl Host {
         let mut variables = Vec::new();
         if let Some((_, when)) = &failpoint {
             variables.push(("KINETAIL_FAILPOINT", when.as_str()));
+        }
+        if let Some(program) = &self.program {
+            program.say(self.random.usize(..LINES_PER_LIFE));
         }
         let (agent, key) = self.start(&[], &variables);
         let begun = Instant::now();

@@ -135,7 +135,6 @@ fn of_stream(
     let host_count = random.usize(1..3);
     let mut hosts: Vec<Host> =
         (0..host_count).map(|host| Host::new(&format!("h{index}{host}"), &network, random.fork())).collect();
-    let programs: Vec<_> = hosts.iter_mut().map(Host::program).collect();
     thread::scope(|scope| {
         for host in &mut hosts {
             let (network, is_enough) = (&network, &is_enough);
@@ -147,19 +146,26 @@ fn of_stream(
                 }
             });
         }
-        while !is_enough() {
+        for _ in 0..RESHARDING_COUNT_MAX {
+            // No faster than the service lets it.
             thread::park_timeout(Duration::from_millis(random.u64(1_000..6_000)));
+            if is_enough() {
+                break;
+            }
             reshard(&kinesis, &mut random);
         }
     });
     network.calm();
-    let written: Vec<String> = programs.into_iter().flat_map(program::Program::stop).collect();
+    let written: Vec<String> = hosts.iter_mut().flat_map(Host::stop_program).collect();
     thread::scope(|scope| hosts.iter_mut().for_each(|host| _ = scope.spawn(|| host.ship_the_rest())));
     let mut tally = Tally::default();
     hosts.iter().for_each(|host| tally.add(&host.tally));
     let diary = hosts.iter().map(Host::diary).collect::<Vec<_>>().join("\n");
     (tally, Balance::of(&written, &kinesis, "s"), diary)
 }
+
+/// Each leaves shards behind that are closed, and are read back all the same.
+const RESHARDING_COUNT_MAX: usize = 12;
 
 /// Splits a shard, or merges two, unless it is busy with the last time.
 fn reshard(kinesis: &Kinesis, random: &mut fastrand::Rng) {
