@@ -2,7 +2,7 @@
 //!
 //! Sled panics on some bytes that it did not write, and release builds end with a panic; on others it may wait for ever, or take
 //! all memory. So a child reads, of a copy of the folder: this program once more, with limits of time and memory. It gives back
-//! what is in the store, as a [snapshot](super::snapshot), so that sled never opens anything in the agent that it has not written
+//! what is in the store, as a snapshot, so that sled never opens anything in the agent that it has not written
 //! there itself. Where the program cannot be started once more (in tests, which are another program), the same is done here, and
 //! a panic is caught if the build allows that.
 
