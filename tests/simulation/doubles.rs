@@ -26,6 +26,7 @@ struct Piece {
 
 /// A record that is stored.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "what is not looked at is shown when an assertion fails")]
 pub(crate) struct Kept {
     pub(crate) partition_key: String,
     /// No other record has its partition key.
@@ -38,6 +39,7 @@ pub(crate) struct Kept {
 
 /// A record, and what it has stored again.
 #[derive(Debug)]
+#[expect(dead_code, reason = "as above")]
 pub(crate) struct Doubled {
     pub(crate) first: Kept,
     pub(crate) second: Kept,

@@ -42,6 +42,8 @@ const BEGINNING_MS: i64 = 1_700_000_000_000;
 pub(crate) struct Stream {
     pub(crate) name: String,
     flow: Flow,
+    /// Everything that is asked and answered goes to the standard error.
+    is_told: bool,
     /// Most bytes of a request in this region.
     request_bytes_max: usize,
     state: Mutex<State>,
@@ -140,7 +142,7 @@ const STREAMS_BECOME_AUTO: bool = false;
 
 impl Stream {
     /// An empty stream, to which `flow` sends.
-    pub(crate) fn new(flow: &Flow, story: &Story, mut rng: fastrand::Rng) -> Self {
+    pub(crate) fn new(flow: &Flow, story: &Story, is_told: bool, mut rng: fastrand::Rng) -> Self {
         let limiting = [Limiting::Never, Limiting::Bucket, Limiting::Window][rng.usize(..3)];
         let shards = Shards::new(rng.u32(1..=6), limiting);
         let request_bytes_max = [5 * MIB, 10 * MIB][rng.usize(..2)];
@@ -176,7 +178,7 @@ impl Stream {
             faults: BTreeMap::new(),
         };
         let name = flow.delivery.destination.stream().to_owned();
-        Self { name, flow: flow.clone(), request_bytes_max, state: Mutex::new(state) }
+        Self { name, flow: flow.clone(), is_told, request_bytes_max, state: Mutex::new(state) }
     }
 
     /// An agent comes to life at `now`. Its bytes in flight, as `metrics` has them, must never pass `budget_bytes`.
@@ -244,6 +246,16 @@ impl Stream {
         for flow in metrics.flows().iter().filter(|flow| flow.name == self.flow.name) {
             let bytes_max = budget_bytes + (self.flow.line.max_bytes + TERMINATOR_BYTES_MAX).saturating_sub(READ_BYTES);
             assert!(flow.in_flight() <= bytes_max as u64, "{} bytes in flight of {bytes_max}", flow.in_flight());
+        }
+    }
+
+    fn tell(&self, text: impl FnOnce() -> String) {
+        if self.is_told {
+            let (now, now_ms) = {
+                let state = self.state();
+                (state.now(), state.now_ms())
+            };
+            eprintln!("    {now:?} ({now_ms}) {}: {}", self.name, text());
         }
     }
 
@@ -525,18 +537,10 @@ impl Destination for Connection {
         let (stream, asked_at) = (&*self.stream, Instant::now());
         stream.receive(entries);
         let mut plan = stream.state().plan(entries, stream.request_bytes_max);
-        if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            let (now, ms) = {
-                let s = stream.state();
-                (s.now(), s.now_ms())
-            };
-            eprintln!(
-                "{:?} put {:?} clock off by {} ms",
-                now,
-                entries.iter().map(|e| &e.partition_key).collect::<Vec<_>>(),
-                self.clock.now_ms() - ms
-            );
-        }
+        stream.tell(|| {
+            let keys: Vec<_> = entries.iter().map(|entry| &entry.partition_key).collect();
+            format!("put {keys:?}, by a clock that shows {}", self.clock.now_ms())
+        });
         let mut on_its_way = OnItsWay { stream, entries, accepted: plan.stored.clone() };
         sleep(plan.before).await;
         let indexes = match plan.late {
@@ -556,9 +560,7 @@ impl Destination for Connection {
             on_its_way.accepted.clear();
         }
         let answer = stream.answer(entries, plan.answer, &indexes);
-        if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            eprintln!("{:?} answer {answer:?}", stream.state().now());
-        }
+        stream.tell(|| format!("put: {answer:?}"));
         if answer.as_ref().err().is_none_or(|failure| failure.message == AS_SERVICE) {
             self.learn(second, asked_at);
         }

@@ -70,7 +70,7 @@ pub(crate) struct Life<'a> {
     pub(crate) has_been_unreadable: bool,
     pub(crate) tally: LifeTally,
     pub(crate) metrics: &'a FlowMetrics,
-    /// Records that were in flight when the lives before ended, as the store said when this one began.
+    /// Records that were in flight when lives before ended, as the store said, and of which it says nothing any more.
     pub(crate) carried_record_count: u64,
     /// `metrics` as the agent has left it, when it was killed.
     pub(crate) possibly_doubled_count: u64,

@@ -12,7 +12,7 @@ use kinetail::health::Health;
 use kinetail::limits::{MEMORY_PER_LINE_BYTE, SHARD_BYTES_IN_MAX, SHARD_RECORDS_IN_MAX};
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
-use kinetail::offsets::{Offsets, Row, Stored};
+use kinetail::offsets::{Offsets, Row, RunKey, Stored};
 use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
@@ -105,7 +105,7 @@ impl World {
         let folder = folder_in_memory();
         let story = Story::drawn(&mut rng);
         let config = Arc::new(drawn_config(folder.path(), &story, &mut rng));
-        let streams = config.flows.iter().map(|flow| Arc::new(Stream::new(flow, &story, rng.fork()))).collect();
+        let streams = config.flows.iter().map(|flow| Arc::new(Stream::new(flow, &story, is_told, rng.fork()))).collect();
         if is_told {
             eprintln!("{story:?}");
         }
@@ -207,13 +207,15 @@ impl World {
             fs::rename(self.state_at_kill(), self.state()).unwrap();
         }
         let (store, rows) = open_store(&self.state());
+        let left = store.sendings().unwrap();
         *self.tally.lives.entry(format!("{ended:?}")).or_default() += 1;
         for (index, flow) in self.config.flows.iter().enumerate() {
             let stream = &self.streams[index];
             let (stored, tally) = stream.take();
             self.tally.requests += tally.request_count;
             let metrics = flow_metrics(&metrics, flow);
-            let of_flow = carried.iter().filter(|(run, _)| run.flow == flow.name);
+            let is_reconciled = |run: &RunKey| left.iter().all(|(left, _)| left != run);
+            let of_flow = carried.iter().filter(|(run, _)| run.flow == flow.name && is_reconciled(run));
             let life = Life {
                 ended,
                 ended_at: self.now,

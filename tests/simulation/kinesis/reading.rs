@@ -20,36 +20,18 @@ const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 impl Reader for Connection {
     async fn shards_since(&self, from_ms: i64) -> Result<Vec<Shard>, Failure> {
-        if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            let (now, ms) = {
-                let s = self.stream.state();
-                (s.now(), s.now_ms())
-            };
-            eprintln!("{now:?} shards since {from_ms}, clock off by {} ms", self.clock.now_ms() - ms);
-        }
+        self.stream.tell(|| format!("shards since {from_ms}, by a clock that shows {}", self.clock.now_ms()));
         self.answered(Question::Shards, |state| Ok(state.listed_since(from_ms))).await
     }
 
     async fn iterator(&self, shard_id: &str, position: &Position) -> Result<String, Failure> {
-        if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            eprintln!("{:?} iterator {shard_id} {position:?}", self.stream.state().now());
-        }
+        self.stream.tell(|| format!("iterator of {shard_id}, {position:?}"));
         self.answered(Question::Iterator, |state| state.iterator(shard_id, position)).await
     }
 
     async fn records(&self, iterator: &str, count_max: u32) -> Result<Page, Failure> {
         let page = self.answered(Question::Records, |state| state.page(iterator, count_max as usize)).await;
-        if std::env::var_os("KINETAIL_DEBUG").is_some() {
-            eprintln!(
-                "{:?} records {iterator} {:?}",
-                self.stream.state().now(),
-                page.as_ref().map(|p| (
-                    p.is_at_tip,
-                    &p.next,
-                    p.records.iter().map(|r| (r.arrived_at_ms, &r.partition_key)).collect::<Vec<_>>()
-                ))
-            );
-        }
+        self.stream.tell(|| format!("records of {iterator}: {page:?}"));
         page
     }
 }
