@@ -312,7 +312,8 @@ impl Checkpointer {
         }
         // After a failure too: delivery goes on, and a restart has less to go by.
         for (index, flow) in self.flows.iter().enumerate() {
-            flow.gate.known(|file| self.files.contains_key(&file) && !waiting.contains(&file));
+            // Those that wait for others too: they get no row before, so that waiting for one would lead to nothing.
+            flow.gate.known(|file| self.files.contains_key(&file));
             if marked.contains(&index) {
                 flow.gate.marked(at);
             }
@@ -325,7 +326,9 @@ impl Checkpointer {
         let (mut sendings, mut reconciled) = (Vec::new(), Vec::new());
         for (index, (flow, in_flight)) in self.flows.iter().zip(in_flight).enumerate() {
             let is_in_store = self.sending.contains(&index);
-            if is_in_store && (if self.is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
+            // Of what has landed since, the events were perhaps not taken.
+            let is_idle = is_in_store && in_flight.record_count == 0;
+            if is_idle && (if self.is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
                 reconciled.push(flow.run.clone());
             } else if in_flight.is_waited_for
                 || in_flight.is_mark_old

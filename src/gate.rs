@@ -171,7 +171,7 @@ impl Gate {
         let earliest = Instant::now().checked_sub(COMMIT_INTERVAL);
         let mut flight = self.flight();
         if std::mem::take(&mut flight.is_knocked) {
-            flight.opened_at = Some(at);
+            flight.opened_at = Some(Instant::now());
         }
         flight.marked_at = Some(earliest.map_or(at, |earliest| at.max(earliest)));
         self.0.marked.notify_waiters();

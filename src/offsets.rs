@@ -158,8 +158,9 @@ impl Offsets {
 
     /// All that a run has to know.
     pub fn stored(&self) -> Result<Stored, OpenError> {
-        let (started_flows, sendings) = (self.started_flows()?, self.sendings()?);
-        Ok(Stored { rows: self.load()?, started_flows, sendings, is_rolled_back: self.is_rolled_back()? })
+        let Content { rows, started_flows, mut sendings } = self.content()?;
+        self.sent_before().fold_into(&mut sendings);
+        Ok(Stored { rows, started_flows, sendings, is_rolled_back: self.is_rolled_back()? })
     }
 
     /// The flows that have looked at their files before, so that those there now are not there at a first start.

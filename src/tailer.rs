@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub use self::charset::utf_8_cut_before;
-pub use self::contradiction::contradicts;
+pub use self::contradiction::Contradictions;
 use self::file::Inode;
 use self::known::KnownLives;
 pub use self::lines::Line;

@@ -153,7 +153,10 @@ impl HttpConnector for Requests {
                 None => answer.await,
             };
             let answer = answer.map_err(connector_error)?;
-            if let (Some(clock), Some(second)) = (clock, second_of(answer.headers())) {
+            // Credentials may come from this host itself, whose clock it is that may be wrong.
+            if let (Some(clock), Some(second)) = (clock, second_of(answer.headers()))
+                && answer.headers().contains_key(REQUEST_ID)
+            {
                 clock.learn(second, asked_at);
             }
             HttpResponse::try_from(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES_MAX))))
@@ -161,6 +164,9 @@ impl HttpConnector for Requests {
         })
     }
 }
+
+/// Every answer of a service has it.
+const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// When an answer was made, in seconds since 1970.
 fn second_of(headers: &HeaderMap) -> Option<i64> {

@@ -44,7 +44,7 @@ impl Times {
     /// was sent before is in them. Less what the clocks may differ.
     ///
     /// The last request has left at most [`MARK_AGE_MAX`] after that moment, for the gate lets none out later without another
-    /// commit. It has lived no longer than `attempt_timeout`, and what it brought can be read `settle` later. All of that is by the
+    /// commit, unless commits take long or fail. It has lived no longer than `attempt_timeout`, and what it brought can be read `settle` later. All of that is by the
     /// clock of a process that has ended, so that what the clocks may differ is added.
     ///
     /// That process has ended by now, so that nothing of it is accepted from now on but what the network still had, for which

@@ -7,26 +7,41 @@
 use std::io;
 use std::path::Path;
 
-use super::identity::is_same_file;
-use super::source::{Source, fingerprint_of, place_of};
+use super::source::{Source, fingerprint_of};
+use super::whereabouts::{Whereabouts, Wheres};
 use crate::offsets::Row;
 use crate::span::{Check, Span};
 
-/// Whether the file of the row, at the path where it was last, is still the same up to what the row says, and does not end `span`
-/// as that says. False where nobody can tell.
-pub fn contradicts(row: &Row, span: Span) -> bool {
-    try_contradicts(row, span).unwrap_or(false)
+/// Looks into the files of rows.
+#[derive(Default)]
+pub struct Contradictions {
+    wheres: Wheres,
 }
 
-fn try_contradicts(row: &Row, span: Span) -> io::Result<bool> {
-    let (Some(check), Some(place)) = (span.last_line, row.identity.place) else { return Ok(false) };
-    let path = Path::new(&row.path);
+impl Contradictions {
+    /// Whether the file of the row, where it is now, is the same up to what the row says, and ends before `span` does, or has
+    /// something else at its end than that says. So it is, too, where the file is there and cannot be read: then its lines are sent
+    /// again, which is better than not at all. Of a file that is gone or has become another nobody can tell, and nobody writes there.
+    pub fn of(&mut self, row: &Row, span: Span) -> bool {
+        let contradicts = match self.wheres.of(row) {
+            Whereabouts::There(_) | Whereabouts::Truncated(_) => contradicts(row, Path::new(&row.path), span),
+            Whereabouts::Renamed(path, _) => contradicts(row, &path, span),
+            Whereabouts::Replaced | Whereabouts::Gone => return false,
+            Whereabouts::Unknown(error) => Err(error),
+        };
+        contradicts.unwrap_or_else(|error| error.kind() != io::ErrorKind::NotFound)
+    }
+}
+
+fn contradicts(row: &Row, path: &Path, span: Span) -> io::Result<bool> {
     let mut source = Source::open(path)?;
-    let seen = place_of(&source.metadata()?);
-    let is_same_file = is_same_file((place, path), (seen, path), row.identity.fingerprint);
-    if source.is_compressed() || !is_same_file || !is_of(row, &mut source)? {
+    if source.is_compressed() || !is_of(row, &mut source)? {
         return Ok(false);
     }
+    if source.byte_count_told()? < span.end {
+        return Ok(true);
+    }
+    let Some(check) = span.last_line else { return Ok(false) };
     let mut bytes = Vec::new();
     source.read_at(&mut bytes, span.end.saturating_sub(u64::from(check.byte_count)), span.end)?;
     Ok(Check::of(&bytes) != check)
@@ -43,6 +58,7 @@ fn is_of(row: &Row, source: &mut Source) -> io::Result<bool> {
 mod tests {
     use std::fs;
 
+    use super::super::source::place_of;
     use super::*;
     use crate::offsets::Identity;
     use crate::span::FileKey;
@@ -74,10 +90,16 @@ mod tests {
             ("", false),
         ] {
             fs::write(&path, content).unwrap();
-            assert_eq!(contradicts(&row, sent), is_contradicted, "{content:?}");
-            assert!(!contradicts(&row, Span::new(FileKey(1), 6, 19)), "nothing says what it ends with");
+            let contradicts = |span| Contradictions::default().of(&row, span);
+            assert_eq!(contradicts(sent), is_contradicted, "{content:?}");
+            let is_too_short = is_contradicted && content.len() < 19;
+            assert_eq!(contradicts(Span::new(FileKey(1), 6, 19)), is_too_short, "nothing says what it ends with");
+            // Under another name it is the same.
+            fs::rename(&path, folder.path().join("a.log.1")).unwrap();
+            assert_eq!(contradicts(sent), is_contradicted, "{content:?}, renamed");
+            fs::rename(folder.path().join("a.log.1"), &path).unwrap();
         }
         fs::remove_file(&path).unwrap();
-        assert!(!contradicts(&row, sent));
+        assert!(!Contradictions::default().of(&row, sent));
     }
 }

@@ -568,7 +568,7 @@ impl Destination for Connection {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
-        self.asked(|state| state.listed()).await
+        self.asked(State::listed).await
     }
 
     async fn summary(&self) -> Result<Summary, Failure> {
