@@ -15,7 +15,7 @@ use kinetail::collector::Entry;
 use kinetail::config::Flow;
 use kinetail::delivery_token;
 use kinetail::hash_key::{HashRange, hash_of};
-use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BACK_PATIENCE, READ_BYTES};
+use kinetail::limits::{ATTEMPT_TIMEOUT, COMMIT_INTERVAL, MIB, READ_BACK_PATIENCE, READ_BYTES};
 use kinetail::metrics::Metrics;
 use kinetail::outcome::{self, Failure, RecordResult, Service, Verdict};
 use kinetail::sender::{Destination, Summary};
@@ -92,6 +92,7 @@ struct State {
     acknowledged: HashSet<String>,
     /// What was stored since it was last taken, in order.
     stored: Vec<Stored>,
+    answered_at: Option<Duration>,
     life_tally: LifeTally,
     faults: BTreeMap<String, u64>,
 }
@@ -188,6 +189,7 @@ impl Stream {
             in_flight: HashSet::new(),
             acknowledged: HashSet::new(),
             stored: Vec::new(),
+            answered_at: None,
             life_tally: LifeTally::default(),
             faults: BTreeMap::new(),
         };
@@ -202,6 +204,7 @@ impl Stream {
         (state.unreadable_since, state.has_been_unreadable) = (None, false);
         state.metrics = Some((metrics, budget_bytes));
         state.in_flight.clear();
+        state.answered_at = None;
         state.is_map_sure = state.weather.listing == Listing::Fresh && state.auto_since.is_none();
         state.life_tally = LifeTally::default();
     }
@@ -246,6 +249,13 @@ impl Stream {
         state.shards.release();
         state.is_map_sure &= weather.listing == Listing::Fresh;
         std::mem::replace(&mut state.weather, weather)
+    }
+
+    /// A request is on its way, or was answered less than a commit ago.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.state();
+        let now = state.now();
+        !state.in_flight.is_empty() || state.answered_at.is_some_and(|at| now < at + COMMIT_INTERVAL / 2)
     }
 
     /// How often each trouble was made.
@@ -334,6 +344,7 @@ impl Stream {
         for entry in entries {
             state.in_flight.remove(&entry.partition_key);
         }
+        state.answered_at = Some(state.now());
         let errors = match answer {
             Answer::ByRecord(errors) => errors,
             Answer::WrongCount(count) => {

@@ -43,6 +43,8 @@ enum Action {
     Stop,
     Abort,
     Kill,
+    /// As soon as something is being sent, or was a moment ago.
+    KillBusy,
 }
 
 /// Hosts that have the same logs, as if on a disk that they share, and the streams to which their agents send. One agent lives at a
@@ -154,7 +156,7 @@ impl World {
             return self.told(planned);
         }
         self.actions_left -= 1;
-        let action = match self.rng.u8(..if self.is_restless { 100 } else { 91 }) {
+        let action = match self.rng.u8(..if self.is_restless { 103 } else { 91 }) {
             0..40 => Action::Append,
             40..45 if self.writes_much => Action::AppendMuch,
             45..48 => Action::Create,
@@ -164,7 +166,8 @@ impl World {
             57..89 => Action::Pass(Duration::from_millis(self.rng.u64(1..20_000))),
             89 | 91..95 => Action::Stop,
             95..97 => Action::Abort,
-            90 | 97.. => Action::Kill,
+            90 | 97 => Action::Kill,
+            98.. => Action::KillBusy,
             _ => Action::Append,
         };
         self.told(action)
@@ -189,7 +192,7 @@ impl World {
             Action::AppendMuch => self.logs.append_much(index, &mut self.rng),
             Action::Create => self.logs.create(),
             Action::Rotate => self.logs.rotate(index),
-            Action::Pass(_) | Action::Quiet | Action::Stop | Action::Abort | Action::Kill => {}
+            Action::Pass(_) | Action::Quiet | Action::Stop | Action::Abort | Action::Kill | Action::KillBusy => {}
         }
     }
 
@@ -398,7 +401,16 @@ impl World {
                     assert!(ended, "the store is held after the agent was dropped");
                     return Left { ended: Ended::Aborted, run_id, possibly_doubled: possibly_doubled() };
                 }
-                Action::Kill => {
+                Action::Kill | Action::KillBusy => {
+                    let is_busy = |world: &Self| world.streams.iter().any(|stream| stream.is_busy());
+                    for _ in 0..100 {
+                        if matches!(action, Action::Kill) || is_busy(self) {
+                            break;
+                        }
+                        let step = Duration::from_millis(self.rng.u64(1..100));
+                        let ended = timeout(step, &mut agent).await;
+                        assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    }
                     self.hosts[self.host].kill();
                     self.now = begun_at + begun.elapsed();
                     return Left { ended: Ended::Killed, run_id, possibly_doubled: possibly_doubled() };
