@@ -4,9 +4,9 @@
 //! is the checkpointer's decision; which file a row belongs to is the tailer's.
 //!
 //! Sled is not trusted: it may lose the last commits, or rows, and on damaged files it may do anything. So each commit is
-//! numbered, and there is a check over all of the content ([`database`]); all of it is also in a snapshot of our own
-//! ([`snapshot`]), and the number in a third file ([`written`]). A start compares the three ([`decision`]), reads sled's files in
-//! a process of their own ([`reading`]), and writes them anew ([`opening`]). When neither copy can be read, nothing is changed, and
+//! numbered, and there is a check over all of the content (`database`); all of it is also in a snapshot of our own
+//! (`snapshot`), and the number in a third file (`written`). A start compares the three (`decision`), reads sled's files in
+//! a process of their own (`reading`), and writes them anew (`opening`). When neither copy can be read, nothing is changed, and
 //! an operator decides.
 //!
 //! # The state folder
@@ -17,7 +17,7 @@
 //! | `offsets` | sled's folder |
 //! | `snapshot` | all of the store, a few seconds old at most while it changes |
 //! | `written` | how far it was committed |
-//! | `sent` | how many records this run has sent ([`sent`]) |
+//! | `sent` | how many records this run has sent (`sent`) |
 //! | `offsets.damaged-20261122T013000Z` | what sled could not read, or had lost something of; nobody needs it but who looks for the reason |
 //! | `offsets.replaced-20261122T013000Z` | what was there before [`Offsets::replace_all`], with its snapshot |
 //! | `offsets.old`, `offsets.trash-*`, `snapshot.new`, `sent.new`, `probe` | there for a moment |

@@ -74,6 +74,7 @@ const PURE: &[&str] = &[
     "packer::layout",
     "packer::rules",
     "processor",
+    "offsets::decision",
     "outcome",
     "readback::passes",
     "readback::recognition",

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::VERSION;
 use super::content::{Entries, Image, check_of, digest, key_of_version_2};
-use super::snapshot::{Unfit, is_damage, sync_folder};
+use super::snapshot::{Encoder, Unfit, is_damage, sync_folder};
 use crate::failpoint;
 use crate::limits::{STORE_BATCH_ENTRIES, STORE_CACHE_BYTES, STORE_SEGMENT_BYTES};
 
@@ -122,9 +122,23 @@ impl Database {
         match image(&self.db) {
             Ok(Held::Image(image)) if image.generation == self.generation => Ok(image),
             Ok(Held::Empty) => Ok(Image::default()),
-            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the offset store has lost what was committed")),
+            Ok(_) => Err(lost()),
             Err(error) => Err(into_io(error)),
         }
+    }
+
+    /// A snapshot of all that is in it.
+    pub(super) fn snapshot(&self) -> io::Result<Vec<u8>> {
+        let mut encoder = Encoder::new(self.generation, self.is_rolled_back);
+        let mut check = 0_u128;
+        for item in self.db.iter() {
+            let (key, value) = item.map_err(into_io)?;
+            if key != RECORD_KEY {
+                check = check.wrapping_add(digest(&key, &value));
+                encoder.push(&key, &value);
+            }
+        }
+        if check == self.check { Ok(encoder.finish()) } else { Err(lost()) }
     }
 
     fn record(&self) -> Vec<u8> {
@@ -240,6 +254,10 @@ fn image_of_version_2(db: &sled::Db) -> sled::Result<Held> {
     Ok(if entries.is_empty() { Held::Empty } else { Held::Image(Image { entries, ..Image::default() }) })
 }
 
+fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the offset store has lost what was committed")
+}
+
 fn into_io(error: sled::Error) -> io::Error {
     match error {
         sled::Error::Io(error) => error,
@@ -249,6 +267,7 @@ fn into_io(error: sled::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::snapshot;
     use super::*;
 
     fn changes(changes: &[(&str, Option<&str>)]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
@@ -281,6 +300,7 @@ mod tests {
         let entries = [(b"fa".to_vec(), b"3".to_vec()), (b"fc".to_vec(), b"4".to_vec())].into();
         let image = Image { generation: 7, is_rolled_back: false, entries };
         assert_eq!(database.image().unwrap(), image);
+        assert_eq!(snapshot::decode(&database.snapshot().unwrap()), Ok(image.clone()));
         drop(database);
         assert_eq!(read_closed(&folder), Held::Image(image));
     }
@@ -305,6 +325,7 @@ mod tests {
                 None => database.db.remove(key).unwrap(),
             };
             assert!(database.image().is_err(), "{what:?}");
+            assert_eq!(database.snapshot().is_err(), key != RECORD_KEY, "{what:?}");
             drop(database);
             assert_eq!(read_closed(&folder), Held::Unfit(what));
         }

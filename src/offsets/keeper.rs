@@ -182,27 +182,23 @@ impl Shared {
     /// Writes a snapshot, if there is none of the last commit.
     fn write_snapshot(&self) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let image = {
+        let (generation, bytes) = {
             let state = self.state();
             let open = state.open.as_ref().filter(|_| state.is_snapshot_old());
             let Some(open) = open else { return Ok(()) };
-            open.database.image()
+            (open.database.generation(), open.database.snapshot())
         };
-        let mut byte_count = 0;
-        let written = image.and_then(|image| {
-            let bytes = snapshot::encode(&image);
-            byte_count = bytes.len() as u64;
-            snapshot::write(&self.state_dir, &bytes).map(|()| image.generation)
-        });
+        let byte_count = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let written = bytes.and_then(|bytes| snapshot::write(&self.state_dir, &bytes));
         let mut state = self.state();
         state.next_snapshot_at = Instant::now() + pause_after(byte_count);
         let has_failed = std::mem::replace(&mut state.is_snapshot_failing, written.is_err());
-        if let Ok(generation) = written {
+        if written.is_ok() {
             state.snapshot_generation = state.snapshot_generation.max(generation);
         }
         drop(state);
         self.tell(written.as_ref().err(), has_failed);
-        written.map(drop)
+        written
     }
 
     fn tell(&self, error: Option<&io::Error>, has_failed: bool) {

@@ -2,7 +2,7 @@
 //!
 //! Sled panics on some bytes that it did not write, and release builds end with a panic; on others it may wait for ever, or take
 //! all memory. So a child reads, of a copy of the folder: this program once more, with limits of time and memory. It gives back
-//! what is in the store, as a [snapshot](super::snapshot), so that sled never opens anything in the agent that it has not written
+//! what is in the store, as a snapshot, so that sled never opens anything in the agent that it has not written
 //! there itself. Where the program cannot be started once more (in tests, which are another program), the same is done here, and
 //! a panic is caught if the build allows that.
 
@@ -29,6 +29,8 @@ use crate::limits::{
 const ARGUMENT: &str = "read-store-for-parent";
 /// This program, whatever has become of its file.
 const THIS_PROGRAM: &str = "/proc/self/exe";
+/// What a child says first: another program does not, and is no child. A loader may be what runs here, and is started then.
+const GREETING: &[u8] = b"kinetail";
 /// How much of a child's last words is kept.
 const WORDS_BYTES_MAX: u64 = 2048;
 
@@ -63,7 +65,7 @@ pub fn read_with(program: &Path) {
 /// What is in a folder of sled's, which may change meanwhile: a copy.
 pub(super) fn read(copy: &Path) -> io::Result<Held> {
     match READER.get().map(|program| read_by(program, copy)) {
-        // Without /proc: a panic is better than no start at all.
+        // Without /proc, or with a program there that is another: a panic is better than no start at all.
         None => read_here(copy),
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => read_here(copy),
         Some(held) => held,
@@ -81,6 +83,8 @@ fn damaged(what: String) -> Held {
 
 /// The work of a child.
 fn answer(folder: &Path) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(GREETING).and_then(|()| out.flush());
     let limit = |current: u64| Rlimit { current: Some(current), maximum: Some(current.saturating_add(1)) };
     let memory_bytes = STORE_READER_MEMORY_FACTOR.saturating_mul(bytes_in(folder)).saturating_add(STORE_READER_MEMORY_BYTES);
     // Where the system has none of these, the parent's limit of time is left. Not the address space: threads and the allocator
@@ -99,7 +103,6 @@ fn answer(folder: &Path) {
         Ok((held, _)) => encode(held),
         Err(error) => (FAILED, error.raw_os_error().unwrap_or_default().to_le_bytes().to_vec()),
     };
-    let mut out = io::stdout().lock();
     let _ = out.write_all(&[kind]).and_then(|()| out.write_all(&content)).and_then(|()| out.flush());
     // Closing sled would write to the copy once more, and panic if it cannot.
     std::mem::forget(read);
@@ -143,7 +146,7 @@ fn read_by(program: &Path, copy: &Path) -> io::Result<Held> {
     // What is typed at the terminal is not for it.
     let command = command.process_group(0);
     let mut child = command.spawn()?;
-    let answer = collect(child.stdout.take(), STORE_SNAPSHOT_BYTES_MAX.saturating_add(1));
+    let answer = collect(child.stdout.take(), STORE_SNAPSHOT_BYTES_MAX.saturating_add(GREETING.len() as u64 + 1));
     let words = collect(child.stderr.take(), WORDS_BYTES_MAX);
     let Ok(answer) = answer.recv_timeout(STORE_READER_TIMEOUT) else {
         child.kill()?;
@@ -152,13 +155,14 @@ fn read_by(program: &Path, copy: &Path) -> io::Result<Held> {
     };
     // It has closed its standard output: it ends now, whatever sled's threads do.
     let status = child.wait()?;
-    if let Some(held) = decode(&answer) {
-        return held;
-    }
     // Any other was sent to it by somebody.
     let of_its_own = [Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP, Signal::XCPU];
     if status.signal().is_some_and(|signal| !of_its_own.map(Signal::as_raw).contains(&signal)) {
         return Err(io::Error::other(format!("the process that reads the offset store was ended: {status}")));
+    }
+    let answer = answer.strip_prefix(GREETING).ok_or(io::ErrorKind::NotFound)?;
+    if let Some(held) = decode(answer) {
+        return held;
     }
     let words = words.recv_timeout(STORE_READER_TIMEOUT).unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
@@ -208,7 +212,7 @@ mod tests {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = folder.join("program");
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o700).open(&path).unwrap();
-        writeln!(file, "#!/bin/sh\n{script}").unwrap();
+        writeln!(file, "#!/bin/sh\nprintf kinetail\n{script}").unwrap();
         path
     }
 
@@ -242,6 +246,9 @@ mod tests {
                 other => panic!("{script}: {other:?}"),
             }
         }
-        assert_eq!(read_by(&folder.path().join("none"), folder.path()).unwrap_err().kind(), io::ErrorKind::NotFound);
+        // Nobody that reads stores.
+        for program in ["/bin/true", "/bin/no such program"] {
+            assert_eq!(read_by(Path::new(program), folder.path()).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
     }
 }

@@ -30,6 +30,8 @@ pub(super) const SNAPSHOT_FILE: &str = "snapshot";
 /// Its name while it is written.
 pub(super) const UNFINISHED_SNAPSHOT: &str = "snapshot.new";
 const MAGIC: &[u8; 8] = b"ktoffset";
+/// Where the number of entries is.
+const ENTRY_COUNT_AT: usize = 21;
 const CHECK_BYTES: usize = 16;
 
 /// Why something cannot be used.
@@ -41,23 +43,46 @@ pub(super) enum Unfit {
     Damaged(String),
 }
 
+/// A snapshot that is being put together.
+pub(super) struct Encoder {
+    bytes: Vec<u8>,
+    entry_count: u64,
+}
+
+impl Encoder {
+    pub(super) fn new(generation: u64, is_rolled_back: bool) -> Self {
+        let mut bytes = [&MAGIC[..], &VERSION.to_le_bytes(), &generation.to_le_bytes()].concat();
+        bytes.push(u8::from(is_rolled_back));
+        debug_assert_eq!(bytes.len(), ENTRY_COUNT_AT);
+        bytes.extend(0_u64.to_le_bytes());
+        Self { bytes, entry_count: 0 }
+    }
+
+    /// The next entry, in the order of keys.
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.entry_count += 1;
+        for part in [key, value] {
+            // None is longer: a row of 4 GiB does not fit into any of the other bounds.
+            self.bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            self.bytes.extend(part);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.bytes.splice(ENTRY_COUNT_AT..ENTRY_COUNT_AT + 8, self.entry_count.to_le_bytes());
+        let check = Md5::digest(&self.bytes);
+        self.bytes.extend(check);
+        self.bytes
+    }
+}
+
 /// The bytes of it.
 pub(super) fn encode(image: &Image) -> Vec<u8> {
-    let of_entries: usize = image.entries.iter().map(|(key, value)| 8 + key.len() + value.len()).sum();
-    let mut bytes = Vec::with_capacity(29 + of_entries + CHECK_BYTES);
-    bytes.extend(MAGIC);
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend(image.generation.to_le_bytes());
-    bytes.push(u8::from(image.is_rolled_back));
-    bytes.extend((image.entries.len() as u64).to_le_bytes());
-    for part in image.entries.iter().flat_map(|(key, value)| [key, value]) {
-        // None is longer: a row of 4 GiB does not fit into any of the other bounds.
-        bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-        bytes.extend(part);
+    let mut encoder = Encoder::new(image.generation, image.is_rolled_back);
+    for (key, value) in &image.entries {
+        encoder.push(key, value);
     }
-    let check = Md5::digest(&bytes);
-    bytes.extend(check);
-    bytes
+    encoder.finish()
 }
 
 /// What was encoded, if these are exactly the bytes of it.

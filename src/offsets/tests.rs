@@ -105,6 +105,8 @@ fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(store.sendings().unwrap(), []);
     assert_eq!((store.recovered(), store.is_rolled_back().unwrap()), (None, false));
     assert_eq!(names_in(folder.path()), ["lock", "offsets", "snapshot", "written"]);
+    store.commit(&Changes { forgotten_flows: vec!["access".to_owned()], ..Changes::default() }).unwrap();
+    assert_eq!(store.started_flows().unwrap(), [].into());
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::{Progress, Reader, Shards, StoredRecord, Taken, read_with};
 use crate::backoff::backoff;
 use crate::config::ReadBack;
 use crate::delivery_token::DeliveryToken;
+use crate::failpoint;
 use crate::limits::{PAUSE_REMINDER, READ_BACK_LOG_INTERVAL, READ_BACK_PATIENCE};
 use crate::metrics::FlowMetrics;
 use crate::offsets::{Changes, Offsets, Row, RunKey, Sending};
@@ -236,7 +237,11 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         let rows = changed.iter().filter_map(|index| rows.get(*index)).cloned().collect();
         let changes = Changes { rows, reconciled: reconciled.to_vec(), ..Changes::default() };
         let store = Arc::clone(&self.parts.store);
-        let written = self.parts.writing.run(move || store.commit(&changes)).await;
+        let commit = move || {
+            failpoint::pass("before_reconciled");
+            store.commit(&changes).inspect(|()| failpoint::pass("after_reconciled"))
+        };
+        let written = self.parts.writing.run(commit).await;
         match written.map_err(io::Error::other).flatten() {
             Ok(()) => true,
             Err(error) => {
@@ -275,6 +280,7 @@ impl Found {
     }
 
     fn look(&mut self, record: &StoredRecord, runs: &[Run]) {
+        failpoint::pass("read_back");
         let Some(token) = DeliveryToken::parse(&record.partition_key) else { return };
         let is_of_run = |run: &Run| run.key.run_id == token.run_id && run.may_have_sent(record.arrived_at_ms);
         if !runs.iter().any(is_of_run) {

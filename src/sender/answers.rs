@@ -17,6 +17,7 @@ use super::{Answered, Destination, Request, Sender};
 use crate::backoff::backoff;
 use crate::checkpointer::Event;
 use crate::collector::Entry;
+use crate::failpoint;
 use crate::limits::{KIB, REFUSED_RETRY_INTERVAL, REQUEST_BYTES_DEFAULT, REQUEST_MARGIN_BYTES, THROTTLED_UNTIL_PAUSED};
 use crate::outcome::{self, Failure, RecordResult, Verdict};
 use crate::settlement::{Outcome, Settled};
@@ -84,6 +85,7 @@ impl<D: Destination> Sender<D> {
         self.lanes.answered(&by_shard, sent.sent_at.into_std(), Instant::now().into_std());
         if some_delivered {
             self.report(delivered, Outcome::Delivered).await;
+            failpoint::pass("after_report");
             self.delivering(sent.byte_count, sent.is_of_refused);
         }
         self.land(&landed);
@@ -154,6 +156,7 @@ impl<D: Destination> Sender<D> {
     pub(super) async fn looked_up(&mut self, LookedUp { entries, stored }: LookedUp) {
         let (mut delivered, mut landed) = (Spans::default(), Vec::new());
         let (mut again, mut refused, mut is_of_refused) = (Vec::new(), Vec::new(), false);
+        failpoint::pass("looked_up");
         for (index, uncertain) in entries.into_iter().enumerate() {
             let mut entry = uncertain.entry;
             if !uncertain.is_of_refused {

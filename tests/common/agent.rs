@@ -188,6 +188,13 @@ impl Agent {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Whether SIGSTOP has stopped all of it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Behind the name, which is in parentheses.
+        status.rsplit_once(") ").unwrap().1.starts_with('T')
+    }
+
     /// No file of it may grow beyond so many bytes from now on.
     pub(crate) fn limit_file_sizes(&self, byte_count: Option<u64>) {
         let limit = Rlimit { current: byte_count, maximum: None };

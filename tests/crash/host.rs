@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -15,8 +16,12 @@ use crate::program::Program;
 pub(crate) struct Host {
     name: String,
     place: Arc<Place>,
+    /// Logs all the time.
+    program: Option<Program>,
     random: fastrand::Rng,
     life_count: usize,
+    /// Settings of `[agent]` and of `[aws]` and flows for an agent that waits longer for answers.
+    patient: [String; 3],
     /// What the agents have said, and how they ended.
     diary: String,
     pub(crate) tally: Tally,
@@ -46,12 +51,30 @@ impl Tally {
 }
 
 /// Everywhere that a process may be killed by itself.
-pub(crate) const FAILPOINTS: &[&str] = &["before_send", "after_answer"];
+pub(crate) const FAILPOINTS: &[&str] = &[
+    "before_send",
+    "after_answer",
+    "before_commit",
+    "before_flush",
+    "after_flush",
+    "after_commit",
+    "before_snapshot",
+    "before_rename",
+    "after_rename",
+    "after_report",
+    "looked_up",
+    "read_back",
+    "before_reconciled",
+    "after_reconciled",
+];
 /// What kills by `kill -9`, at any moment.
 const SOMEBODY: &str = "kill -9";
 
 /// How long `settle` is in the configuration: requests arrive half of it after their sender has died, at the latest.
-pub(crate) const SETTLE: Duration = Duration::from_millis(400);
+pub(crate) const SETTLE: Duration = Duration::from_millis(200);
+
+/// At most, so that agents which are killed all the time do not fall behind for ever.
+const LINES_PER_LIFE: usize = 600;
 
 impl Host {
     /// A host of this name on the way to the service.
@@ -59,16 +82,19 @@ impl Host {
         let place = if random.bool() { Place::new() } else { Place::in_memory() };
         let settle = format!("settle = \"{} ms\"\nread_back = \"auto\"\ndrain_timeout = \"1 s\"", SETTLE.as_millis());
         let memory = ["", "\nmemory_max = \"4 MiB\""][random.usize(..2)];
-        let aws = format!("endpoints.kinesis = {:?}\nattempt_timeout = \"1 s\"\n", network.url());
-        let flow = flow(&mut random);
+        let (agent, flow) = (format!("{settle}{memory}"), flow(&mut random));
         let diary = format!("{name} at {:?}: {flow}\n", place.folder());
-        place.configure_all(&format!("{settle}{memory}"), &aws, &flow);
-        Self { name: name.to_owned(), place: Arc::new(place), random, life_count: 0, diary, tally: Tally::default() }
+        let aws = format!("endpoints.kinesis = {:?}\n", network.url());
+        place.configure_all(&agent, &format!("{aws}attempt_timeout = \"1 s\"\n"), &flow);
+        let patient = [agent, aws, flow.clone()];
+        let place = Arc::new(place);
+        let program = Some(Program::start(name, Arc::clone(&place), random.fork()));
+        Self { patient, name: name.to_owned(), place, program, random, life_count: 0, diary, tally: Tally::default() }
     }
 
-    /// Something begins to log there.
-    pub(crate) fn program(&mut self) -> Program {
-        Program::start(&self.name, Arc::clone(&self.place), self.random.fork())
+    /// What logs there is ended; what it has written.
+    pub(crate) fn stop_program(&mut self) -> Vec<String> {
+        self.program.take().map(Program::stop).unwrap_or_default()
     }
 
     /// One life of the agent, which in most cases ends by violence.
@@ -79,16 +105,17 @@ impl Host {
         if let Some((_, when)) = &failpoint {
             variables.push(("KINETAIL_FAILPOINT", when.as_str()));
         }
+        if let Some(program) = &self.program {
+            program.say(self.random.usize(..LINES_PER_LIFE));
+        }
         let (agent, key) = self.start(&[], &variables);
         let begun = Instant::now();
-        // Some do not live to open their store, and some are to get somewhere.
-        let (is_early, is_long) = (failpoint.is_none() && self.random.u32(..8) == 0, self.random.u32(..8) == 0);
-        let Some(agent) = (if is_early || failpoint.is_some() { Some(agent) } else { agent.run_until_it_speaks() }) else {
-            panic!("{key} has ended before it said anything\n{}", self.diary());
-        };
         let span_ms = match failpoint {
-            Some(_) => 3_000,
-            None => self.random.u64(if is_long { 600..2_500 } else { 0..600 }),
+            Some(_) => 6_000,
+            None => {
+                self.wait_for_some_moment(&agent, &key, network);
+                self.random.u64(..600)
+            }
         };
         let deadline = Instant::now() + Duration::from_millis(span_ms);
         let by = failpoint.as_ref().map_or(SOMEBODY, |(name, _)| name);
@@ -109,6 +136,20 @@ impl Host {
         assert!(is_well && !ended.stderr.contains("panicked"), "{key} did not end well\n{}", self.diary());
     }
 
+    /// Some do not live to open their store, others die before they send anything, but most afterwards.
+    fn wait_for_some_moment(&mut self, agent: &Agent, key: &str, network: &Network) {
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let moment = self.random.u32(..8);
+        let is_there = || match moment {
+            0 => true,
+            1 | 2 => !agent.stderr().is_empty(),
+            _ => network.has_got_records_from(key),
+        };
+        while !is_there() && Instant::now() < deadline {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
     /// It ends in an orderly way, or is aborted.
     fn end(&mut self, agent: Agent, deadline: Instant) -> Ended {
         let is_abort = self.random.bool();
@@ -125,6 +166,8 @@ impl Host {
 
     /// Ships what is left; all goes well.
     pub(crate) fn ship_the_rest(&mut self) {
+        let [agent, aws, flow] = &self.patient;
+        self.place.configure_all(agent, aws, flow);
         let (agent, key) = self.start(&["--once"], &[]);
         let begun = Instant::now();
         let ended = agent.wait();
@@ -154,7 +197,8 @@ impl Host {
 /// One of the ways to pack lines in which every record says what it is made of.
 fn flow(random: &mut fastrand::Rng) -> String {
     let aggregate = ["kpl", "kpl", "lines", "none"][random.usize(..4)];
-    let order = ["throughput", "throughput", "file"][random.usize(..3)];
+    // One line of a file at a time is slow.
+    let order = if aggregate == "none" { "throughput" } else { ["throughput", "throughput", "file"][random.usize(..3)] };
     // Of a record by itself the key would be the line's.
     let partition_key = if aggregate == "none" { "random" } else { ["random", "file"][random.usize(..2)] };
     format!(

@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each target uses a part")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -76,6 +76,8 @@ struct Shared {
     late_max: Duration,
     /// When who signs with such a key has died.
     died: Mutex<HashMap<String, Instant>>,
+    /// Who has sent records.
+    senders: Mutex<HashSet<String>>,
     /// What is stored is seen by who reads afterwards: the emulator gives out numbers first, and stores under them later.
     store: RwLock<()>,
     happened: Arc<Happened>,
@@ -133,6 +135,7 @@ impl Network {
             reading,
             late_max: settle / 2,
             died: Mutex::default(),
+            senders: Mutex::default(),
             store: RwLock::default(),
             happened,
             ledger: Mutex::default(),
@@ -158,6 +161,11 @@ impl Network {
     /// What was stored since the last time.
     pub(crate) fn take_stored(&self) -> Vec<Put> {
         std::mem::take(&mut self.shared.ledger.lock().unwrap())
+    }
+
+    /// Whether who signs with `key` has sent records.
+    pub(crate) fn has_got_records_from(&self, key: &str) -> bool {
+        self.shared.senders.lock().unwrap().contains(key)
     }
 
     /// Who signs with `key` has died just now.
@@ -196,6 +204,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -
 async fn put(shared: &Arc<Shared>, request: Request, next: Next) -> Response {
     shared.happened.puts.fetch_add(1, Ordering::Relaxed);
     let key = key_of(&request).unwrap_or_default();
+    shared.senders.lock().unwrap().insert(key.clone());
     let (head, body) = request.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         // It was cut off with who sent it.

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,19 +13,25 @@ use crate::common::{Place, line};
 /// The running program.
 pub(crate) struct Program {
     stop: Arc<AtomicBool>,
+    wanted_count: Arc<AtomicUsize>,
     thread: JoinHandle<Vec<String>>,
 }
 
 const NAMES: [&str; 3] = ["a.log", "b.log", "c.log"];
 
 impl Program {
-    /// Begins to log at `place`; lines begin with `name`.
+    /// A program that logs at `place`; lines begin with `name`. It has nothing to say yet.
     pub(crate) fn start(name: &str, place: Arc<Place>, random: fastrand::Rng) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, wanted_count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let logs = NAMES.map(|log| Log::open(&place, log));
         let program = Running { name: name.to_owned(), place, random, logs, written: Vec::new() };
-        let stopped = stop.clone();
-        Self { stop, thread: thread::spawn(move || program.run(&stopped)) }
+        let (stopped, wanted) = (Arc::clone(&stop), Arc::clone(&wanted_count));
+        Self { stop, wanted_count, thread: thread::spawn(move || program.run(&stopped, &wanted)) }
+    }
+
+    /// It has so many more lines to say.
+    pub(crate) fn say(&self, count: usize) {
+        self.wanted_count.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Ends it, and returns what it has written.
@@ -62,12 +68,16 @@ fn append_to(place: &Place, name: &str) -> File {
 }
 
 impl Running {
-    fn run(mut self, stop: &AtomicBool) -> Vec<String> {
+    fn run(mut self, stop: &AtomicBool, wanted_count: &AtomicUsize) -> Vec<String> {
         while !stop.load(Ordering::Relaxed) {
+            if self.written.len() >= wanted_count.load(Ordering::Relaxed) {
+                self.pause(20);
+                continue;
+            }
             let index = self.random.usize(..self.logs.len());
             self.write(index);
             self.rotate(index);
-            self.pause(40);
+            self.pause(20);
         }
         self.written
     }

@@ -49,6 +49,8 @@ const SETTLE: Duration = Duration::from_millis(400);
 const ATTEMPT: Duration = Duration::from_secs(1);
 /// How often power is lost.
 const LOSS_COUNT: usize = 4;
+/// How many lines are written meanwhile.
+const LINES_PER_LIFE: usize = 1_000;
 /// How long states are tried in an ordinary test run.
 const TRYING: Duration = Duration::from_secs(15);
 /// In a long one, how often each of two threads tries every moment.
@@ -73,8 +75,10 @@ fn a_store_that_has_lost_power_knows_what_a_restart_has_to_know() {
     configure(&place, &network, &mut random);
     fs::create_dir(place.state()).unwrap();
     let program = Program::start("p", Arc::clone(&place), random.fork());
+    program.say(LINES_PER_LIFE);
     let mut recordings = vec![record_an_orderly_life(&place, &shim)];
     for _ in 0..LOSS_COUNT {
+        program.say(LINES_PER_LIFE);
         recordings.push(record_until_power_is_lost(&place, &shim, &mut random));
     }
     network.calm();
