@@ -185,16 +185,16 @@ impl Checkpointer {
         let mut opened_commit_at: Option<Instant> = None;
         loop {
             tokio::select! {
-                // However many events there are, what they settled is committed in time.
+                // However many events there are, what they settled is committed in time; and when it ends there is one commit more,
+                // not those that were due, each of which may take long. A sender of `end` that is gone means the same.
                 biased;
+                _ = &mut end => break,
                 _ = commits.tick() => self.commit(&mut events).await,
                 () = sleep_until(opened_commit_at.unwrap_or_else(Instant::now)), if opened_commit_at.is_some() => {
                     opened_commit_at = None;
                     self.commit(&mut events).await;
                 }
                 () = self.knocked.notified() => self.commit(&mut events).await,
-                // A sender of it that is gone means the same.
-                _ = &mut end => break,
                 Some(event) = events.recv() => {
                     if matches!(event, Event::Opened(_)) {
                         opened_commit_at.get_or_insert(Instant::now() + OPENED_COMMIT_DELAY);

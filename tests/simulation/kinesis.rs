@@ -15,7 +15,7 @@ use kinetail::collector::Entry;
 use kinetail::config::Flow;
 use kinetail::delivery_token;
 use kinetail::hash_key::{HashRange, hash_of};
-use kinetail::limits::{ATTEMPT_TIMEOUT, MIB, READ_BACK_PATIENCE, READ_BYTES};
+use kinetail::limits::{ATTEMPT_TIMEOUT, COMMIT_INTERVAL, MIB, READ_BACK_PATIENCE, READ_BYTES};
 use kinetail::metrics::Metrics;
 use kinetail::outcome::{self, Failure, RecordResult, Service, Verdict};
 use kinetail::sender::{Destination, Summary};
@@ -41,6 +41,8 @@ const BEGINNING_MS: i64 = 1_700_000_000_000;
 /// One stream.
 pub(crate) struct Stream {
     pub(crate) name: String,
+    /// Of the one that sends to it, or did.
+    pub(crate) flow_index: usize,
     flow: Flow,
     /// Everything that is asked and answered goes to the standard error.
     is_told: bool,
@@ -60,8 +62,8 @@ struct State {
     late: Vec<Late>,
     /// `ListShards` knows no filter.
     lists_all: bool,
-    /// What readers were shown of each file.
-    shown: HashMap<FileKey, Settlement>,
+    /// What readers were shown of each file, by who has sent it.
+    shown: Shown,
     /// Since when readers got nothing but failures.
     unreadable_since: Option<Duration>,
     has_been_unreadable: bool,
@@ -90,6 +92,7 @@ struct State {
     acknowledged: HashSet<String>,
     /// What was stored since it was last taken, in order.
     stored: Vec<Stored>,
+    answered_at: Option<Duration>,
     life_tally: LifeTally,
     faults: BTreeMap<String, u64>,
 }
@@ -100,6 +103,9 @@ pub(crate) struct LifeId {
     pub(crate) host: usize,
     pub(crate) number: u64,
 }
+
+/// What is read of each file, by the life that has sent it.
+pub(crate) type Shown = BTreeMap<(LifeId, FileKey), Settlement>;
 
 /// A request on its way.
 struct Late {
@@ -135,6 +141,15 @@ pub(crate) struct LifeTally {
 
 /// The message of what the service has answered. Without an answer nothing is told.
 const AS_SERVICE: &str = "as the service says";
+impl LifeTally {
+    /// Adds what another stream has answered.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.request_count += other.request_count;
+        self.uncertain_record_count += other.uncertain_record_count;
+        self.acknowledged_record_count += other.acknowledged_record_count;
+    }
+}
+
 const RECORD_THROTTLED: &str = "ProvisionedThroughputExceededException";
 const RECORD_FAILED: &str = "InternalFailure";
 /// Streams change to the distribution AUTO and back. Not yet: there lines of flows that aggregate are joined, without keys.
@@ -142,7 +157,7 @@ const STREAMS_BECOME_AUTO: bool = false;
 
 impl Stream {
     /// An empty stream, to which `flow` sends.
-    pub(crate) fn new(flow: &Flow, story: &Story, is_told: bool, mut rng: fastrand::Rng) -> Self {
+    pub(crate) fn new(flow_index: usize, flow: &Flow, story: &Story, is_told: bool, mut rng: fastrand::Rng) -> Self {
         let limiting = [Limiting::Never, Limiting::Bucket, Limiting::Window][rng.usize(..3)];
         let shards = Shards::new(rng.u32(1..=6), limiting);
         let request_bytes_max = [5 * MIB, 10 * MIB][rng.usize(..2)];
@@ -155,7 +170,7 @@ impl Stream {
             late: Vec::new(),
             lists_all: rng.u8(..4) == 0,
             rng,
-            shown: HashMap::new(),
+            shown: Shown::new(),
             unreadable_since: None,
             has_been_unreadable: false,
             read_request_count: 0,
@@ -174,11 +189,12 @@ impl Stream {
             in_flight: HashSet::new(),
             acknowledged: HashSet::new(),
             stored: Vec::new(),
+            answered_at: None,
             life_tally: LifeTally::default(),
             faults: BTreeMap::new(),
         };
         let name = flow.delivery.destination.stream().to_owned();
-        Self { name, flow: flow.clone(), is_told, request_bytes_max, state: Mutex::new(state) }
+        Self { name, flow_index, flow: flow.clone(), is_told, request_bytes_max, state: Mutex::new(state) }
     }
 
     /// An agent comes to life at `now`. Its bytes in flight, as `metrics` has them, must never pass `budget_bytes`.
@@ -188,6 +204,7 @@ impl Stream {
         (state.unreadable_since, state.has_been_unreadable) = (None, false);
         state.metrics = Some((metrics, budget_bytes));
         state.in_flight.clear();
+        state.answered_at = None;
         state.is_map_sure = state.weather.listing == Listing::Fresh && state.auto_since.is_none();
         state.life_tally = LifeTally::default();
     }
@@ -205,7 +222,7 @@ impl Stream {
     }
 
     /// What readers were ever shown of each file.
-    pub(crate) fn shown(&self) -> HashMap<FileKey, Settlement> {
+    pub(crate) fn shown(&self) -> Shown {
         self.state().shown.clone()
     }
 
@@ -232,6 +249,13 @@ impl Stream {
         state.shards.release();
         state.is_map_sure &= weather.listing == Listing::Fresh;
         std::mem::replace(&mut state.weather, weather)
+    }
+
+    /// A request is on its way, or was answered less than a commit ago.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.state();
+        let now = state.now();
+        !state.in_flight.is_empty() || state.answered_at.is_some_and(|at| now < at + COMMIT_INTERVAL / 2)
     }
 
     /// How often each trouble was made.
@@ -320,6 +344,7 @@ impl Stream {
         for entry in entries {
             state.in_flight.remove(&entry.partition_key);
         }
+        state.answered_at = Some(state.now());
         let errors = match answer {
             Answer::ByRecord(errors) => errors,
             Answer::WrongCount(count) => {
@@ -421,7 +446,8 @@ impl State {
         let jitter_ms = self.rng.i64(-self.story.jitter_ms_max..=self.story.jitter_ms_max);
         let arrived_at_ms = Stream::clock_ms(at, jitter_ms);
         let visible_at = at + self.drawn_delay();
-        self.log_of(owner).push(Logged { partition_key, data, arrived_at_ms, visible_at, spans });
+        let life = self.life_id;
+        self.log_of(owner).push(Logged { partition_key, data, arrived_at_ms, visible_at, life, spans });
     }
 
     /// Others write to the stream, too: applications, and agents on hosts that were cloned from this one.

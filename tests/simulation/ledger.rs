@@ -36,7 +36,7 @@ pub(crate) enum Ended {
 }
 
 /// What one flow of one host has behind it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Ledger {
     /// What was settled of each inode when the last life ended.
     settled: HashMap<(u64, u64), (FileKey, Settlement)>,
@@ -63,9 +63,10 @@ pub(crate) struct Life<'a> {
     pub(crate) rows: &'a [(FileKey, Row)],
     pub(crate) files: &'a [LogFile],
     pub(crate) story: &'a Story,
+    pub(crate) commit_latency: Duration,
     pub(crate) stored: Vec<Stored>,
-    /// What readers of the stream were shown.
-    pub(crate) shown: HashMap<FileKey, Settlement>,
+    /// What readers of its streams were shown that this host has sent.
+    pub(crate) shown: Vec<(FileKey, Settlement)>,
     /// Readers got nothing but failures for long.
     pub(crate) has_been_unreadable: bool,
     pub(crate) tally: LifeTally,
@@ -272,7 +273,8 @@ fn check_committed_in_time(settled: &HashMap<(u64, u64), (FileKey, Settlement)>,
     let tolerated = match life.ended {
         Ended::Drained => return,
         Ended::TimedOut | Ended::Aborted => Duration::from_millis(1),
-        Ended::Killed => COMMIT_INTERVAL + Duration::from_millis(2),
+        // One commit was on its way, and the next not begun.
+        Ended::Killed => COMMIT_INTERVAL + 2 * life.commit_latency + Duration::from_millis(2),
     };
     for stored in &life.stored {
         let Some(acknowledged_at) = stored.acknowledged_at else { continue };

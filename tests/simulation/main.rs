@@ -8,7 +8,9 @@
 //! runs that one and tells what happens in it.
 #![allow(clippy::unwrap_used, reason = "a simulation that cannot go on has failed")]
 
+mod config;
 mod doubles;
+mod host;
 mod kinesis;
 mod ledger;
 mod logs;
@@ -20,6 +22,7 @@ mod shards;
 #[path = "../common/state.rs"]
 mod state;
 mod story;
+mod tally;
 mod weather;
 mod world;
 
@@ -27,7 +30,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use seeds::{Extent, run_seeds};
-use world::{Tally, simulate};
+use tally::Tally;
+use world::simulate;
 
 /// No line is lost, none is doubled without need, and everything is accounted for, whatever happens.
 #[test]

@@ -8,11 +8,13 @@ use kinetail::limits::{LINE_BYTES_MAX, PARTITION_KEY_CHARS_MAX, TERMINATOR_BYTES
 use kinetail::settlement::DropReason;
 
 /// Bytes of a file that are settled together.
+#[derive(Clone)]
 pub(crate) struct Piece {
     pub(crate) bytes: Range<u64>,
     pub(crate) fate: Fate,
 }
 
+#[derive(Clone)]
 pub(crate) enum Fate {
     /// It arrives, as this.
     Sent(UserRecord),
@@ -29,7 +31,7 @@ pub(crate) struct UserRecord {
 }
 
 /// The pieces of a file that grows, as far as they are decided.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Decided {
     /// Those of the lines that have an end; they stay as they are.
     ended: Vec<Piece>,

@@ -1,30 +1,33 @@
-//! One seed: a host with programs that log, a stream that fails, and an agent that lives several lives there.
+//! One seed: hosts with programs that log, streams that fail, and agents that live several lives there.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kinetail::agent::{self, Ending, Reading, Setting, Way};
-use kinetail::config::{Config, Flow};
+use kinetail::config::{Config, Destination, Flow};
 use kinetail::health::Health;
 use kinetail::limits::{MEMORY_PER_LINE_BYTE, SHARD_BYTES_IN_MAX, SHARD_RECORDS_IN_MAX};
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
-use kinetail::offsets::{Offsets, Row, RunKey, Stored};
+use kinetail::offsets::{Offsets, Row, RunKey, Sending, Stored};
 use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::kinesis::{Connection, LifeId, Stream};
-use crate::ledger::{Ended, Ledger, Life, ledgers};
+use crate::config::{drawn_config, logs_folder};
+use crate::host::Host;
+use crate::kinesis::{Connection, LifeId, LifeTally, Stream};
+use crate::ledger::{Ended, Life};
 use crate::logs::Logs;
-use crate::state::{copy_folder, folder_in_memory, open_store, wait_until};
+use crate::state::{folder_in_memory, wait_until};
 use crate::story::Story;
+use crate::tally::Tally;
 use crate::weather::Weather;
 
 /// What happens next.
@@ -40,45 +43,44 @@ enum Action {
     Stop,
     Abort,
     Kill,
+    /// As soon as something is being sent, or was a moment ago.
+    KillBusy,
 }
 
-/// What was done, over all seeds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) seeds: u64,
-    pub(crate) actions: u64,
-    pub(crate) lines: u64,
-    pub(crate) received: u64,
-    pub(crate) doubled: u64,
-    pub(crate) requests: u64,
-    pub(crate) read_requests: u64,
-    pub(crate) read_records: u64,
-    pub(crate) excused: BTreeMap<String, u64>,
-    pub(crate) simulated: Duration,
-    pub(crate) lives: BTreeMap<String, u64>,
-    pub(crate) faults: BTreeMap<String, u64>,
-}
-
-/// The host, and what is on it.
+/// Hosts that have the same logs, as if on a disk that they share, and the streams to which their agents send. One agent lives at a
+/// time.
 struct World {
     rng: fastrand::Rng,
-    folder: TempDir,
+    _folder: TempDir,
     config: Arc<Config>,
-    logs: Logs,
     story: Story,
+    logs: Logs,
+    /// Those to which flows send, and those to which they have sent before.
     streams: Vec<Arc<Stream>>,
-    ledgers: Vec<Ledger>,
-    /// The store as the last life has left it.
-    opened: Option<(Offsets, Vec<(FileKey, Row)>)>,
+    hosts: Vec<Host>,
+    /// The one whose agent lives, or did last.
+    host: usize,
     life_count: u64,
+    /// So long commits take.
+    commit_latency: Duration,
     /// The time since the beginning.
     now: Duration,
     actions_left: u64,
+    /// What comes before anything else is drawn.
+    planned: VecDeque<Action>,
     /// The agent is stopped and killed often; else rarely, so that it gets into trouble of other kinds.
     is_restless: bool,
     writes_much: bool,
     is_told: bool,
     tally: Tally,
+}
+
+/// What a life leaves beside the store.
+struct Left {
+    ended: Ended,
+    run_id: u128,
+    /// Of each flow, the records counted as possibly doubled: as the operator has seen it last.
+    possibly_doubled: Vec<u64>,
 }
 
 /// Longest that an agent without trouble needs to catch up: a request that hangs, the longest backoff, a rescan
@@ -89,13 +91,17 @@ const CATCH_UP: Duration = Duration::from_secs(150);
 pub(crate) fn simulate(seed: u64, is_told: bool) -> Tally {
     let mut world = World::new(seed, is_told);
     while world.actions_left > 0 {
+        world.host = world.rng.usize(..world.hosts.len());
         world.live(Mode::Follow);
         world.meanwhile();
     }
     for stream in &world.streams {
         stream.set_weather(Weather::default());
     }
-    world.live(Mode::Once);
+    for host in 0..world.hosts.len() {
+        world.host = host;
+        world.live(Mode::Once);
+    }
     world.tallied()
 }
 
@@ -105,41 +111,52 @@ impl World {
         let folder = folder_in_memory();
         let story = Story::drawn(&mut rng);
         let config = Arc::new(drawn_config(folder.path(), &story, &mut rng));
-        let streams = config.flows.iter().map(|flow| Arc::new(Stream::new(flow, &story, is_told, rng.fork()))).collect();
+        let commit_latency = Duration::from_millis([0, 0, 2, 300, 2_400][rng.usize(..5)]);
         if is_told {
-            eprintln!("{story:?}");
+            eprintln!("{story:?}, commits take {commit_latency:?}");
         }
         let mut logs = Logs::new(logs_folder(folder.path()));
         for _ in 0..rng.usize(1..4) {
             logs.create();
         }
-        Self {
-            folder,
-            ledgers: ledgers(&config),
-            opened: None,
-            logs,
+        let mut world = Self {
+            hosts: vec![Host::new(folder.path(), &config)],
+            _folder: folder,
             story,
-            streams,
+            logs,
+            streams: Vec::new(),
+            host: 0,
             life_count: 0,
+            commit_latency,
             now: Duration::ZERO,
             actions_left: rng.u64(10..100),
+            planned: VecDeque::new(),
             is_restless: rng.bool(),
             writes_much: rng.u8(..6) == 0 && config.flows.iter().all(|flow| flow.line.max_bytes >= 1_000),
             is_told,
             tally: Tally { seeds: 1, ..Tally::default() },
             config,
             rng,
-        }
+        };
+        (0..world.config.flows.len()).for_each(|flow_index| world.add_stream(flow_index));
+        world
     }
 
-    fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+    /// A stream for what this flow sends from now on.
+    fn add_stream(&mut self, flow_index: usize) {
+        let name = format!("s{}", self.streams.len());
+        let config = Arc::make_mut(&mut self.config);
+        config.flows[flow_index].delivery.destination = Destination::Kinesis(name);
+        let stream = Stream::new(flow_index, &config.flows[flow_index], &self.story, self.is_told, self.rng.fork());
+        self.streams.push(Arc::new(stream));
     }
 
     fn drawn_action(&mut self) -> Action {
+        if let Some(planned) = self.planned.pop_front() {
+            return self.told(planned);
+        }
         self.actions_left -= 1;
-        self.tally.actions += 1;
-        let action = match self.rng.u8(..if self.is_restless { 100 } else { 91 }) {
+        let action = match self.rng.u8(..if self.is_restless { 103 } else { 91 }) {
             0..40 => Action::Append,
             40..45 if self.writes_much => Action::AppendMuch,
             45..48 => Action::Create,
@@ -149,9 +166,15 @@ impl World {
             57..89 => Action::Pass(Duration::from_millis(self.rng.u64(1..20_000))),
             89 | 91..95 => Action::Stop,
             95..97 => Action::Abort,
-            90 | 97.. => Action::Kill,
+            90 | 97 => Action::Kill,
+            98.. => Action::KillBusy,
             _ => Action::Append,
         };
+        self.told(action)
+    }
+
+    fn told(&mut self, action: Action) -> Action {
+        self.tally.actions += 1;
         if self.is_told {
             eprintln!("{:?} {action:?}", self.now);
         }
@@ -169,96 +192,142 @@ impl World {
             Action::AppendMuch => self.logs.append_much(index, &mut self.rng),
             Action::Create => self.logs.create(),
             Action::Rotate => self.logs.rotate(index),
-            Action::Pass(_) | Action::Quiet | Action::Stop | Action::Abort | Action::Kill => {}
+            Action::Pass(_) | Action::Quiet | Action::Stop | Action::Abort | Action::Kill | Action::KillBusy => {}
         }
     }
 
-    /// Between two lives of the agent.
+    /// Between two lives of agents.
     fn meanwhile(&mut self) {
         for _ in 0..self.rng.u64(..4).min(self.actions_left) {
             let action = self.drawn_action();
             self.write(action);
         }
-        self.now += Duration::from_secs(self.rng.u64(..100));
+        if self.rng.u8(..20) == 0 {
+            let flow_index = self.rng.usize(..self.config.flows.len());
+            self.add_stream(flow_index);
+            self.tally.note("another stream");
+        }
+        // Sometimes what was under way when the last life ended is still under way, or just arrived.
+        let most = [Duration::from_secs(100), self.story.settle][self.rng.usize(..2)];
+        self.now += most.mul_f64(self.rng.f64());
     }
 
-    /// One life of the agent, from opening the store to what is in it afterwards.
+    /// After an end that was not an orderly one the next comes soon, sometimes, or there is another host which has a copy.
+    fn plan(&mut self, ended: Ended, life: LifeId) {
+        if matches!(ended, Ended::Drained) || self.actions_left == 0 {
+            return;
+        }
+        if self.hosts.len() < 3 && self.rng.u8(..12) == 0 {
+            let index = self.hosts.len();
+            let copied = self.hosts[self.host].copied(index, life);
+            self.hosts.push(copied);
+            self.tally.note("host copied");
+        }
+        if self.rng.u8(..3) == 0 {
+            let most = [Duration::from_millis(1_500), self.story.settle * 2][self.rng.usize(..2)];
+            let after = most.mul_f64(self.rng.f64());
+            let end = [Action::Kill, Action::Kill, Action::Stop, Action::Abort][self.rng.usize(..4)];
+            self.planned.extend([Action::Pass(after), end]);
+        }
+    }
+
+    /// One life of an agent, from opening the store to what is in it afterwards.
     fn live(&mut self, mode: Mode) {
-        let (store, rows) = self.opened.take().unwrap_or_else(|| open_store(&self.state()));
-        let metrics = Arc::new(Metrics::default());
+        let (store, rows) = self.hosts[self.host].open();
+        let life = LifeId { host: self.host, number: self.life_count };
+        self.life_count += 1;
         let carried = store.sendings().unwrap();
         if self.is_told {
-            carried.iter().for_each(|carried| eprintln!("{:?} not reconciled: {carried:?}", self.now));
+            eprintln!("{:?} {life:?} begins", self.now);
+            carried.iter().for_each(|carried| eprintln!("    not reconciled: {carried:?}"));
         }
-        let mut possibly_doubled = Vec::new();
+        let metrics = Arc::new(Metrics::default());
         // A runtime of its own, so that when it is dropped no task of the life lives on.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let ended = runtime.block_on(async {
-            let ended = self.life(mode, store, rows, Arc::clone(&metrics), &mut possibly_doubled).await;
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let left = runtime.block_on(async {
+            let left = self.life(mode, life, store, rows, Arc::clone(&metrics)).await;
             self.streams.iter().for_each(|stream| stream.end_life(self.now));
-            ended
+            left
         });
         drop(runtime);
+        *self.tally.lives.entry(format!("{:?}", left.ended)).or_default() += 1;
         if self.is_told {
-            eprintln!("{:?} {ended:?}", self.now);
+            eprintln!("{:?} {:?}", self.now, left.ended);
         }
-        if ended == Ended::Killed {
-            fs::remove_dir_all(self.state()).unwrap();
-            fs::rename(self.state_at_kill(), self.state()).unwrap();
+        if left.ended == Ended::Killed {
+            self.hosts[self.host].restore();
         }
-        let (store, rows) = open_store(&self.state());
-        let left = store.sendings().unwrap();
-        *self.tally.lives.entry(format!("{ended:?}")).or_default() += 1;
-        for (index, flow) in self.config.flows.iter().enumerate() {
-            let stream = &self.streams[index];
-            let (stored, tally) = stream.take();
+        let (store, rows) = self.hosts[self.host].open();
+        self.balance(mode, &left, &carried, &store.sendings().unwrap(), &rows, &metrics);
+        self.hosts[self.host].opened = Some((store, rows));
+        self.plan(left.ended, life);
+    }
+
+    /// What was stored goes to those who have sent it; the host whose agent has lived is asked to account for it.
+    fn balance(
+        &mut self,
+        mode: Mode,
+        left: &Left,
+        carried: &[(RunKey, Sending)],
+        sendings: &[(RunKey, Sending)],
+        rows: &[(FileKey, Row)],
+        metrics: &Metrics,
+    ) {
+        let is_left = |run: &RunKey| sendings.iter().any(|(left, _)| left == run);
+        let config = Arc::clone(&self.config);
+        for (index, flow) in config.flows.iter().enumerate() {
+            let own_run = RunKey { run_id: left.run_id, flow: flow.name.clone() };
+            assert!(left.ended != Ended::Drained || !is_left(&own_run), "a run that has ended in an orderly way is looked for");
+            let (mut stored, mut tally) = (Vec::new(), LifeTally::default());
+            let (mut shown, mut has_been_unreadable) = (Vec::new(), false);
+            for stream in self.streams.iter().filter(|stream| stream.flow_index == index) {
+                let (of_stream, tally_of_stream) = stream.take();
+                stored.extend(of_stream);
+                tally.add(tally_of_stream);
+                shown.extend(self.hosts[self.host].own(&stream.shown()));
+                has_been_unreadable |= stream.has_been_unreadable();
+            }
+            // Some of it to the stream of before.
+            stored.sort_by_key(|stored| stored.accepted_at);
+            for stored in stored {
+                for host in self.hosts.iter_mut().filter(|host| host.has_lived(stored.life)) {
+                    host.unseen[index].push(stored.clone());
+                }
+            }
             self.tally.requests += tally.request_count;
-            let metrics = flow_metrics(&metrics, flow);
-            let is_reconciled = |run: &RunKey| left.iter().all(|(left, _)| left != run);
-            let of_flow = carried.iter().filter(|(run, _)| run.flow == flow.name && is_reconciled(run));
+            let metrics = flow_metrics(metrics, flow);
+            let of_flow = carried.iter().filter(|(run, _)| run.flow == flow.name && !is_left(run));
+            let host = &mut self.hosts[self.host];
             let life = Life {
-                ended,
+                ended: left.ended,
                 ended_at: self.now,
                 complete: mode == Mode::Once,
-                rows: &rows,
+                rows,
                 files: &self.logs.files,
                 story: &self.story,
-                stored,
-                shown: stream.shown(),
-                has_been_unreadable: stream.has_been_unreadable(),
+                commit_latency: self.commit_latency,
+                stored: mem::take(&mut host.unseen[index]),
+                shown,
+                has_been_unreadable,
                 tally,
                 metrics: &metrics,
                 carried_record_count: of_flow.map(|(_, sending)| sending.in_flight_record_count).sum(),
-                possibly_doubled_count: match ended {
-                    Ended::Killed => possibly_doubled[index],
-                    _ => metrics.possibly_doubled_records.get(),
-                },
+                possibly_doubled_count: left.possibly_doubled[index],
             };
-            self.ledgers[index].balance(flow, &life);
+            host.ledgers[index].balance(flow, &life);
         }
-        self.opened = Some((store, rows));
     }
 
-    /// Leaves in `possibly_doubled` what each flow has counted, if it is killed.
-    async fn life(
-        &mut self,
-        mode: Mode,
-        store: Offsets,
-        rows: Vec<(FileKey, Row)>,
-        metrics: Arc<Metrics>,
-        possibly_doubled: &mut Vec<u64>,
-    ) -> Ended {
+    async fn life(&mut self, mode: Mode, life: LifeId, store: Offsets, rows: Vec<(FileKey, Row)>, metrics: Arc<Metrics>) -> Left {
         let (begun, begun_at) = (Instant::now(), self.now);
         let config = Arc::clone(&self.config);
         let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / config.flows.len();
         for stream in &self.streams {
-            let life_id = LifeId { host: 0, number: self.life_count };
-            stream.begin_life(begun_at, life_id, Arc::clone(&metrics), budget_bytes);
+            stream.begin_life(begun_at, life, Arc::clone(&metrics), budget_bytes);
         }
-        self.life_count += 1;
         let store = Arc::new(store);
         let released = Arc::downgrade(&store);
-        let health = Health::default();
+        let (health, run_id) = (Health::default(), self.rng.u128(..));
         let stored = Stored { rows, ..store.stored().unwrap() };
         let setting = Setting {
             stored,
@@ -266,9 +335,9 @@ impl World {
             metrics: Arc::clone(&metrics),
             health: health.clone(),
             mode,
-            run_id: self.rng.u128(..),
+            run_id,
             seed: self.rng.u64(..),
-            reading: Reading::Here { commit_latency: Duration::ZERO },
+            reading: Reading::Here { commit_latency: self.commit_latency },
             surroundings: Arc::default(),
             metadata: Metadata::nothing(),
         };
@@ -280,6 +349,8 @@ impl World {
             let stream = Arc::clone(streams.iter().find(|stream| stream.name == name).unwrap());
             Way::plain(Connection { stream, clock: clock.clone(), is_time_told }, clock.clone())
         };
+        let possibly_doubled =
+            || config.flows.iter().map(|flow| flow_metrics(&metrics, flow).possibly_doubled_records.get()).collect();
         let mut agent = Box::pin(agent::run(&config, setting, stopped, connect));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
         assert!(at_once.is_err(), "the agent ends at once: {at_once:?}");
@@ -290,7 +361,8 @@ impl World {
                 break Ended::Drained;
             }
             self.now = begun_at + begun.elapsed();
-            let action = if self.actions_left == 0 { Action::Stop } else { self.drawn_action() };
+            let is_over = self.actions_left == 0 && self.planned.is_empty();
+            let action = if is_over { Action::Stop } else { self.drawn_action() };
             match action {
                 Action::Append | Action::AppendMuch | Action::Create | Action::Rotate => self.write(action),
                 Action::Pass(duration) => {
@@ -313,7 +385,8 @@ impl World {
                 }
                 Action::Stop => {
                     stop.send_replace(true);
-                    let longest = config.agent.drain_timeout + Duration::from_millis(10);
+                    // One commit is on its way, perhaps, and the last comes after it.
+                    let longest = config.agent.drain_timeout + 2 * self.commit_latency + Duration::from_millis(20);
                     let ended = timeout(longest, &mut agent).await.expect("the agent ends when the drain timeout is over");
                     break match ended.unwrap() {
                         Ending::Complete | Ending::Drained => Ended::Drained,
@@ -326,13 +399,21 @@ impl World {
                     drop(agent);
                     let ended = wait_until(|| released.strong_count() == 0).await;
                     assert!(ended, "the store is held after the agent was dropped");
-                    return Ended::Aborted;
+                    return Left { ended: Ended::Aborted, run_id, possibly_doubled: possibly_doubled() };
                 }
-                Action::Kill => {
-                    let of_flow = |flow: &Flow| flow_metrics(&metrics, flow).possibly_doubled_records.get();
-                    possibly_doubled.extend(config.flows.iter().map(of_flow));
-                    copy_folder(&self.state(), &self.state_at_kill());
-                    break Ended::Killed;
+                Action::Kill | Action::KillBusy => {
+                    let is_busy = |world: &Self| world.streams.iter().any(|stream| stream.is_busy());
+                    for _ in 0..100 {
+                        if matches!(action, Action::Kill) || is_busy(self) {
+                            break;
+                        }
+                        let step = Duration::from_millis(self.rng.u64(1..100));
+                        let ended = timeout(step, &mut agent).await;
+                        assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    }
+                    self.hosts[self.host].kill();
+                    self.now = begun_at + begun.elapsed();
+                    return Left { ended: Ended::Killed, run_id, possibly_doubled: possibly_doubled() };
                 }
             }
             for stream in &self.streams {
@@ -340,7 +421,7 @@ impl World {
             }
         };
         self.now = begun_at + begun.elapsed();
-        ended
+        Left { ended, run_id, possibly_doubled: possibly_doubled() }
     }
 
     /// Of each flow how many seconds a shard takes for what is delivered so far, at least.
@@ -366,7 +447,7 @@ impl World {
         for flow in health.flows() {
             assert!(flow.paused().is_none(), "{} is still paused: {:?}", flow.flow, flow.paused());
         }
-        for (flow, ledger) in self.config.flows.iter().zip(&mut self.ledgers) {
+        for (flow, ledger) in self.config.flows.iter().zip(&mut self.hosts[self.host].ledgers) {
             let metrics = flow_metrics(metrics, flow);
             assert_eq!(metrics.in_flight(), 0, "{}: bytes in flight after {CATCH_UP:?} without trouble", flow.name);
             let unread = ledger.unread_bytes(flow, &self.logs.files) - metrics.read_back_settled_bytes.get();
@@ -374,111 +455,13 @@ impl World {
         }
     }
 
-    fn state_at_kill(&self) -> PathBuf {
-        self.folder.path().join("state-at-kill")
-    }
-
     fn tallied(mut self) -> Tally {
         self.tally.lines = self.logs.line_count;
         self.tally.simulated = self.now;
-        for ledger in &self.ledgers {
-            self.tally.received += ledger.received_count;
-            ledger.close();
-            self.tally.doubled += ledger.doubled_count();
-            for (excuse, count) in &ledger.excused {
-                *self.tally.excused.entry((*excuse).to_owned()).or_default() += count;
-            }
-        }
-        for stream in &self.streams {
-            let (read_request_count, read_record_count) = stream.read_counts();
-            self.tally.read_requests += read_request_count;
-            self.tally.read_records += read_record_count;
-            for (fault, count) in stream.faults() {
-                *self.tally.faults.entry(fault).or_default() += count;
-            }
-        }
+        self.hosts.iter().flat_map(|host| &host.ledgers).for_each(|ledger| self.tally.close(ledger));
+        self.streams.iter().for_each(|stream| self.tally.count(stream));
         self.tally
     }
-}
-
-impl Tally {
-    /// Adds what another seed did.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.seeds += other.seeds;
-        self.actions += other.actions;
-        self.lines += other.lines;
-        self.received += other.received;
-        self.doubled += other.doubled;
-        self.requests += other.requests;
-        self.read_requests += other.read_requests;
-        self.read_records += other.read_records;
-        self.simulated += other.simulated;
-        let maps = [(&mut self.lives, other.lives), (&mut self.faults, other.faults), (&mut self.excused, other.excused)];
-        for (mine, others) in maps {
-            for (what, count) in others {
-                *mine.entry(what).or_default() += count;
-            }
-        }
-    }
-}
-
-/// The folder of the logs. So long that the part of a path that fits into a partition key is the same at each run
-/// of a seed.
-fn logs_folder(folder: &Path) -> PathBuf {
-    folder.join("l".repeat(255))
-}
-
-/// One or two flows over the same files.
-fn drawn_config(folder: &Path, story: &Story, rng: &mut fastrand::Rng) -> Config {
-    let state = folder.join("state");
-    let flow_count = if rng.u8(..4) == 0 { 2 } else { 1 };
-    let memory = flow_count * [8, 8, 64][rng.usize(..3)];
-    let drain_timeout = ["0 s", "2 s", "30 s", "10 min"][rng.usize(..4)];
-    let mut text = format!(
-        "[agent]\nstate_dir = {state:?}\nadmin = \"off\"\nmemory_max = \"{memory} MiB\"\ndrain_timeout = \"{drain_timeout}\"\n{}",
-        story.config()
-    );
-    for index in 0..flow_count {
-        text += &drawn_flow(index, folder, rng);
-    }
-    Config::parse(&text, "drawn").unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)))
-}
-
-fn drawn_flow(index: usize, folder: &Path, rng: &mut fastrand::Rng) -> String {
-    let files = logs_folder(folder).join("*.log*");
-    let max_bytes = ["4 B", "30 B", "100 B", "1000 B", "50 KiB", ""][rng.usize(..6)];
-    let max_bytes = if max_bytes.is_empty() { String::new() } else { format!("max_bytes = \"{max_bytes}\"\n") };
-    let too_long = ["truncate", "split", "drop"][rng.usize(..3)];
-    let strip_cr = rng.bool();
-    let skip_header_lines = [0, 0, 1, 5][rng.usize(..4)];
-    let on_mismatch = ["send_raw", "drop", "wrap"][rng.usize(..3)];
-    let (parse, keys): (String, &[&str]) = if rng.bool() {
-        let regex = r"(?s-u)^(?<key>[^ ]*) (?<rest>.*)$";
-        (format!("[flow.parse]\nregex = '{regex}'\non_mismatch = \"{on_mismatch}\"\n"), &["random", "file", "${key}", "${key}"])
-    } else {
-        (String::new(), &["random", "file"])
-    };
-    let partition_key = keys[rng.usize(..keys.len())];
-    let filter = ["", "[flow.filter]\ndrop = ['7']\n"][rng.usize(..2)];
-    let record = ["", "", "terminator = \"\\n\"\n", "terminator = \"\\n\"\nadd = { n = 7, ok = true }\n"][rng.usize(..4)];
-    let aggregate = ["kpl", "kpl", "none", "lines"][rng.usize(..4)];
-    let compress = if aggregate == "kpl" { "none" } else { ["none", "gzip", "zstd"][rng.usize(..3)] };
-    let max_record_bytes = ["1 KiB", "", "1 MiB"][rng.usize(..3)];
-    let max_record_bytes = match max_record_bytes {
-        written if aggregate == "lines" && !written.is_empty() => format!("max_record_bytes = \"{written}\"\n"),
-        _ => String::new(),
-    };
-    let order = ["throughput", "throughput", "file"][rng.usize(..3)];
-    let max_delay = ["10 ms", "1 s", "10 s"][rng.usize(..3)];
-    let request_bytes = ["10 MiB", "5 MiB", "1200 KiB"][rng.usize(..3)];
-    format!(
-        "[[flow]]\nname = \"flow {index}\"\nfiles = [{files:?}]\n\
-         [flow.line]\n{max_bytes}too_long = \"{too_long}\"\nstrip_cr = {strip_cr}\nskip_header_lines = {skip_header_lines}\n{parse}{filter}\
-         [flow.record]\n{record}\
-         [flow.kinesis]\nstream = \"s{index}\"\naggregate = \"{aggregate}\"\npartition_key = \"{partition_key}\"\n\
-         max_delay = \"{max_delay}\"\nrequest_bytes = \"{request_bytes}\"\n\
-         compress = \"{compress}\"\norder = \"{order}\"\n{max_record_bytes}"
-    )
 }
 
 fn flow_metrics(metrics: &Metrics, flow: &Flow) -> FlowMetrics {

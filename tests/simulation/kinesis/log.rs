@@ -6,6 +6,8 @@ use bytes::Bytes;
 use kinetail::readback::StoredRecord;
 use kinetail::span::Spans;
 
+use super::LifeId;
+
 /// The records of a shard.
 #[derive(Default)]
 pub(super) struct Log(Vec<Logged>);
@@ -17,7 +19,8 @@ pub(super) struct Logged {
     /// By the service's clock, about.
     pub(super) arrived_at_ms: i64,
     pub(super) visible_at: Duration,
-    /// What it is made of, if an agent has sent it.
+    /// Who has sent it, and what it is made of, if that was an agent.
+    pub(super) life: LifeId,
     pub(super) spans: Spans,
 }
 

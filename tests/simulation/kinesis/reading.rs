@@ -167,7 +167,7 @@ impl State {
             }
             records.push(logged.read(from + position));
             for span in logged.spans.iter() {
-                self.shown.entry(span.file).or_default().settle(span.start, span.end);
+                self.shown.entry((logged.life, span.file)).or_default().settle(span.start, span.end);
             }
         }
         let behind = from + records.len();
