@@ -147,6 +147,7 @@ pub async fn run<D: Destination>(
         let budget = Budget::new(budget_bytes);
         let tokens = DeliveryTokens::new(setting.run_id, flow_index, config.flows.len());
         let health = setting.health.flow(&flow.name);
+        let health_of_start = health.clone();
         let hints = Hints::default();
         let (chunks, chunks_out) = mpsc::channel(CHUNKS_WAITING);
         let (requests, requests_out) = mpsc::channel(REQUESTS_WAITING);
@@ -234,6 +235,7 @@ pub async fn run<D: Destination>(
             is_rolled_back,
             files_of_others: Arc::new(files.iter().filter(|(_, of)| *of != flow.name).map(|(file, _)| *file).collect()),
             metrics: metrics.clone(),
+            health: health_of_start,
             store: Arc::clone(&setting.store),
             writing,
         };

@@ -19,6 +19,7 @@ use crate::backoff::backoff;
 use crate::config::ReadBack;
 use crate::delivery_token::DeliveryToken;
 use crate::failpoint;
+use crate::health::FlowReporter;
 use crate::limits::{PAUSE_REMINDER, READ_BACK_LOG_INTERVAL, READ_BACK_PATIENCE};
 use crate::metrics::FlowMetrics;
 use crate::offsets::{Changes, Offsets, Row, RunKey, Sending};
@@ -52,6 +53,8 @@ pub struct Parts<F> {
     pub files_of_others: Arc<HashSet<FileKey>>,
     /// Counts what is read and found.
     pub metrics: FlowMetrics,
+    /// Where it is said that nothing is sent as long as the stream cannot be read.
+    pub health: FlowReporter,
     /// Where it is written down.
     pub store: Arc<Offsets>,
     /// Where that is done.
@@ -190,8 +193,9 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
             let failure = match reader.shards_since(self.parts.clock.now_ms()).await {
                 Err(failure) if failure.is_out_of_reach() => failure,
                 Err(failure) if failure.is_silence() && begun.elapsed() < READ_BACK_PATIENCE => failure,
-                _ => return,
+                _ => return self.parts.health.delivering(),
             };
+            self.parts.health.paused(&format!("{failure}; the stream has to be read back before lines are sent"));
             if told_at.is_none_or(|told_at| told_at.elapsed() >= PAUSE_REMINDER) {
                 let flow = &self.parts.metrics.name;
                 tracing::warn!(flow, reason = %failure, "cannot reach the stream, which has to be read back before lines are sent");
@@ -204,7 +208,8 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
 
     async fn read_pass(&mut self, pass: &Pass) -> (Taken, Result<Taken, Failure>) {
         let reader = (self.parts.reader_of)(&pass.stream);
-        let (progress, metrics, found) = (Progress::default(), &self.parts.metrics, &mut self.found);
+        let (progress, found) = (Progress::default(), &mut self.found);
+        let Parts { metrics, health, .. } = &self.parts;
         tracing::info!(
             flow = metrics.name,
             stream = pass.stream,
@@ -221,11 +226,16 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
             tokio::select! {
                 biased;
                 result = &mut reading => {
+                    health.delivering();
                     count(metrics, &mut counted, progress.taken());
                     return (counted, result);
                 }
                 _ = ticks.tick() => {
                     count(metrics, &mut counted, progress.taken());
+                    match progress.trouble() {
+                        Some(failure) => health.paused(&format!("{failure}; the stream is read back before lines are sent")),
+                        None => health.delivering(),
+                    }
                     tell(&metrics.name, &progress, counted, pass.window.until_ms);
                 }
             }

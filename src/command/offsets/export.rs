@@ -19,7 +19,7 @@ pub(super) fn export(site: &Site, file: Option<&Path>, out: &mut impl Write) -> 
         run::warn("the store has lost its last commits: what was sent since is not in the document");
     }
     let document = document::of(&content);
-    let Some(file) = file else { return Ok(out.write_all(document.as_bytes())?) };
+    let Some(file) = file.filter(|file| *file != Path::new("-")) else { return Ok(out.write_all(document.as_bytes())?) };
     write_whole(file, document.as_bytes()).map_err(|error| unreadable(format!("cannot write {}: {error}", shown(file))))?;
     writeln!(
         out,
@@ -32,8 +32,12 @@ pub(super) fn export(site: &Site, file: Option<&Path>, out: &mut impl Write) -> 
     Ok(())
 }
 
-/// All of it or nothing, for the eyes of its owner: names of files are in it.
+/// All of it or nothing, for the eyes of its owner: names of files are in it. What is there and no file (a pipe, a device, a link) is
+/// written to, not replaced.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+        return File::options().write(true).truncate(true).open(path)?.write_all(bytes);
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".kinetail-").tempfile_in(folder)?;
     file.write_all(bytes)?;
