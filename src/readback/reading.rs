@@ -161,10 +161,7 @@ impl<'a, R: Reader> Reading<'a, R> {
     fn answered(&mut self, answered: Answered, look: &mut impl FnMut(&StoredRecord)) -> Result<(), Failure> {
         let asked_at = answered.asked_at;
         match answered.answer {
-            Answer::Listed(Ok(shards)) => {
-                self.fruitless_since = None;
-                self.listed(&shards)
-            }
+            Answer::Listed(Ok(shards)) => self.listed(&shards),
             Answer::Listed(Err(failure)) => self.not_listed(failure),
             Answer::Iterator(mut reading, Ok(iterator)) => {
                 reading.iterator = Some(iterator);
