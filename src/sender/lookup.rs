@@ -232,6 +232,7 @@ async fn unless_only_reading_fails(
     loop {
         let delivered_before = metrics.delivered_records.get();
         tokio::select! {
+            biased;
             taken = &mut reading => return taken,
             () = sleep(READ_BACK_PATIENCE) => {
                 let trouble = progress.trouble().filter(Failure::is_out_of_reach);

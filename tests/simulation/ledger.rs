@@ -1,6 +1,6 @@
 //! The books: what every life of the agent delivered, against the model and against what the store then says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read as _;
 use std::ops::Range;
 use std::time::Duration;
@@ -137,6 +137,7 @@ impl Ledger {
             self.expect(file, settled.get(&file.inode), &mut expected);
         }
         self.check_received(flow, life, &expected);
+        check_known(life);
         self.check_doubled(flow, life);
         check_committed_in_time(&settled, life);
         check_counters(flow, life, &expected);
@@ -265,6 +266,15 @@ fn excuse(flow: &Flow, life: &Life<'_>, doubled: &Doubled) -> Option<&'static st
         return Some("reading failed for long");
     }
     None
+}
+
+/// Nothing is sent of a file of which the store does not know.
+fn check_known(life: &Life<'_>) {
+    let known: HashSet<FileKey> = life.rows.iter().map(|(file, _)| *file).collect();
+    for stored in &life.stored {
+        let is_known = stored.entry.spans.iter().all(|span| known.contains(&span.file));
+        assert!(is_known, "{} is of a file of which the store does not know", stored.entry.partition_key);
+    }
 }
 
 /// What was acknowledged is committed, unless the life ended too soon after for that.

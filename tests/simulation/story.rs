@@ -53,7 +53,7 @@ impl Story {
             2 => Access::AtTimes(Denied::drawn(rng), Duration::from_secs(rng.u64(20..600))),
             _ => Access::Always,
         };
-        let settle = Duration::from_millis([10, 500, 5_000, 20_000][rng.usize(..4)]);
+        let settle = Duration::from_millis([10, 2_000, 5_000, 20_000][rng.usize(..4)]);
         Self { access, settle, is_time_told: rng.u8(..4) > 0, jitter_ms_max: [0, 500][rng.usize(..2)] }
     }
 

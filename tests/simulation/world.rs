@@ -156,7 +156,7 @@ impl World {
             return self.told(planned);
         }
         self.actions_left -= 1;
-        let action = match self.rng.u8(..if self.is_restless { 103 } else { 91 }) {
+        let action = match self.rng.u8(..if self.is_restless { 108 } else { 91 }) {
             0..40 => Action::Append,
             40..45 if self.writes_much => Action::AppendMuch,
             45..48 => Action::Create,
@@ -207,8 +207,8 @@ impl World {
             self.add_stream(flow_index);
             self.tally.note("another stream");
         }
-        // Sometimes what was under way when the last life ended is still under way, or just arrived.
-        let most = [Duration::from_secs(100), self.story.settle][self.rng.usize(..2)];
+        // Sometimes what was under way when the last life ended is still under way, or has just arrived.
+        let most = [Duration::from_secs(100), self.story.settle, self.story.settle / 2, Duration::ZERO][self.rng.usize(..4)];
         self.now += most.mul_f64(self.rng.f64());
     }
 
