@@ -26,7 +26,7 @@ use crate::outcome::Failure;
 use crate::service_clock::ServiceClock;
 use crate::settlement::Settlement;
 use crate::span::{FileKey, Span};
-use crate::tailer::contradicts;
+use crate::tailer::{Wheres, contradicts};
 use crate::writing::Writing;
 
 /// What a flow knows at its start.
@@ -303,15 +303,17 @@ impl Found {
 /// Takes what was found into the rows, but for what a file has no longer, and says which of them have changed, how many bytes of them
 /// were not settled before, and how many are in the stream and not in their file any more. It reads the ends of files.
 fn settle(rows: &mut [(FileKey, Row)], found: &HashMap<FileKey, BTreeSet<Span>>) -> Settling {
-    let mut settling = Settling::default();
+    let (mut settling, mut wheres) = (Settling::default(), Wheres::default());
     for (index, (file, row)) in rows.iter_mut().enumerate() {
         let mut settlement = Settlement::new(row.watermark, row.settled_above.iter().copied());
-        let mut byte_count = 0;
+        let (mut byte_count, mut path) = (0, None);
         for span in found.get(file).into_iter().flatten() {
             if settlement.settled_until(span.start).is_some_and(|end| end >= span.end) {
                 continue;
             }
-            if contradicts(row, *span) {
+            // It may have another name than when it was tailed.
+            let path = path.get_or_insert_with(|| wheres.of(row).path(row));
+            if path.as_ref().is_some_and(|path| contradicts(row, path, *span)) {
                 settling.contradicted_byte_count += span.byte_count();
             } else {
                 byte_count += settlement.settle(span.start, span.end);

@@ -12,18 +12,17 @@ use super::source::{Source, fingerprint_of, place_of};
 use crate::offsets::Row;
 use crate::span::{Check, Span};
 
-/// Whether the file of the row, at the path where it was last, is still the same up to what the row says, and does not end `span`
-/// as that says. False where nobody can tell.
-pub fn contradicts(row: &Row, span: Span) -> bool {
-    try_contradicts(row, span).unwrap_or(false)
+/// Whether the file of the row, which is at `path` now, is still the same up to what the row says, and does not end `span` as that
+/// says. False where nobody can tell.
+pub fn contradicts(row: &Row, path: &Path, span: Span) -> bool {
+    try_contradicts(row, path, span).unwrap_or(false)
 }
 
-fn try_contradicts(row: &Row, span: Span) -> io::Result<bool> {
+fn try_contradicts(row: &Row, path: &Path, span: Span) -> io::Result<bool> {
     let (Some(check), Some(place)) = (span.last_line, row.identity.place) else { return Ok(false) };
-    let path = Path::new(&row.path);
     let mut source = Source::open(path)?;
     let seen = place_of(&source.metadata()?);
-    let is_same_file = is_same_file((place, path), (seen, path), row.identity.fingerprint);
+    let is_same_file = is_same_file((place, Path::new(&row.path)), (seen, path), row.identity.fingerprint);
     if source.is_compressed() || !is_same_file || !is_of(row, &mut source)? {
         return Ok(false);
     }
@@ -74,10 +73,10 @@ mod tests {
             ("", false),
         ] {
             fs::write(&path, content).unwrap();
-            assert_eq!(contradicts(&row, sent), is_contradicted, "{content:?}");
-            assert!(!contradicts(&row, Span::new(FileKey(1), 6, 19)), "nothing says what it ends with");
+            assert_eq!(contradicts(&row, &path, sent), is_contradicted, "{content:?}");
+            assert!(!contradicts(&row, &path, Span::new(FileKey(1), 6, 19)), "nothing says what it ends with");
         }
         fs::remove_file(&path).unwrap();
-        assert!(!contradicts(&row, sent));
+        assert!(!contradicts(&row, &path, sent));
     }
 }
