@@ -1,4 +1,5 @@
-//! Where the file of a row is now, as far as that is told without opening it: for people who look at rows.
+//! Where the file of a row is now, as far as that is told without opening it: for people who look at rows, and for who has to look
+//! into the file before it is tailed.
 //!
 //! The rules are those by which a start knows files again (`identity`), without the comparisons of content.
 
@@ -69,6 +70,17 @@ impl Wheres {
             Some(found) => Whereabouts::Renamed(found.path.clone(), size(&found.path, found.byte_count)),
             None if at_path.is_some() => Whereabouts::Replaced,
             None => Whereabouts::Gone,
+        }
+    }
+}
+
+impl Whereabouts {
+    /// Its path now, of the file of this row, if it is there.
+    pub fn path(&self, row: &Row) -> Option<PathBuf> {
+        match self {
+            Self::There(_) | Self::Truncated(_) => Some(row.path.clone().into()),
+            Self::Renamed(path, _) => Some(path.clone()),
+            Self::Replaced | Self::Gone | Self::Unknown(_) => None,
         }
     }
 }

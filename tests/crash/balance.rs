@@ -1,6 +1,6 @@
 //! What was written against what is in the stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use kinetail::deaggregator::{Deaggregated, deaggregate};
@@ -16,13 +16,16 @@ pub(crate) struct Balance {
     pub(crate) doubled_count: usize,
     /// Lines that are there more than once, and where.
     pub(crate) doubled: Vec<(String, Vec<String>)>,
+    /// Lines that are there more than once because they were in one record with lines that their file has lost.
+    pub(crate) beside_gone_count: usize,
     /// What nobody wrote.
     pub(crate) strange: Vec<String>,
 }
 
 impl Balance {
-    /// Of the lines of `written` and the records of `stream`, in which lines may be joined.
-    pub(crate) fn of(written: &[String], kinesis: &Kinesis, stream: &str) -> Self {
+    /// Of the lines of `written` and the records of `stream`, in which lines may be joined. Those of `gone` need not be there, because
+    /// their files have lost them.
+    pub(crate) fn of(written: &[String], gone: &BTreeSet<String>, kinesis: &Kinesis, stream: &str) -> Self {
         let arrived = arrived(kinesis, stream);
         let mut balance = Self { line_count: written.len(), ..Self::default() };
         let mut by_line: BTreeMap<&[u8], Vec<&str>> = written.iter().map(|line| (line.as_bytes(), Vec::new())).collect();
@@ -32,11 +35,15 @@ impl Balance {
                 None => balance.strange.push(format!("{} in {place}", line.escape_ascii())),
             }
         }
+        let of_gone = by_line.iter().filter(|(line, _)| gone.contains(&*String::from_utf8_lossy(line)));
+        let beside_gone: BTreeSet<&str> = of_gone.flat_map(|(_, places)| places.iter().copied()).collect();
         for (line, places) in by_line {
             let line = || String::from_utf8_lossy(line).into_owned();
             match places.len() {
+                0 if gone.contains(&line()) => {}
                 0 => balance.lost.push(line()),
                 1 => {}
+                _ if places.iter().filter(|place| !beside_gone.contains(*place)).count() <= 1 => balance.beside_gone_count += 1,
                 count => {
                     balance.doubled_count += count - 1;
                     balance.doubled.push((line(), places.into_iter().map(str::to_owned).collect()));

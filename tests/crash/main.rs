@@ -13,6 +13,7 @@ mod host;
 mod network;
 mod program;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -161,7 +162,7 @@ fn of_stream(
     let mut tally = Tally::default();
     hosts.iter().for_each(|host| tally.add(&host.tally));
     let diary = hosts.iter().map(Host::diary).collect::<Vec<_>>().join("\n");
-    (tally, Balance::of(&written, &kinesis, "s"), diary)
+    (tally, Balance::of(&written, &BTreeSet::new(), &kinesis, "s"), diary)
 }
 
 /// Each leaves shards behind that are closed, and are read back all the same.

@@ -106,7 +106,7 @@ impl Running {
             Some(count) => log.reopens_after = Some(count - 1),
             None if self.random.u32(..60) == 0 => {
                 log.rotation_count += 1;
-                let renamed = format!("{}.{}", log.name, log.rotation_count);
+                let renamed = format!("{}.{}.{}", log.name, self.name, log.rotation_count);
                 fs::rename(self.place.log(log.name), self.place.log(&renamed)).unwrap();
                 log.reopens_after = Some(self.random.usize(..5));
             }

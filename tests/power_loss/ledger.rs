@@ -10,7 +10,7 @@ use kinetail::delivery_token::DeliveryToken;
 use kinetail::limits::MARK_AGE_MAX;
 use kinetail::offsets::{Row, RunKey, Sending};
 use kinetail::settlement::Settlement;
-use kinetail::span::{FileKey, Spans};
+use kinetail::span::{FileKey, Span, Spans};
 
 use crate::network::Put;
 
@@ -20,6 +20,8 @@ pub(crate) struct Ledger {
     /// In the order in which it was.
     records: Vec<Stored>,
     spans_by_file: HashMap<FileKey, Vec<(Duration, u64, u64)>>,
+    /// When files have lost what was behind some byte, which then is not what was stored.
+    lost_ends: Vec<(FileKey, Duration, u64)>,
 }
 
 /// A record.
@@ -60,6 +62,11 @@ impl Ledger {
                 self.records.push(Stored { after, after_ms, run_id, spans });
             }
         }
+    }
+
+    /// The file has lost what was behind its first `byte_count` bytes.
+    pub(crate) fn lost_end(&mut self, file: FileKey, at: Duration, byte_count: u64) {
+        self.lost_ends.push((file, at, byte_count));
     }
 
     /// Whether anything was stored by then.
@@ -105,6 +112,13 @@ impl Ledger {
         settled: &HashMap<FileKey, Settlement>,
         attempt: Duration,
     ) -> Option<String> {
+        let is_lost = |span: Span| {
+            let mut of_file = self.lost_ends.iter().filter(|(file, ..)| *file == span.file);
+            of_file.any(|(_, at, byte_count)| record.after < *at && span.end > *byte_count)
+        };
+        if record.spans.iter().any(is_lost) {
+            return None;
+        }
         if let Some(span) = record.spans.iter().find(|span| !settled.contains_key(&span.file)) {
             return Some(format!("{span:?} is stored, and nothing is known of its file"));
         }

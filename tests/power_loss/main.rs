@@ -21,10 +21,11 @@ mod network;
 mod program;
 mod recorder;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -32,6 +33,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kinetail::offsets::{Offsets, OpenError, read_with};
+use kinetail::span::FileKey;
 use md5::{Digest as _, Md5};
 use tempfile::TempDir;
 
@@ -39,7 +41,7 @@ use balance::Balance;
 use common::{Agent, Kinesis, PATIENCE, Place, installed};
 use disk::{Disk, Luck, OfContent, OfNames};
 use ledger::{Found, Ledger};
-use network::{Network, Reading};
+use network::{Network, Reading, monotonic};
 use program::Program;
 use recorder::{Event, What};
 
@@ -74,20 +76,25 @@ fn a_store_that_has_lost_power_knows_what_a_restart_has_to_know() {
     let place = Arc::new(Place::in_memory());
     configure(&place, &network, &mut random);
     fs::create_dir(place.state()).unwrap();
-    let program = Program::start("p", Arc::clone(&place), random.fork());
-    program.say(LINES_PER_LIFE);
-    let mut recordings = vec![record_an_orderly_life(&place, &shim)];
-    for _ in 0..LOSS_COUNT {
+    let (mut written, mut gone, mut recordings, mut diary) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
+    let mut ledger = Ledger::default();
+    for turn in 0..=LOSS_COUNT {
+        let program = Program::start(&format!("p{turn}"), Arc::clone(&place), random.fork());
         program.say(LINES_PER_LIFE);
-        recordings.push(record_until_power_is_lost(&place, &shim, &mut random));
+        recordings.push(match turn {
+            0 => record_an_orderly_life(&place, &shim, &mut diary),
+            _ => record_until_power_is_lost(&place, &shim, &mut random, &mut diary),
+        });
+        written.extend(program.stop());
+        if turn > 0 {
+            lose_ends_of_logs(&place, &mut random, &mut gone, &mut ledger, &mut diary);
+        }
     }
     network.calm();
-    let written = program.stop();
-    let ended = place.ship_once();
-    let balance = Balance::of(&written, &kinesis, "s");
-    assert!(balance.nothing_is_lost(), "{}\n{}", balance.report(), ended.stderr);
-    assert!(!STRICT || balance.doubled_count == 0, "{}\n{}", balance.report(), ended.stderr);
-    let mut ledger = Ledger::default();
+    diary.push(place.ship_once().stderr);
+    let balance = Balance::of(&written, &gone, &kinesis, "s");
+    let is_well = balance.nothing_is_lost() && balance.doubled_count == 0;
+    assert!(is_well, "KINETAIL_TEST_SEED={seed}\n{}\n{}", balance.report(), diary.join("\n"));
     ledger.enter(network.take_stored());
 
     listen_to_panics();
@@ -105,15 +112,8 @@ fn a_store_that_has_lost_power_knows_what_a_restart_has_to_know() {
         true_count + as_at_first_count + rolled_back_count + failure_count,
         begun.elapsed(),
     ));
-    assert!(
-        !STRICT || failure_count == 0,
-        "KINETAIL_TEST_SEED={seed}, {failure_count} states are not well\n{}",
-        failures.join("\n")
-    );
+    assert!(failure_count == 0, "KINETAIL_TEST_SEED={seed}, {failure_count} states are not well\n{}", failures.join("\n"));
 }
-
-/// Whether everything has to be well, and nothing may be there twice.
-const STRICT: bool = false;
 
 fn configure(place: &Place, network: &Network, random: &mut fastrand::Rng) {
     let agent = format!("settle = \"{} ms\"\nread_back = \"auto\"\ndrain_timeout = \"1 s\"", SETTLE.as_millis());
@@ -136,10 +136,10 @@ fn start(place: &Place, shim: &Path, log: &Path) -> Agent {
 
 /// One life that ends in an orderly way, after which the folder is as it would be rebuilt with everything: so nothing that is
 /// done to it is missed.
-fn record_an_orderly_life(place: &Place, shim: &Path) -> Recording {
+fn record_an_orderly_life(place: &Place, shim: &Path, diary: &mut Vec<String>) -> Recording {
     let (before, log) = (Disk::of(&place.state()), place.folder().join("shim-0.log"));
     let deadline = Instant::now() + Duration::from_secs(3);
-    start(place, shim, &log).run_until(deadline).expect("it has ended by itself").stop();
+    diary.push(start(place, shim, &log).run_until(deadline).expect("it has ended by itself").stop().stderr);
     let recording = Recording { before, events: recorder::read(&log) };
     let mut disk = recording.before.clone();
     recording.events.iter().for_each(|event| disk.take(event));
@@ -153,20 +153,58 @@ fn record_an_orderly_life(place: &Place, shim: &Path) -> Recording {
 }
 
 /// One life that ends with the power, and what is found afterwards in place of the state folder.
-fn record_until_power_is_lost(place: &Place, shim: &Path, random: &mut fastrand::Rng) -> Recording {
+fn record_until_power_is_lost(place: &Place, shim: &Path, random: &mut fastrand::Rng, diary: &mut Vec<String>) -> Recording {
     let (before, log) = (Disk::of(&place.state()), place.folder().join("shim.log"));
     let deadline = Instant::now() + Duration::from_millis(random.u64(500..4_000));
     let (ended, is_killed) = start(place, shim, &log).live_until(deadline);
     assert!(is_killed, "it has ended by itself:\n{}", ended.stderr);
+    diary.push(ended.stderr);
     let recording = Recording { before, events: recorder::read(&log) };
     fs::remove_file(log).unwrap();
     let mut disk = recording.before.clone();
     recording.events.iter().for_each(|event| disk.take(event));
     fs::remove_dir_all(place.state()).unwrap();
     fs::create_dir(place.state()).unwrap();
-    disk.rebuild(&place.state(), Luck::draw(random), random);
+    let luck = Luck::draw(random);
+    disk.rebuild(&place.state(), luck, random);
+    diary.push(format!("--- power lost, {luck:?}"));
     boot_again(&place.state());
     recording
+}
+
+/// What of the logs was not flushed is lost too: of some, lines behind what the state folder says is settled, which may have been
+/// sent. When more is lost the agent takes the file for a new one.
+fn lose_ends_of_logs(
+    place: &Place,
+    random: &mut fastrand::Rng,
+    gone: &mut BTreeSet<String>,
+    ledger: &mut Ledger,
+    diary: &mut Vec<String>,
+) {
+    let mut settled: BTreeMap<u64, (FileKey, u64)> = BTreeMap::new();
+    for (file, row) in Offsets::peek(&place.state()).unwrap().into_iter().flat_map(|peeked| peeked.rows) {
+        let end = row.settled_above.iter().map(|(_, end)| *end).max().unwrap_or(row.watermark);
+        if let Some(place) = row.identity.place {
+            settled.insert(place.inode, (file, end));
+        }
+    }
+    for (name, content) in contents(place.log("").as_path()) {
+        let path = place.log(name.to_str().unwrap());
+        let known = settled.get(&fs::metadata(&path).unwrap().ino());
+        let settled = known.map_or(0, |(_, end)| usize::try_from(*end).unwrap()).min(content.len());
+        let ends = content.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(index, _)| index + 1);
+        let ends: Vec<usize> = ends.filter(|end| *end >= settled).collect();
+        if random.bool() || ends.is_empty() {
+            continue;
+        }
+        let end = ends[random.usize(..ends.len())];
+        if let Some((file, _)) = known {
+            ledger.lost_end(*file, monotonic(), end.try_into().unwrap());
+        }
+        diary.push(format!("{} had {} bytes, of which {settled} are settled, and has {end}", path.display(), content.len()));
+        gone.extend(String::from_utf8(content[end..].to_vec()).unwrap().lines().map(str::to_owned));
+        File::options().write(true).open(path).unwrap().set_len(end.try_into().unwrap()).unwrap();
+    }
 }
 
 /// What the agent knows a start of the machine by is in the file `written`, behind a name of 8 bytes and two numbers, as an MD5;

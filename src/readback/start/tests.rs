@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::offsets::Identity;
 use crate::outcome::Operation;
 use crate::span::Spans;
+use crate::tailer::{Position, row_at};
 
 const RUN: u128 = 0xabc;
 
@@ -75,7 +76,7 @@ fn stream(mut records: Vec<StoredRecord>) -> Fake {
 }
 
 struct Stage {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     store: Arc<Offsets>,
     streams: HashMap<&'static str, Arc<Fake>>,
     asked_for: Mutex<Vec<String>>,
@@ -92,7 +93,7 @@ impl Stage {
         let store = Arc::new(Offsets::open(folder.path()).unwrap());
         store.commit(&Changes { sendings: runs.clone(), ..Changes::default() }).unwrap();
         Self {
-            _folder: folder,
+            folder,
             store,
             streams: streams.into_iter().map(|(name, fake)| (name, Arc::new(fake))).collect(),
             asked_for: Mutex::default(),
@@ -251,8 +252,39 @@ async fn the_service_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_written_keeps_the_runs() {
+    let stage = Stage::new([("s", stream(vec![line(-60_000, RUN, &[span(1, 0, 10)])]))], vec![run(RUN, Some("s"), -60_000)]);
+    // A commit fails where a folder of sled's is missing.
+    std::fs::remove_dir(stage.folder.path().join("offsets/blobs")).unwrap();
+    assert_eq!(stage.reconcile(vec![(FileKey(1), row(0, &[], 10))]).await, (vec![(10, vec![], 10)], 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_runs_nothing_is_asked() {
     let stage = Stage::new([("s", stream(Vec::new()))], Vec::new());
     assert_eq!(stage.reconcile(vec![(FileKey(1), row(5, &[], 10))]).await, (vec![(5, vec![], 10)], 0));
     assert!(!stage.is_asked());
+}
+
+/// When the power is lost a file may lose its end, and be renamed before the agent starts again.
+#[test]
+fn lines_in_the_place_of_lost_ones_are_not_settled_whatever_the_file_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.log");
+    // By its beginning, which is longer than what is looked at, it is the same file.
+    let write = |line: &str| std::fs::write(&path, "x".repeat(1_999) + "\n" + line).unwrap();
+    write("second\n");
+    let row = row_at("access", None, &path, Position::Offset(2_000)).unwrap();
+    let found = HashMap::from([(FileKey(1), BTreeSet::from([span(1, 2_000, 2_007).ending_in(b"second\n")]))]);
+    let check = |contradicted_byte_count, watermark| {
+        let mut rows = vec![(FileKey(1), row.clone())];
+        let settling = settle(&mut rows, &found);
+        assert_eq!((settling.contradicted_byte_count, rows[0].1.watermark), (contradicted_byte_count, watermark));
+    };
+    check(0, 2_007);
+    write("other!\n");
+    check(7, 2_000);
+    std::fs::rename(&path, folder.path().join("a.log.1")).unwrap();
+    write("second\n");
+    check(7, 2_000);
 }
