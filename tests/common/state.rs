@@ -1,6 +1,7 @@
 //! The state folder of an agent that lives several lives in one process.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::pin::pin;
 use std::thread;
@@ -42,6 +43,7 @@ pub(crate) async fn wait_until(condition: impl Fn() -> bool) -> bool {
     timeout(Duration::from_secs(60), waiting).await.is_ok()
 }
 
+/// Copies what is there. A snapshot that is being written meanwhile may have its final name before it is copied.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -50,7 +52,10 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), target).unwrap();
+            match fs::copy(entry.path(), target) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                copied => _ = copied.unwrap(),
+            }
         }
     }
 }

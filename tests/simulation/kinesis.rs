@@ -1,6 +1,8 @@
 //! A Kinesis stream in memory, which fails in every way that the service and the network do, by its own
 //! random numbers, and knows what it has stored and what it has said about it.
 
+mod accepting;
+mod connection;
 mod log;
 mod plan;
 mod questions;
@@ -13,21 +15,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use kinetail::collector::Entry;
 use kinetail::config::Flow;
-use kinetail::delivery_token;
 use kinetail::hash_key::{HashRange, hash_of};
 use kinetail::limits::{ATTEMPT_TIMEOUT, COMMIT_INTERVAL, MIB, READ_BACK_PATIENCE, READ_BYTES};
 use kinetail::metrics::Metrics;
 use kinetail::outcome::{self, Failure, RecordResult, Service, Verdict};
-use kinetail::sender::{Destination, Summary};
-use kinetail::service_clock::ServiceClock;
 use kinetail::settlement::Settlement;
-use kinetail::span::{FileKey, Spans};
-use kinetail::stream::Shard;
-use tokio::time::{Instant, sleep};
+use kinetail::span::FileKey;
+use tokio::time::Instant;
 
-use self::log::{Log, Logged};
+pub(crate) use self::connection::Connection;
+use self::log::Log;
 use self::plan::{Answer, Plan};
-use crate::ledger::is_token;
+use crate::received::is_token;
 use crate::shards::{Limiting, Shards};
 use crate::story::{Question, Story};
 use crate::weather::{Listing, Weather};
@@ -408,88 +407,6 @@ impl State {
         Duration::from_millis(u64::try_from(at_ms - BEGINNING_MS).unwrap_or(0))
     }
 
-    /// Index of the shard to which a record goes now.
-    fn owner(&mut self, entry: &Entry) -> usize {
-        if self.auto_since.is_none() {
-            return self.shards.owner(entry.hash_key);
-        }
-        let open = self.shards.open_now();
-        open[self.rng.usize(..open.len())]
-    }
-
-    /// A record is in the stream from now on; its index among those that were not taken yet.
-    fn accept(&mut self, owner: usize, entry: &Entry, at: Duration) -> usize {
-        self.add_foreign(owner, entry, at);
-        self.log(owner, entry.partition_key.clone(), entry.data.clone(), entry.spans.clone(), at);
-        let shard = self.shards.get(owner);
-        self.stored.push(Stored {
-            life: self.life_id,
-            accepted_at: at,
-            shard: shard.range,
-            shard_id: shard.id.clone(),
-            is_map_sure: self.is_map_sure,
-            auto_for: self.auto_since.map(|since| at - since),
-            entry: entry.clone(),
-            acknowledged_at: None,
-        });
-        self.stored.len() - 1
-    }
-
-    fn log_of(&mut self, shard: usize) -> &mut Log {
-        if self.logs.len() <= shard {
-            self.logs.resize_with(shard + 1, Log::default);
-        }
-        &mut self.logs[shard]
-    }
-
-    fn log(&mut self, owner: usize, partition_key: String, data: Bytes, spans: Spans, at: Duration) {
-        let jitter_ms = self.rng.i64(-self.story.jitter_ms_max..=self.story.jitter_ms_max);
-        let arrived_at_ms = Stream::clock_ms(at, jitter_ms);
-        let visible_at = at + self.drawn_delay();
-        let life = self.life_id;
-        self.log_of(owner).push(Logged { partition_key, data, arrived_at_ms, visible_at, life, spans });
-    }
-
-    /// Others write to the stream, too: applications, and agents on hosts that were cloned from this one.
-    fn add_foreign(&mut self, owner: usize, entry: &Entry, at: Duration) {
-        let other_run = format!("{:032x}-{:x}", self.rng.u128(..), self.rng.u8(..));
-        let (partition_key, data) = match self.rng.u8(..40) {
-            0 => ("user-17".to_owned(), Bytes::from_static(b"a line of something else")),
-            1 => (other_run, entry.data.clone()),
-            2 if delivery_token::has_room_for(&entry.spans) => {
-                (delivery_token::naming(&other_run, &entry.spans), entry.data.clone())
-            }
-            3 => (format!("{other_run}-"), entry.data.clone()),
-            _ => return,
-        };
-        self.log(owner, partition_key, data, Spans::default(), at);
-    }
-
-    /// A request that nobody waits for any more may have left all the same.
-    fn abandon(&mut self, entries: Vec<Entry>) {
-        if self.rng.bool() {
-            let accepted_at = self.now() + self.drawn_delay();
-            self.note("abandoned and accepted");
-            self.late.push(Late { accepted_at, life: self.life_id, entries });
-        }
-    }
-
-    fn accept_late(&mut self) {
-        let now = self.now();
-        while let Some(first) = self.late.iter().enumerate().min_by_key(|(_, late)| late.accepted_at).map(|(index, _)| index)
-            && self.late[first].accepted_at <= now
-        {
-            let Late { accepted_at, life, entries } = self.late.remove(first);
-            let life_id = std::mem::replace(&mut self.life_id, life);
-            let is_map_sure = std::mem::replace(&mut self.is_map_sure, false);
-            for entry in &entries {
-                let owner = self.owner(entry);
-                self.accept(owner, entry, accepted_at);
-            }
-            (self.life_id, self.is_map_sure) = (life_id, is_map_sure);
-        }
-    }
-
     /// Readers give up when they get nothing but failures for long.
     fn reading_answered(&mut self, question: Question, is_ok: bool) {
         let now = self.now();
@@ -516,106 +433,6 @@ fn service(code: &str, status: u16) -> Failure {
 
 fn transport(verdict: Verdict, code: &str) -> Failure {
     Failure { verdict, code: code.to_owned(), message: "as drawn".to_owned() }
-}
-
-/// The agent's way to a stream.
-pub(crate) struct Connection {
-    pub(crate) stream: Arc<Stream>,
-    /// Which learns from answers what time it is, if they say so.
-    pub(crate) clock: ServiceClock,
-    pub(crate) is_time_told: bool,
-}
-
-/// A request that is not accepted yet. When it is dropped as that, the network may have it all the same.
-struct OnItsWay<'a> {
-    stream: &'a Stream,
-    entries: &'a [Entry],
-    accepted: Vec<bool>,
-}
-
-impl OnItsWay<'_> {
-    fn chosen(&self) -> Vec<Entry> {
-        let chosen = self.entries.iter().zip(&self.accepted).filter(|(_, is_accepted)| **is_accepted);
-        chosen.map(|(entry, _)| entry.clone()).collect()
-    }
-}
-
-impl Drop for OnItsWay<'_> {
-    fn drop(&mut self) {
-        let entries = self.chosen();
-        if !entries.is_empty() && !std::thread::panicking() {
-            self.stream.state().abandon(entries);
-        }
-    }
-}
-
-impl Connection {
-    /// Of an answer that says that it was made in this second.
-    fn learn(&self, second: i64, asked_at: Instant) {
-        if self.is_time_told {
-            self.clock.learn(second, asked_at);
-        }
-    }
-}
-
-impl Destination for Connection {
-    async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
-        let (stream, asked_at) = (&*self.stream, Instant::now());
-        stream.receive(entries);
-        let mut plan = stream.state().plan(entries, stream.request_bytes_max);
-        stream.tell(|| {
-            let keys: Vec<_> = entries.iter().map(|entry| &entry.partition_key).collect();
-            format!("put {keys:?}, by a clock that shows {}", self.clock.now_ms())
-        });
-        let mut on_its_way = OnItsWay { stream, entries, accepted: plan.stored.clone() };
-        sleep(plan.before).await;
-        let indexes = match plan.late {
-            Some(_) => vec![None; entries.len()],
-            None => {
-                on_its_way.accepted.clear();
-                stream.store(entries, &mut plan)
-            }
-        };
-        let second = stream.state().second();
-        sleep(plan.after).await;
-        if let Some(late) = plan.late {
-            let mut state = stream.state();
-            let (accepted_at, life) = (state.now() + late, state.life_id);
-            state.late.push(Late { accepted_at, life, entries: on_its_way.chosen() });
-            drop(state);
-            on_its_way.accepted.clear();
-        }
-        let answer = stream.answer(entries, plan.answer, &indexes);
-        stream.tell(|| format!("put: {answer:?}"));
-        if answer.as_ref().err().is_none_or(|failure| failure.message == AS_SERVICE) {
-            self.learn(second, asked_at);
-        }
-        answer
-    }
-
-    async fn shards(&self) -> Result<Vec<Shard>, Failure> {
-        self.asked(State::listed).await
-    }
-
-    async fn summary(&self) -> Result<Summary, Failure> {
-        self.asked(|state| state.summarized()).await
-    }
-}
-
-impl Connection {
-    async fn asked<T>(&self, answer: impl FnOnce(&mut State) -> Result<T, Failure>) -> Result<T, Failure> {
-        let asked_at = Instant::now();
-        let plan = self.stream.state().plan_answer();
-        sleep(plan.after).await;
-        let (answer, second) = {
-            let mut state = self.stream.state();
-            (plan.answer.and_then(|()| answer(&mut state)), state.second())
-        };
-        if answer.as_ref().err().is_none_or(|failure| failure.message == AS_SERVICE) {
-            self.learn(second, asked_at);
-        }
-        answer
-    }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -31,6 +31,7 @@ mod kinesis;
 mod ledger;
 mod logs;
 mod model;
+mod received;
 #[path = "../common/seeds.rs"]
 mod seeds;
 #[path = "../common/shards.rs"]

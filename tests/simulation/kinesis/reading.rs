@@ -48,9 +48,7 @@ impl Connection {
             (answer, state.second())
         };
         sleep(plan.after / 2).await;
-        if answer.as_ref().err().is_none_or(|failure| failure.message == AS_SERVICE) {
-            self.learn(second, asked_at);
-        }
+        self.learn(&answer, second, asked_at);
         answer
     }
 }
