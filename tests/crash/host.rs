@@ -84,7 +84,7 @@ impl Host {
     pub(crate) fn new(name: &str, network: &Network, mut random: fastrand::Rng) -> Self {
         let place = if random.bool() { Place::new() } else { Place::in_memory() };
         let settle = format!("settle = \"{} ms\"\nread_back = \"auto\"\ndrain_timeout = \"1 s\"", SETTLE.as_millis());
-        let memory = ["", "\nmemory_max = \"4 MiB\""][random.usize(..2)];
+        let memory = ["", "\nmemory_max = \"2 MiB\""][random.usize(..2)];
         let (agent, flow) = (format!("{settle}{memory}"), flow(&mut random));
         let diary = format!("{name} at {:?}: {flow}\n", place.folder());
         let aws = format!("endpoints.kinesis = {:?}\n", network.url());
@@ -215,6 +215,7 @@ fn flow(random: &mut fastrand::Rng) -> String {
     // One line of a file at a time is slow.
     let order = if aggregate == "none" { "throughput" } else { ["throughput", "throughput", "file"][random.usize(..3)] };
     // Of a record by itself the key would be the line's.
+    let record_bytes = if aggregate == "none" { "" } else { ["", "max_record_bytes = \"4 KiB\""][random.usize(..2)] };
     let partition_key = if aggregate == "none" { "random" } else { ["random", "file"][random.usize(..2)] };
     format!(
         r#"
@@ -227,6 +228,7 @@ max_delay = "20 ms"
 aggregate = "{aggregate}"
 order = "{order}"
 partition_key = "{partition_key}"
+{record_bytes}
 "#
     )
 }
