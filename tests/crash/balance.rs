@@ -1,11 +1,14 @@
 //! What was written against what is in the stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+#![allow(dead_code, reason = "each target uses a part")]
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use kinetail::deaggregator::{Deaggregated, deaggregate};
 
 use crate::common::{Kinesis, Record, ShardRecords};
+use crate::network::Put;
 
 /// How what was written and what is in the stream differ.
 #[derive(Default)]
@@ -82,6 +85,26 @@ impl Balance {
     }
 }
 
+/// How many records have lines that are also in records which were stored later. Each of them was sent again because nobody knew that
+/// it was stored.
+pub(crate) fn sent_again_count(puts: &[Put]) -> u64 {
+    let (mut later, mut count) = (HashSet::new(), 0);
+    for (_, data) in puts.iter().rev().flat_map(|put| put.records.iter().rev()) {
+        let mut lines = Vec::new();
+        match deaggregate(data, None) {
+            Deaggregated::Records(records) => records.iter().for_each(|record| lines.extend(lines_of(record.data))),
+            _ => lines.extend(lines_of(data)),
+        }
+        count += u64::from(lines.iter().any(|line| later.contains(line)));
+        later.extend(lines);
+    }
+    count
+}
+
+fn lines_of(data: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec)
+}
+
 /// Every line of `stream`, and in which record it is.
 fn arrived(kinesis: &Kinesis, stream: &str) -> Vec<(Vec<u8>, String)> {
     let mut arrived = Vec::new();
@@ -89,8 +112,7 @@ fn arrived(kinesis: &Kinesis, stream: &str) -> Vec<(Vec<u8>, String)> {
         for Record { partition_key, data, sequence_number } in records {
             let place = format!("{shard_id} {sequence_number} {partition_key:?}");
             let mut add = |data: &[u8]| {
-                let lines = data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-                arrived.extend(lines.map(|line| (line.to_vec(), place.clone())));
+                arrived.extend(lines_of(data).map(|line| (line, place.clone())));
             };
             match deaggregate(&data, Some(hash_range)) {
                 Deaggregated::Raw => add(&data),

@@ -47,7 +47,7 @@ pub(crate) enum Reading {
 pub(crate) struct Happened {
     /// Requests to put records.
     pub(crate) puts: AtomicU64,
-    /// Of these, such of which nobody but the stream tells whether they were stored.
+    /// Of these, such that have not got the answer that the service gave.
     pub(crate) uncertain_puts: AtomicU64,
     /// Requests that came too late to be stored.
     pub(crate) late_puts: AtomicU64,
@@ -82,6 +82,8 @@ struct Shared {
     store: RwLock<()>,
     happened: Arc<Happened>,
     ledger: Mutex<Vec<Put>>,
+    /// Records of requests that have not got the answer that the service gave.
+    uncertain_record_count: AtomicU64,
 }
 
 /// What becomes of a request, and what is said of it.
@@ -139,6 +141,7 @@ impl Network {
             store: RwLock::default(),
             happened,
             ledger: Mutex::default(),
+            uncertain_record_count: AtomicU64::new(0),
         });
         let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = server.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
@@ -161,6 +164,11 @@ impl Network {
     /// What was stored since the last time.
     pub(crate) fn take_stored(&self) -> Vec<Put> {
         std::mem::take(&mut self.shared.ledger.lock().unwrap())
+    }
+
+    /// How many records were in requests that have not got the answer that the service gave.
+    pub(crate) fn uncertain_record_count(&self) -> u64 {
+        self.shared.uncertain_record_count.load(Ordering::Relaxed)
     }
 
     /// Whether who signs with `key` has sent records.
@@ -211,17 +219,17 @@ async fn put(shared: &Arc<Shared>, request: Request, next: Next) -> Response {
         return Answer::Cut.give().await;
     };
     let fate = shared.fate_of_put();
-    if !matches!(fate.answer, Answer::Well) && (fate.stored != Stored::Nothing || !is_sure(&fate.answer)) {
-        shared.happened.uncertain_puts.fetch_add(1, Ordering::Relaxed);
-    }
+    let whole: Value = serde_json::from_slice(&body).unwrap();
+    let record_count = whole["Records"].as_array().unwrap().len() as u64;
     // Set when who sent it does not wait any more, by its own will or because it was answered.
     let given_up = Arc::new(Mutex::new(None));
-    let _waiting = Waiting(Arc::clone(&given_up));
+    let mut waiting = Waiting { given_up: Arc::clone(&given_up), shared: Arc::clone(shared), record_count };
     let carried_out = {
         let (shared, is_misled) = (Arc::clone(shared), fate.answer == Answer::Misled);
+        let arrived = Arrived { head, body, whole, next };
         tokio::spawn(async move {
             sleep(fate.delay).await;
-            carry_out(&shared, &fate.stored, is_misled, head, body, next, || {
+            carry_out(&shared, &fate.stored, is_misled, arrived, || {
                 let died = shared.died.lock().unwrap().get(&key).copied();
                 let too_late = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > shared.late_max);
                 too_late(died) || too_late(*given_up.lock().unwrap())
@@ -235,16 +243,42 @@ async fn put(shared: &Arc<Shared>, request: Request, next: Next) -> Response {
     };
     sleep(fate.answer_delay).await;
     match (fate.answer, answer) {
-        (Answer::Well | Answer::Misled, Some(answer)) => answer,
-        (answer, _) => answer.give().await,
+        (Answer::Well, Some(answer)) => {
+            waiting.record_count = 0;
+            answer
+        }
+        (Answer::Misled, Some(answer)) => answer,
+        (answer, _) => {
+            if is_sure(&answer) {
+                waiting.record_count = 0;
+            }
+            answer.give().await
+        }
     }
 }
 
-struct Waiting(Arc<Mutex<Option<Instant>>>);
+/// A request, its body also as it is understood, and the way on.
+struct Arrived {
+    head: request::Parts,
+    body: Bytes,
+    whole: Value,
+    next: Next,
+}
+
+struct Waiting {
+    given_up: Arc<Mutex<Option<Instant>>>,
+    shared: Arc<Shared>,
+    /// Of those of which the answer does not say, or not truly, what became of them.
+    record_count: u64,
+}
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        *self.0.lock().unwrap() = Some(Instant::now());
+        *self.given_up.lock().unwrap() = Some(Instant::now());
+        if self.record_count > 0 {
+            self.shared.happened.uncertain_puts.fetch_add(1, Ordering::Relaxed);
+            self.shared.uncertain_record_count.fetch_add(self.record_count, Ordering::Relaxed);
+        }
     }
 }
 
@@ -253,12 +287,10 @@ async fn carry_out(
     shared: &Shared,
     stored: &Stored,
     is_misled: bool,
-    mut head: request::Parts,
-    body: Bytes,
-    next: Next,
+    arrived: Arrived,
     is_too_late: impl Fn() -> bool,
 ) -> Response {
-    let mut whole: Value = serde_json::from_slice(&body).unwrap();
+    let Arrived { mut head, body, mut whole, next } = arrived;
     let records = whole["Records"].as_array().unwrap().clone();
     let chosen: Vec<bool> = {
         let mut random = shared.random.lock().unwrap();

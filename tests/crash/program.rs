@@ -104,9 +104,15 @@ impl Running {
                 log.reopens_after = None;
             }
             Some(count) => log.reopens_after = Some(count - 1),
-            None if self.random.u32(..60) == 0 => {
+            None if self.random.u32(..40) == 0 => {
                 log.rotation_count += 1;
                 let renamed = format!("{}.{}.{}", log.name, self.name, log.rotation_count);
+                // Of short files it takes more than their content to know a copy.
+                if self.random.bool() && log.file.metadata().unwrap().len() > 8_192 {
+                    fs::copy(self.place.log(log.name), self.place.log(&renamed)).unwrap();
+                    log.file.set_len(0).unwrap();
+                    return;
+                }
                 fs::rename(self.place.log(log.name), self.place.log(&renamed)).unwrap();
                 log.reopens_after = Some(self.random.usize(..5));
             }
