@@ -107,9 +107,9 @@ fn lines_that_are_appended_are_measured() {
     let (kpl, joined, none) = (&flow["needs"]["kpl"], &flow["needs"]["lines"], &flow["needs"]["none"]);
     near(number(none, "records_per_second_mean"), lines / seconds);
     near(number(none, "put_payload_units_per_second_mean"), lines / seconds);
-    // A token of 35 characters or so is the partition key of each.
+    // A token of 35 characters or so is the partition key of each, and as many say where in which file the line is.
     let overhead = number(none, "bytes_per_second_mean") * seconds / lines - (LINE_BYTES - 1) as f64;
-    assert!((34.0..50.0).contains(&overhead), "{overhead}");
+    assert!((60.0..90.0).contains(&overhead), "{overhead}");
     assert!(number(kpl, "records_per_second_mean") < lines / seconds / 5.0, "{kpl:#}");
     assert!(number(joined, "records_per_second_mean") <= lines / seconds, "{joined:#}");
     assert_eq!((number(kpl, "shards"), &kpl["shards_limited_by"]), (1.0, &"bytes".into()));
