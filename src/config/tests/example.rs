@@ -28,7 +28,7 @@ fn the_example_shows_every_key() {
     let source = example_with_all_settings();
     let entries = DeTable::parse(&source).unwrap();
     let findings = Findings::default();
-    Table::read_top(&findings, entries.get_ref(), |table| top::read(table, &source));
+    Table::read_top(&findings, entries.get_ref(), |table| top::read(table, &source, &Role::Main));
     for key in findings.known_keys() {
         assert!(source.lines().any(|line| line.contains(key) && !line.starts_with('#')), "`{key}` is not in the example");
     }
