@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kinetail::config::{Config, Format};
+use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,6 +18,7 @@ use common::installed::{self, run};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const DAEMON_SET: &str = "packaging/container/daemonset.yaml";
+const DOCKERFILE: &str = "packaging/container/Dockerfile";
 
 fn file(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
@@ -77,6 +79,19 @@ fn shellcheck_finds_nothing() {
 }
 
 #[test]
+fn packages_and_images_are_named_with_the_version_of_the_repository() {
+    let named = Regex::new(r"kinetail[_:-](\d+\.\d+\.\d+)").unwrap();
+    for path in ["README.md", DAEMON_SET, DOCKERFILE] {
+        let text = file(path);
+        let versions: Vec<&str> = named.captures_iter(&text).map(|found| found.extract::<1>().1[0]).collect();
+        assert!(
+            !versions.is_empty() && versions.iter().all(|version| *version == env!("CARGO_PKG_VERSION")),
+            "{path}: {versions:?}"
+        );
+    }
+}
+
+#[test]
 fn the_json_in_readme_is_json() {
     for block in blocks("json") {
         serde_json::from_str::<Value>(&block).unwrap_or_else(|error| panic!("{error}\n{block}"));
@@ -126,5 +141,5 @@ fn kubernetes_accepts_the_daemon_set() {
 #[test]
 fn hadolint_finds_nothing_in_the_dockerfile() {
     let Some(mut hadolint) = checker("hadolint_finds_nothing_in_the_dockerfile", "hadolint") else { return };
-    run(hadolint.arg("packaging/container/Dockerfile")).unwrap_or_else(|error| panic!("{error}"));
+    run(hadolint.arg(DOCKERFILE)).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -19,6 +19,7 @@ const AWS: &str = r#"#!/bin/sh
 /// word that is written down.
 const INSTALLER: &str = r#"#!/bin/sh
 for word in "$@"; do package=$word; done
+[ "$package" = update ] && exit 0
 [ -e "$package" ] || exit 1
 ln -sf @agent@ @bin@/kinetail
 mkdir -p @etc@/conf.d
@@ -48,6 +49,8 @@ impl Host {
             host.program(name, text);
         }
         let script = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/fleet/install")).unwrap();
+        // SSM takes it for the name of a parameter.
+        assert!(!script.contains("{{"));
         let of_the_system = "folder=/etc/kinetail\n";
         assert!(script.contains(of_the_system));
         host.program("script", &script.replace(of_the_system, "folder=@etc@\n"));
