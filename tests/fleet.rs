@@ -41,9 +41,10 @@ impl Host {
             let program = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name)).into_iter().find(|path| path.exists());
             symlink(program.unwrap(), host.path("bin").join(name)).unwrap();
         }
-        let mut programs = vec![("aws", AWS), (installer, INSTALLER), ("systemctl", SYSTEMCTL)];
+        let mut programs =
+            vec![("aws", AWS), (installer, INSTALLER), ("systemctl", SYSTEMCTL), ("uname", "#!/bin/sh\necho x86_64\n")];
         if installer == "apt-get" {
-            programs.push(("dpkg", "#!/bin/sh\n"));
+            programs.push(("dpkg", "#!/bin/sh\necho amd64\n"));
         }
         for (name, text) in programs {
             host.program(name, text);
