@@ -140,7 +140,7 @@ pub struct Flow {
     pub delivery: Delivery,
     /// `[flow.encryption]`; without it records are not encrypted.
     pub encryption: Option<Encryption>,
-    /// `[flow.aws]`: what is different from `[aws]`.
+    /// `[flow.aws]` over `[aws]`.
     pub aws: Aws,
 }
 

@@ -66,11 +66,11 @@ pub(super) fn join(texts: &[Text], flows_folder: &str, is_complete: bool) -> (Op
         !text.part.torn_lines.contains(&text.lines.line_of(found.mistake.place.start))
     });
     let flows = texts.iter().flat_map(|text| &text.part.flows).map(|written| written.flow.clone()).collect::<Option<Vec<_>>>();
-    let config = main.zip(agent).zip(flows).map(|(((_, process), agent), flows)| Config {
-        agent,
-        aws: process.aws.clone(),
-        prices: process.prices,
-        flows,
+    let config = main.zip(agent).zip(flows).map(|(((_, Process { aws, prices, .. }), agent), mut flows)| {
+        for flow in &mut flows {
+            flow.aws = flow.aws.over(aws);
+        }
+        Config { agent, aws: aws.clone(), prices: *prices, flows }
     });
     (config, found)
 }
