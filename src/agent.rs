@@ -234,11 +234,7 @@ impl<D: Destination> Flows<D> {
                 self.begin(&flow.name, None);
             }
         }
-        self.share_out(config);
-    }
-
-    /// Equal shares, also for those that are ending.
-    fn share_out(&self, config: &Config) {
+        // Those that are ending have one too.
         self.common.share.become_equal_to(&Share::of(&config.agent, self.names.len()));
     }
 
@@ -269,7 +265,6 @@ impl<D: Destination> Flows<D> {
             },
         };
         self.names.remove(&name);
-        self.share_out(&self.configs.borrow());
         Some((name, ended))
     }
 }

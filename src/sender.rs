@@ -23,7 +23,7 @@ mod target;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -101,8 +101,41 @@ pub struct Parts<D> {
     pub metrics: FlowMetrics,
     /// Where it says how it fares.
     pub health: FlowReporter,
+    /// Where it says of how many records it does not know what became of them.
+    pub unknown: Unknown,
     /// For the jitter of retries.
     pub random: fastrand::Rng,
+}
+
+/// How many records there are of which nobody knows whether their last attempt has stored them, and that are not counted for it. A
+/// clone counts the same.
+#[derive(Clone, Default)]
+pub struct Unknown(Arc<UnknownRecords>);
+
+#[derive(Default)]
+struct UnknownRecords {
+    count: AtomicUsize,
+    is_found_out: AtomicBool,
+}
+
+impl Unknown {
+    /// How many.
+    pub fn record_count(&self) -> usize {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// What became of them is found out after the sender, or counted then.
+    pub fn is_found_out_later(&self) {
+        self.0.is_found_out.store(true, Ordering::Relaxed);
+    }
+
+    fn add(&self, record_count: usize) {
+        self.0.count.fetch_add(record_count, Ordering::Relaxed);
+    }
+
+    fn remove(&self, record_count: usize) {
+        self.0.count.fetch_sub(record_count, Ordering::Relaxed);
+    }
 }
 
 /// The task.
@@ -125,8 +158,7 @@ pub struct Sender<D> {
     random: fastrand::Rng,
     in_flight: JoinSet<Answered>,
     in_flight_byte_count: usize,
-    /// Records of which nobody knows whether their last attempt has stored them, and that are not counted for it.
-    open_record_count: Arc<AtomicUsize>,
+    unknown: Unknown,
     share: Share,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
     lanes: Lanes,
@@ -167,7 +199,7 @@ struct Request {
 impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
     pub fn new(parts: Parts<D>) -> Self {
-        let Parts { destination, mut facts, load, doubt, gate, order, request_bytes, share, .. } = parts;
+        let Parts { destination, mut facts, load, doubt, gate, order, request_bytes, share, unknown, .. } = parts;
         let Parts { clock, read_back, settle, events, metrics, health, mut random, .. } = parts;
         let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
         let StreamFacts { shards: map, is_auto, .. } = facts.borrow_and_update().clone();
@@ -190,7 +222,7 @@ impl<D: Destination> Sender<D> {
             random,
             in_flight: JoinSet::new(),
             in_flight_byte_count: 0,
-            open_record_count: Arc::default(),
+            unknown,
             share,
             lanes,
             halves: VecDeque::new(),
@@ -281,12 +313,12 @@ impl<D: Destination> Sender<D> {
         let byte_count = entries.iter().map(Entry::byte_count).sum();
         self.in_flight_byte_count += byte_count;
         let (destination, gate) = (Arc::clone(&self.destination), self.gate.clone());
-        let open_record_count = Arc::clone(&self.open_record_count);
+        let unknown = self.unknown.clone();
         self.in_flight.spawn(async move {
             let files = entries.iter().flat_map(|entry| entry.spans.iter()).map(|span| span.file);
             let new_count = entries.iter().filter(|entry| entry.in_flight_since.is_none()).count();
             let sent_at = gate.depart(files, new_count).await;
-            open_record_count.fetch_add(entries.len(), Ordering::Relaxed);
+            unknown.add(entries.len());
             for entry in &mut entries {
                 entry.in_flight_since.get_or_insert(sent_at.into_std());
             }
@@ -333,7 +365,9 @@ impl<D> Drop for Sender<D> {
     /// Ended before its time, it does not learn what becomes of the requests in flight, nor what a lookup would have found: unless
     /// the next start finds it, that is sent again.
     fn drop(&mut self) {
-        self.metrics.possibly_doubled_records.inc_by(self.open_record_count.load(Ordering::Relaxed) as u64);
+        if !self.unknown.0.is_found_out.load(Ordering::Relaxed) {
+            self.metrics.possibly_doubled_records.inc_by(self.unknown.record_count() as u64);
+        }
     }
 }
 

@@ -37,11 +37,11 @@ pub(super) async fn begin<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
     mut stop: watch::Receiver<bool>,
 ) {
     let (store, writing, is_rolled_back) = (Arc::clone(&parts.store), parts.writing, parts.is_rolled_back);
-    let rows = tokio::select! {
-        biased;
-        Ok(_) = stop.wait_for(|stop| *stop) => return,
-        (rows, _) = reconcile(parts, rows) => rows,
+    let stopped = async {
+        // Gone, it is as told.
+        let _ = stop.wait_for(|stop| *stop).await;
     };
+    let Some((rows, _)) = reconcile(parts, rows, stopped).await else { return };
     if waiting.is_some_and(|waiting| waiting.is_last()) && is_rolled_back {
         mend_rollback(store, writing).await;
     }

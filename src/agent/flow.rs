@@ -122,7 +122,7 @@ impl<D: Destination> Life<D> {
                 }
             };
             let cause = self.until_it_ends(&mut run, &rules).await;
-            let ended = self.end(&mut run).await;
+            let ended = self.end(&mut run, &cause).await;
             if !matches!(cause, Cause::Change) || !self.is_left(&run).await {
                 return Ok(ended);
             }
@@ -163,7 +163,7 @@ impl<D: Destination> Life<D> {
     }
 
     /// Lets the stages end, each after the one before it, for as long as the configuration says.
-    async fn end(&mut self, run: &mut Run) -> Ended {
+    async fn end(&mut self, run: &mut Run, cause: &Cause) -> Ended {
         run.stop.send_replace(true);
         let drain_timeout = self.configs.borrow().agent.drain_timeout;
         let is_drained = tokio::select! {
@@ -171,12 +171,15 @@ impl<D: Destination> Life<D> {
             () = all_of(&mut run.stages) => true,
             () = sleep(drain_timeout) => false,
         };
-        let uncertain_before = self.metrics.possibly_doubled_records.get();
+        if matches!(cause, Cause::Change) {
+            // By the next run.
+            run.unknown.is_found_out_later();
+        }
         run.stages.shutdown().await;
         if is_drained {
             return Ended::Drained { is_cut_short: run.is_cut_short.load(Ordering::Relaxed) };
         }
-        Ended::TimedOut { uncertain_record_count: self.metrics.possibly_doubled_records.get() - uncertain_before }
+        Ended::TimedOut { uncertain_record_count: run.unknown.record_count() as u64 }
     }
 
     /// Waits until nothing of the run is left and the store has everything that it has reported; false when the agent ends before.

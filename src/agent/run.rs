@@ -24,7 +24,7 @@ use crate::offsets::RunKey;
 use crate::packer::{self, Packer};
 use crate::readback::start;
 use crate::sender::survey::{Doubt, Survey};
-use crate::sender::{self, Destination, Sender};
+use crate::sender::{self, Destination, Sender, Unknown};
 use crate::stream::{Load, StreamFacts};
 use crate::tailer::{self, Tailer};
 
@@ -35,6 +35,7 @@ pub(super) struct Run {
     pub(super) is_cut_short: Arc<AtomicBool>,
     /// Gone when the tailer is, which may hang in a system call after everything else has ended.
     pub(super) tailer: watch::Receiver<()>,
+    pub(super) unknown: Unknown,
     pub(super) flow_index: usize,
     pub(super) budget: Budget,
 }
@@ -94,6 +95,7 @@ impl<D: Destination> Life<D> {
             let survey = Survey::new(Arc::clone(&destination), learned, doubt.clone(), metrics.clone(), random_of_survey);
             stages.spawn(survey.run());
         }
+        let unknown = Unknown::default();
         let sender = Sender::new(sender::Parts {
             destination: Arc::clone(&destination),
             facts: facts.clone(),
@@ -109,6 +111,7 @@ impl<D: Destination> Life<D> {
             events: common.events.clone(),
             metrics: metrics.clone(),
             health: self.health.clone(),
+            unknown: unknown.clone(),
             random: self.random.fork(),
         });
         let packer = Packer::new(packer::Parts {
@@ -187,7 +190,7 @@ impl<D: Destination> Life<D> {
         } else {
             stages.spawn(tail);
         }
-        Ok(Run { stages, stop, is_cut_short, tailer, flow_index, budget })
+        Ok(Run { stages, stop, is_cut_short, tailer, unknown, flow_index, budget })
     }
 }
 

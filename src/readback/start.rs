@@ -5,6 +5,7 @@
 //! [`readback`](super), how a record is recognized that of `recognition`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -60,16 +61,18 @@ pub struct Parts<F> {
 }
 
 /// Settles in `rows`, those of the flow, what its runs before have sent, as far as that can be known. Returns the rows, and the
-/// runs that are not heard of again. It takes as long as there is something to read, or until the service is within reach.
+/// runs that are not heard of again. It takes as long as there is something to read, or until the service is within reach; when it is
+/// `stopped` while it reads, nothing comes of it, and everything stays as it was.
 pub async fn reconcile<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
     parts: Parts<F>,
     rows: Vec<(FileKey, Row)>,
-) -> (Vec<(FileKey, Row)>, Vec<RunKey>) {
+    stopped: impl Future<Output = ()> + Send,
+) -> Option<(Vec<(FileKey, Row)>, Vec<RunKey>)> {
     if parts.runs.is_empty() {
-        return (rows, Vec::new());
+        return Some((rows, Vec::new()));
     }
     parts.metrics.read_back_running.set(1);
-    Start { found: Found::new(&rows), parts }.run(rows).await
+    Start { found: Found::new(&rows), parts }.run(rows, stopped).await
 }
 
 struct Start<F> {
@@ -78,7 +81,11 @@ struct Start<F> {
 }
 
 impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
-    async fn run(mut self, mut rows: Vec<(FileKey, Row)>) -> (Vec<(FileKey, Row)>, Vec<RunKey>) {
+    async fn run(
+        mut self,
+        mut rows: Vec<(FileKey, Row)>,
+        stopped: impl Future<Output = ()> + Send,
+    ) -> Option<(Vec<(FileKey, Row)>, Vec<RunKey>)> {
         let runs = std::mem::take(&mut self.parts.runs);
         let reconciled: Vec<RunKey> = runs.iter().map(|(key, _)| key.clone()).collect();
         let (mut readable, mut unreadable) = (Vec::new(), Unreadable::default());
@@ -91,9 +98,13 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
         }
         let (started_at, mut taken) = (Instant::now(), None);
         if !readable.is_empty() {
-            taken = self.read(readable, &mut unreadable).await;
+            taken = tokio::select! {
+                biased;
+                () = stopped => return None,
+                taken = self.read(readable, &mut unreadable) => taken,
+            };
         }
-        unreadable.tell(&self.parts.metrics);
+        // From here on it is not stopped: a commit that nobody waits for could undo a later one.
         let found = std::mem::take(&mut self.found.spans);
         let settled = self.parts.writing.run(move || {
             let settling = settle(&mut rows, &found);
@@ -112,8 +123,10 @@ impl<R: Reader, F: Fn(&str) -> Arc<R> + Send> Start<F> {
             self.tell(taken, &settling, started_at.elapsed());
         }
         let is_written = self.write(&rows, &settling.changed, &reconciled).await;
+        // Who ends before has not sent them again.
+        unreadable.tell(&self.parts.metrics);
         self.parts.metrics.read_back_running.set(0);
-        (rows, if is_written { reconciled } else { Vec::new() })
+        Some((rows, if is_written { reconciled } else { Vec::new() }))
     }
 
     /// Why what a run has sent is not looked for.

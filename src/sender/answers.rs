@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::slice;
-use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
@@ -121,7 +120,7 @@ impl<D: Destination> Sender<D> {
 
     /// It is known of so many records whether their last attempt has stored them, or they are counted.
     fn closed(&self, record_count: usize) {
-        self.open_record_count.fetch_sub(record_count, Ordering::Relaxed);
+        self.unknown.remove(record_count);
     }
 
     /// What surely was not stored is not in flight any more, unless it may be by an earlier attempt.

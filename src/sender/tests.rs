@@ -144,6 +144,7 @@ fn run_in(order: Order, service: ServiceState) -> Running {
         events,
         metrics: metrics.clone(),
         health: health.flow("access"),
+        unknown: Unknown::default(),
         random: fastrand::Rng::with_seed(1),
     });
     Running { service, metrics, health, requests, events: events_out, task: tokio::spawn(sender.run(requests_out)) }

@@ -262,6 +262,13 @@ impl Stream {
         self.state().faults.clone()
     }
 
+    /// The share of a flow that was away was given to the others, who may have it for a while after it has come back.
+    pub(crate) fn widen_budget(&self, budget_bytes_now: usize) {
+        if let Some((_, budget_bytes)) = &mut self.state().metrics {
+            *budget_bytes = budget_bytes_now;
+        }
+    }
+
     /// The bytes in flight are within the budget, or above it by one long line.
     pub(crate) fn check_budget(&self) {
         let state = self.state();

@@ -13,7 +13,7 @@ use kinetail::health::Health;
 use kinetail::limits::{EVENTS_WAITING, PACKER_SHARE, READ_BYTES, REQUEST_BYTES_DEFAULT, REQUESTS_WAITING, SETTLE_DEFAULT};
 use kinetail::metrics::Metrics;
 use kinetail::sender::survey::{Doubt, Survey};
-use kinetail::sender::{Parts, Sender};
+use kinetail::sender::{Parts, Sender, Unknown};
 use kinetail::service_clock::ServiceClock;
 use kinetail::settlement::Settlement;
 use kinetail::span::{FileKey, Span};
@@ -84,6 +84,7 @@ impl Agent {
             events,
             metrics: flow_metrics,
             health: Health::default().flow("f"),
+            unknown: Unknown::default(),
             random: random.fork(),
         });
         let (stop, stopped) = watch::channel(false);

@@ -125,7 +125,7 @@ impl Stage {
             store: Arc::clone(&self.store),
             writing: Writing::OwnThread,
         };
-        let (rows, reconciled) = reconcile(parts, rows).await;
+        let (rows, reconciled) = reconcile(parts, rows, std::future::pending()).await.unwrap();
         assert_eq!(self.metrics.read_back_running.get(), 0);
         let row = |(_, row): (FileKey, Row)| (row.watermark, row.settled_above, row.identity.byte_count);
         (rows.into_iter().map(row).collect(), reconciled.len())

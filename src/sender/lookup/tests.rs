@@ -19,7 +19,7 @@ use crate::health::Health;
 use crate::limits::{READ_BACK_PATIENCE, READ_BACK_REFUSED_INTERVAL, REQUEST_BYTES_DEFAULT, SETTLE_DEFAULT};
 use crate::metrics::{FlowMetrics, Metrics};
 use crate::sender::survey::Doubt;
-use crate::sender::{Parts, Sender};
+use crate::sender::{Parts, Sender, Unknown};
 use crate::service_clock::ServiceClock;
 use crate::settlement::{Outcome, Settlement};
 use crate::span::{FileKey, Span};
@@ -106,6 +106,8 @@ impl Story {
             events,
             metrics: metrics.clone(),
             health: health.flow("f"),
+            unknown: Unknown::default(),
+            unknown: Unknown::default(),
             random: fastrand::Rng::with_seed(1),
         });
         let sender = tokio::spawn(sender.run(requests_out));
