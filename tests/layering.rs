@@ -39,6 +39,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("sled", &["offsets::database"]),
     ("std::fs", &["aws::tls", "command", "config", "discovery", "offsets", "progress::kernel", "tailer"]),
     ("std::net", &["admin", "aws", "command", "config", "local"]),
+    ("std::os::unix::net", &["command::run::service"]),
     ("std::process", &["main", "offsets::reading"]),
     ("tokio_rustls", &["aws::connect"]),
     ("toml", &["config"]),

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "local")]
 mod locally;
+pub mod service;
 mod signals;
 
 use std::cell::Cell;
