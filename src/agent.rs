@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::offsets::{Offsets, RunKey, Stored};
 use crate::packer::{self, Packer};
 use crate::processor::Surroundings;
+use crate::progress::{Progress, Stage};
 use crate::readback::start;
 use crate::sender::survey::{Doubt, Survey};
 use crate::sender::{self, Destination, Sender};
@@ -62,6 +63,8 @@ pub struct Setting {
     pub surroundings: Arc<Surroundings>,
     /// What they may say of the instance.
     pub metadata: Metadata,
+    /// Where it is seen that everything goes on.
+    pub progress: Progress,
 }
 
 /// The way out of one flow.
@@ -145,6 +148,9 @@ pub async fn run<D: Destination>(
         let flow = Arc::new(flow.clone());
         let metrics = setting.metrics.flow(&flow.name);
         let budget = Budget::new(budget_bytes);
+        let attempt_timeout = flow.aws.over(&config.aws).attempt_timeout();
+        let quiet_max = flow.delivery.max_delay.max(attempt_timeout).max(config.agent.settle);
+        let progress = setting.progress.flow(metrics.clone(), quiet_max);
         let tokens = DeliveryTokens::new(setting.run_id, flow_index, config.flows.len());
         let health = setting.health.flow(&flow.name);
         let health_of_start = health.clone();
@@ -181,7 +187,7 @@ pub async fn run<D: Destination>(
         let random_of_survey = random.fork();
         if let config::Destination::Kinesis(_) = flow.delivery.destination {
             let survey = Survey::new(Arc::clone(&destination), learned, doubt.clone(), metrics.clone(), random_of_survey);
-            stages.spawn(survey.run());
+            stages.spawn(progress.follow(Stage::Survey, survey.run()));
         }
         let sender = Sender::new(sender::Parts {
             destination: Arc::clone(&destination),
@@ -229,7 +235,7 @@ pub async fn run<D: Destination>(
             reader_of: move |name: &str| readers.get(name).map_or_else(|| Arc::clone(&unread), Arc::clone),
             clock: clock.clone(),
             settle: config.agent.settle,
-            attempt_timeout: flow.aws.over(&config.aws).attempt_timeout(),
+            attempt_timeout,
             read_back: config.agent.read_back,
             has_tokens: flow.delivery.has_tokens(),
             is_rolled_back,
@@ -240,7 +246,8 @@ pub async fn run<D: Destination>(
             writing,
         };
         let (begun, rows_of_flow) = oneshot::channel();
-        stages.spawn(begin(parts, of_flow, begun, waiting.clone(), stop.clone()));
+        let begins = begin(parts, of_flow, begun, waiting.clone(), stop.clone());
+        stages.spawn(progress.follow(Stage::ReadBack, begins));
         let parts = tailer::Parts {
             flow_index,
             globs: Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?,
@@ -259,21 +266,22 @@ pub async fn run<D: Destination>(
             metrics,
             random: random.fork(),
         };
-        tailers.push((parts, rows_of_flow));
-        stages.spawn(packer.run(chunks_out));
-        stages.spawn(sender.run(requests_out));
+        stages.spawn(progress.follow(Stage::Packer, packer.run(chunks_out)));
+        stages.spawn(progress.follow(Stage::Sender, sender.run(requests_out)));
+        tailers.push((parts, rows_of_flow, progress));
     }
     drop(events);
     let (end, ended) = oneshot::channel();
     let commit_failing = setting.metrics.commit_failing();
     let checkpointer = Checkpointer::new(setting.store, writing, accounts, knocked, commit_failing, setting.health);
-    let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
-    for (parts, rows) in tailers {
+    let checkpointer = tokio::spawn(setting.progress.follow(Stage::Checkpointer, checkpointer.run(events_out, ended)));
+    for (parts, rows, progress) in tailers {
         let (stop, is_cut_short) = (stop.clone(), Arc::clone(&is_cut_short));
         let tail = async move {
             // Told to stop before it has begun, it has none.
             if let Ok(rows) = rows.await {
-                Tailer::new(tailer::Parts { rows, ..parts }).run(setting.mode, stop.clone()).await;
+                let tailer = Tailer::new(tailer::Parts { rows, ..parts });
+                progress.follow(Stage::Tailer, tailer.run(setting.mode, stop.clone())).await;
             }
             is_cut_short.fetch_or(*stop.borrow(), Ordering::Relaxed);
         };

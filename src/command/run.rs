@@ -21,6 +21,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::prelude::*;
 
+use self::service::{Notifier, Service};
 use self::signals::{Signals, TERM};
 use super::{exit, offsets, with_causes};
 use crate::admin::{self, OffsetsPage};
@@ -30,11 +31,13 @@ use crate::config::{self, Aws, Config, Destination, Flow, STATE_DIR_DEFAULT, one
 use crate::encryption::keys::KeySource;
 use crate::encryption::kms::Kms;
 use crate::health::Health;
-use crate::limits::{LAST_COMMIT_TIMEOUT, RESERVED_DESCRIPTORS};
+use crate::limits::{BUSY_MAX, ENDING_MARGIN, LAST_COMMIT_TIMEOUT, OVERSIGHT_INTERVAL, RESERVED_DESCRIPTORS};
 use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError, Recovered};
 use crate::processor::Surroundings;
+use crate::progress::Progress;
+use crate::progress::overseer::{Overseen, Overseer};
 use crate::sender::Target;
 use crate::sender::firehose::DeliveryStream;
 use crate::sender::kinesis::Stream;
@@ -159,6 +162,15 @@ pub(super) fn load(path: &Path) -> Result<Config, u8> {
 }
 
 async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Accesses, metrics: Arc<Metrics>) -> u8 {
+    let (stop, stopped) = watch::channel(false);
+    let (progress, health) = (Progress::default(), Health::default());
+    let _overseen = match look_after(config, &progress, &metrics, &health, stopped.clone()) {
+        Ok(overseen) => overseen,
+        Err(error) => {
+            tracing::error!(%error, "cannot start a thread");
+            return exit::OSERR;
+        }
+    };
     let (store, stored) = match Offsets::open(state_dir).and_then(|store| Ok((store.stored()?, store))) {
         Ok((stored, store)) => (store, stored),
         Err(error) => {
@@ -180,7 +192,6 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
             tracing::warn!(flow = flow.name, name, "an environment variable is not set, its value is null in records");
         }
     }
-    let health = Health::default();
     store.report_to(health.clone());
     let run_id = u128::from_be_bytes(random_bytes());
     let page = offsets::page(Arc::clone(&store), state_dir.to_owned(), config.agent.forget_after, run_id);
@@ -198,8 +209,8 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
         reading: Reading::OwnThreads,
         surroundings: Arc::new(surroundings),
         metadata: Metadata::ask(Wanted::of(&config.flows), config.aws.endpoints.ec2_metadata.as_deref()),
+        progress,
     };
-    let (stop, stopped) = watch::channel(false);
     let first_signal = Cell::new(TERM);
     let signals = match Signals::new() {
         Ok(signals) => signals,
@@ -224,6 +235,35 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
         }
         never = answers => match never {},
     }
+}
+
+/// Looks at `progress` from now on, and tells the service manager how the agent fares.
+fn look_after(
+    config: &Config,
+    progress: &Progress,
+    metrics: &Arc<Metrics>,
+    health: &Health,
+    stopped: watch::Receiver<bool>,
+) -> io::Result<Overseen> {
+    let notifier = Notifier::from_environment();
+    let watchdog = notifier.watchdog().unwrap_or(BUSY_MAX);
+    let overseer = Overseer {
+        progress: progress.clone(),
+        metrics: Arc::clone(metrics),
+        health: health.clone(),
+        busy_max: watchdog.min(BUSY_MAX),
+        interval: (watchdog / 4).min(OVERSIGHT_INTERVAL),
+    };
+    let service = Service {
+        notifier,
+        progress: progress.clone(),
+        metrics: Arc::clone(metrics),
+        health: health.clone(),
+        flow_count: config.flows.len(),
+        ending_max: config.agent.drain_timeout + ENDING_MARGIN,
+    };
+    tokio::spawn(service.run(stopped));
+    overseer.start()
 }
 
 /// Says in the store that the last commit was the last. A disk that hangs is not waited for: without it, the next start has more

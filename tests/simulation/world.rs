@@ -12,6 +12,7 @@ use kinetail::limits::{MEMORY_PER_LINE_BYTE, SHARD_BYTES_IN_MAX, SHARD_RECORDS_I
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row, RunKey, Sending, Stored};
+use kinetail::progress::Progress;
 use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
@@ -340,6 +341,7 @@ impl World {
             reading: Reading::Here { commit_latency: self.commit_latency },
             surroundings: Arc::default(),
             metadata: Metadata::nothing(),
+            progress: Progress::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let (streams, is_time_told) = (self.streams.clone(), self.story.is_time_told());
