@@ -70,6 +70,10 @@ pub enum Stage {
     Packer,
     /// Sends them.
     Sender,
+    /// One of them, from when it waits to be let out until its answer is there.
+    Request,
+    /// Finds out which of them are stored.
+    Lookup,
     /// Asks about the stream.
     Survey,
     /// Keeps account of what is settled.
@@ -97,6 +101,8 @@ impl Stage {
             Self::Tailer => "tailer",
             Self::Packer => "packer",
             Self::Sender => "sender",
+            Self::Request => "request",
+            Self::Lookup => "lookup",
             Self::Survey => "survey",
             Self::Checkpointer => "checkpointer",
             Self::Offsets => "offset store",
@@ -117,7 +123,7 @@ impl Progress {
 
     /// Follows `future`, which belongs to no flow.
     pub fn follow<F: Future>(&self, stage: Stage, future: F) -> Followed<F> {
-        Followed { cell: self.cell(stage, None), future: Box::pin(future) }
+        Followed { cell: Some(self.cell(stage, None)), future: Box::pin(future) }
     }
 
     /// The flows that do not watch their files yet.
@@ -199,7 +205,7 @@ impl Shared {
 impl FlowProgress {
     /// Follows `future`, which is a stage of this flow.
     pub fn follow<F: Future>(&self, stage: Stage, future: F) -> Followed<F> {
-        Followed { cell: self.progress.cell(stage, Some(Arc::clone(&self.flow))), future: Box::pin(future) }
+        Followed { cell: Some(self.progress.cell(stage, Some(Arc::clone(&self.flow)))), future: Box::pin(future) }
     }
 }
 
@@ -217,7 +223,8 @@ impl FlowCell {
 
 /// A future that is followed.
 pub struct Followed<F> {
-    cell: Arc<Cell>,
+    /// None where nobody is followed.
+    cell: Option<Arc<Cell>>,
     future: Pin<Box<F>>,
 }
 
@@ -226,19 +233,30 @@ impl<F: Future> Future for Followed<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let Self { cell, future } = self.get_mut();
-        let _at_it = AtIt::begin(cell);
+        let _at_it = cell.as_ref().map(AtIt::begin);
         future.as_mut().poll(context)
     }
 }
 
 /// Lets `work`, which another thread is to do for the stage that is polled here, be followed too.
 pub fn elsewhere<T>(stage: Stage, work: impl FnOnce() -> T) -> impl FnOnce() -> T {
-    let here = CURRENT.with_borrow(|cell| cell.as_ref().map(|cell| (Weak::clone(&cell.shared), cell.flow.clone())));
+    let beside = beside(stage);
     move || {
-        let cell = here.and_then(|(shared, flow)| Some(shared.upgrade()?.cell(stage, flow)));
+        let cell = beside();
         let _at_it = cell.as_ref().map(AtIt::begin);
         work()
     }
+}
+
+/// Lets `future`, a task that the stage spawns that is polled here, be followed too.
+pub fn alongside<F: Future>(stage: Stage, future: F) -> Followed<F> {
+    Followed { cell: beside(stage)(), future: Box::pin(future) }
+}
+
+/// Makes a cell for what works for the stage that is polled here, if one is.
+fn beside(stage: Stage) -> impl FnOnce() -> Option<Arc<Cell>> {
+    let here = CURRENT.with_borrow(|cell| cell.as_ref().map(|cell| (Weak::clone(&cell.shared), cell.flow.clone())));
+    move || here.and_then(|(shared, flow)| Some(shared.upgrade()?.cell(stage, flow)))
 }
 
 /// What the stage does that is polled here takes long, but goes on.
@@ -356,6 +374,22 @@ mod tests {
         poll(followed.as_mut());
         assert_eq!(stages(&progress), [(Stage::ReadBack, false)]);
         assert_eq!(elsewhere(Stage::Offsets, || 7)(), 7, "nobody is followed here");
+    }
+
+    #[test]
+    fn a_task_that_a_stage_spawns_is_followed_as_one_of_its_flow() {
+        let (progress, metrics) = (Progress::default(), Metrics::default());
+        let flow = progress.flow(metrics.flow("access"), Duration::ZERO);
+        let looking = progress.clone();
+        let spawns = poll_fn(move |_| {
+            let task = alongside(Stage::Lookup, std::future::pending::<()>());
+            let of_task = looking.picture().stages.into_iter().find(|seen| seen.stage == Stage::Lookup).unwrap();
+            assert!(of_task.flow.as_deref() == Some("access") && !of_task.is_busy);
+            poll(pin!(task));
+            Poll::<()>::Pending
+        });
+        poll(pin!(flow.follow(Stage::Sender, spawns)));
+        assert!(stages(&progress).is_empty());
     }
 
     #[test]

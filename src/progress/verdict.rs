@@ -118,11 +118,12 @@ fn stalled_checkpointer(seen: &StageSeen) -> Option<Stuck> {
     is_stalled.then_some(Stuck { stage: Some(seen.stage), flow: None, how: How::Stalled, duration: seen.marked })
 }
 
-/// Something waits in a flow, and neither of the stages through which it has to go was woken for longer than anything takes. The
-/// tailer does not count: it looks at its files all the time, whatever becomes of their lines.
+/// Something waits in a flow, and none of those through whose hands it goes was woken for longer than anything takes. The tailer does
+/// not count: it looks at its files all the time, whatever becomes of their lines.
 fn stalled(flow: &FlowSeen, stages: &[StageSeen]) -> Option<Stuck> {
     let is_on_the_way = |seen: &&StageSeen| {
-        matches!(seen.stage, Stage::Packer | Stage::Sender) && seen.flow.as_deref() == Some(flow.flow.as_str())
+        let is_on_the_way = matches!(seen.stage, Stage::Packer | Stage::Sender | Stage::Request | Stage::Lookup);
+        is_on_the_way && seen.flow.as_deref() == Some(flow.flow.as_str())
     };
     let mut on_the_way = stages.iter().filter(is_on_the_way).peekable();
     on_the_way.peek()?;
@@ -177,6 +178,8 @@ mod tests {
         assert!(judged(&stages(at_limit, at_limit), Some(less), None).is_empty(), "the line has just come");
         assert!(judged(&stages(at_limit, at_limit), None, None).is_empty(), "nothing waits");
         assert!(judged(&[], Some(at_limit), None).is_empty(), "its stages have ended");
+        let with_lookup = [&stages(at_limit, at_limit)[..], &[seen(Stage::Lookup, false, less)]].concat();
+        assert!(judged(&with_lookup, Some(at_limit), None).is_empty(), "the stream is read for it, which takes long");
     }
 
     #[test]
