@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use kinetail::budget::Share;
 use kinetail::config::Config;
 use kinetail::delivery_token::DeliveryTokens;
 use kinetail::limits::{CHUNKS_WAITING, EVENTS_WAITING, READ_BYTES, REQUESTS_WAITING};
@@ -66,12 +67,12 @@ fn pack(runtime: &Runtime, config: &Config, chunk_count: usize) -> usize {
         flow: Arc::new(config.flows[0].clone()),
         surroundings: Arc::default(),
         metadata: Metadata::nothing(),
-        tokens: DeliveryTokens::new(1, 0, 1),
+        tokens: DeliveryTokens::new(1),
         request_bytes: delivery.request_bytes,
         facts: watch::channel(StreamFacts::before_asking(&delivery.destination)).1,
         load: Load::default(),
         keys: None,
-        budget_bytes: 64 << 20,
+        share: Share::new(64 << 20, 1),
         requests,
         events,
         metrics: Metrics::default().flow("f"),

@@ -55,10 +55,10 @@ fn filled(byte_count: usize) -> Kinesis {
     let mut random = fastrand::Rng::with_seed(1);
     let record_count = byte_count / RECORD_BYTES;
     let data: Vec<u8> = std::iter::repeat_with(|| random.alphanumeric() as u8).take(RECORD_BYTES).collect();
-    let mut tokens = DeliveryTokens::new(RUN, 0, 1);
+    let mut tokens = DeliveryTokens::new(RUN);
     for index in 0..record_count {
         // Of another agent: its keys are like ours.
-        let mut others = DeliveryTokens::new(random.u128(..), 0, 1);
+        let mut others = DeliveryTokens::new(random.u128(..));
         kinesis.put("s", &others.draw(), &data);
         if index % (record_count / OWN_RECORDS).max(1) == 0 {
             let mut aggregate = Aggregate::new(random.u128(..));

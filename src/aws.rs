@@ -1,6 +1,6 @@
 //! The way to AWS: where the services are, as whom they are spoken to, and by which connections.
 //!
-//! There is one [`Access`] for each different `[aws]`, that of a flow laid over that of the file; flows with the same one
+//! There is one [`Access`] for each different `[flow.aws]` over `[aws]`; flows with the same one
 //! share its credentials and its connections. Nothing is looked up before the first attempt, and what cannot be found is
 //! looked for again at the next: a region or a role that comes late is enough. A [`Client`] is one of the SDK's for one
 //! service, which is made anew when credentials were [renewed](Client::renew).
@@ -41,31 +41,25 @@ pub fn direct_http_client() -> SharedHttpClient {
 }
 
 /// The accesses of all flows.
+#[derive(Default)]
 pub struct Accesses {
-    base: Aws,
     credentials: Option<Credentials>,
     made: Mutex<Vec<Arc<Access>>>,
 }
 
 impl Accesses {
-    /// Accesses by `base`, the `[aws]` of the file.
-    pub fn new(base: Aws) -> Self {
-        Self { base, credentials: None, made: Mutex::default() }
+    /// Accesses with these credentials instead of all others.
+    pub fn with_credentials(credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), made: Mutex::default() }
     }
 
-    /// The same with these credentials instead of all others.
-    pub fn with_credentials(base: Aws, credentials: Credentials) -> Self {
-        Self { credentials: Some(credentials), ..Self::new(base) }
-    }
-
-    /// The access of a flow with this `[flow.aws]`.
-    pub fn of(&self, flow: &Aws) -> Arc<Access> {
-        let settings = flow.over(&self.base);
+    /// The access of a flow with these settings.
+    pub fn of(&self, settings: &Aws) -> Arc<Access> {
         let mut made = lock(&self.made);
-        if let Some(access) = made.iter().find(|access| access.settings == settings) {
+        if let Some(access) = made.iter().find(|access| access.settings == *settings) {
             return Arc::clone(access);
         }
-        let access = Arc::new(Access::new(settings, self.credentials.clone()));
+        let access = Arc::new(Access::new(settings.clone(), self.credentials.clone()));
         made.push(Arc::clone(&access));
         access
     }

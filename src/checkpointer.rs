@@ -4,11 +4,11 @@
 //! gives budget back, and once a second commits every watermark that moved as one batch. It waits for
 //! nothing but the disk, so that the road back never waits for the road out.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::io;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
+use std::{fmt, io};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -24,9 +24,23 @@ use crate::settlement::{Settled, Settlement};
 use crate::span::FileKey;
 use crate::writing::Writing;
 
-/// What tailers, packers and senders report.
+/// What tailers, packers and senders report, and that they begin and have ended.
 #[derive(Debug)]
 pub enum Event {
+    /// A run of a flow begins; comes before everything else about it.
+    Begun {
+        /// Its index, which no other run of any flow has had.
+        flow_index: usize,
+        /// What is kept for it.
+        account: Box<FlowAccount>,
+    },
+    /// A run of a flow has ended, and reports nothing more.
+    Ended {
+        /// Its index.
+        flow_index: usize,
+        /// Told when the store has everything that was reported.
+        committed: oneshot::Sender<()>,
+    },
     /// A tailer has begun a life of a file; comes before everything else about that life.
     Opened(Opened),
     /// A file that is tailed was looked at.
@@ -64,7 +78,7 @@ pub enum Event {
     Forgotten(FileKey),
     /// A flow has opened the files that were there at its first start.
     Started {
-        /// Index of the flow, in the order of the configuration.
+        /// Index of its run.
         flow_index: usize,
     },
 }
@@ -85,7 +99,7 @@ pub enum Remains {
 pub struct Opened {
     /// Its key.
     pub file: FileKey,
-    /// Index of its flow, in the order of the configuration.
+    /// Index of the run of its flow.
     pub flow_index: usize,
     /// Where it was found.
     pub path: Arc<Path>,
@@ -118,7 +132,9 @@ pub struct FlowAccount {
 pub struct Checkpointer {
     store: Arc<Offsets>,
     writing: Writing,
-    flows: Vec<FlowAccount>,
+    flows: BTreeMap<usize, FlowAccount>,
+    /// Runs that report nothing more, and who waits for the commit of what they have reported.
+    ended: BTreeMap<usize, oneshot::Sender<()>>,
     files: HashMap<FileKey, FileAccount>,
     rows_to_remove: Vec<FileKey>,
     started_flows: Vec<String>,
@@ -149,20 +165,13 @@ struct FileAccount {
 }
 
 impl Checkpointer {
-    /// A checkpointer that commits to `store`; `flows` in the order of the configuration.
-    /// `knocked` is what their gates ring.
-    pub fn new(
-        store: Arc<Offsets>,
-        writing: Writing,
-        flows: Vec<FlowAccount>,
-        knocked: Arc<Notify>,
-        commit_failing: Gauge,
-        health: Health,
-    ) -> Self {
+    /// A checkpointer that commits to `store`. `knocked` is what the gates of the flows ring.
+    pub fn new(store: Arc<Offsets>, writing: Writing, knocked: Arc<Notify>, commit_failing: Gauge, health: Health) -> Self {
         Self {
             store,
             writing,
-            flows,
+            flows: BTreeMap::new(),
+            ended: BTreeMap::new(),
             files: HashMap::new(),
             rows_to_remove: Vec::new(),
             started_flows: Vec::new(),
@@ -182,7 +191,7 @@ impl Checkpointer {
         let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A file that the store does not know is not found again if it is renamed: so this is committed sooner.
-        let mut opened_commit_at: Option<Instant> = None;
+        let mut opened_commit_at = None;
         loop {
             tokio::select! {
                 // However many events there are, what they settled is committed in time; and when it ends there is one commit more,
@@ -196,8 +205,10 @@ impl Checkpointer {
                 }
                 () = self.knocked.notified() => self.commit(&mut events).await,
                 Some(event) = events.recv() => {
-                    if matches!(event, Event::Opened(_)) {
-                        opened_commit_at.get_or_insert(Instant::now() + OPENED_COMMIT_DELAY);
+                    match event {
+                        Event::Opened(_) => _ = opened_commit_at.get_or_insert(Instant::now() + OPENED_COMMIT_DELAY),
+                        Event::Ended { .. } => opened_commit_at = Some(Instant::now()),
+                        _ => {}
                     }
                     self.take(event);
                 }
@@ -212,6 +223,8 @@ impl Checkpointer {
     fn take(&mut self, event: Event) {
         self.has_changed = true;
         match event {
+            Event::Begun { flow_index, account } => _ = self.flows.insert(flow_index, *account),
+            Event::Ended { flow_index, committed } => _ = self.ended.insert(flow_index, committed),
             Event::Opened(opened) => self.open(opened),
             Event::Seen { file, fingerprint, mark, byte_count } => self.change(file, |account| {
                 let identity = &mut account.opened.identity;
@@ -229,7 +242,7 @@ impl Checkpointer {
                     self.rows_to_remove.push(file);
                 }
             }
-            Event::Started { flow_index } => self.started_flows.push(self.flows[flow_index].metrics.name.clone()),
+            Event::Started { flow_index } => self.started_flows.push(self.flows[&flow_index].metrics.name.clone()),
             Event::Forgotten(file) => {
                 // Spans of it may still be in flight: when they are settled its row must not come back.
                 self.change(file, |account| account.has_row = false);
@@ -269,7 +282,7 @@ impl Checkpointer {
             };
             let newly_settled = account.opened.settlement.settle(span.start, span.end);
             account.dirty |= newly_settled > 0;
-            let flow = &self.flows[account.opened.flow_index];
+            let flow = &self.flows[&account.opened.flow_index];
             flow.metrics.settled(settled.outcome, newly_settled);
             flow.budget.give_back(usize::try_from(newly_settled).unwrap_or(usize::MAX));
         }
@@ -279,7 +292,10 @@ impl Checkpointer {
     /// what is not in flight any more is settled in this commit.
     async fn commit(&mut self, events: &mut mpsc::Receiver<Event>) {
         let at = Instant::now();
-        let in_flight: Vec<InFlight> = self.flows.iter().map(|flow| flow.gate.in_flight()).collect();
+        let in_flight: BTreeMap<usize, InFlight> =
+            self.flows.iter().map(|(index, flow)| (*index, flow.gate.in_flight())).collect();
+        // Those that end later may have had something in flight a moment ago.
+        let ended: Vec<usize> = self.ended.keys().copied().collect();
         for _ in 0..events.len() {
             let Ok(event) = events.try_recv() else { break };
             self.take(event);
@@ -291,44 +307,69 @@ impl Checkpointer {
         let waiting = self.waiting();
         let dirty = self.files.iter_mut().filter(|(file, account)| account.dirty && account.has_row && !waiting.contains(file));
         let changes = Changes {
-            rows: dirty.map(|(file, account)| (*file, account.row(&self.flows[account.opened.flow_index]))).collect(),
+            rows: dirty.map(|(file, account)| (*file, account.row(&self.flows[&account.opened.flow_index]))).collect(),
             removed: std::mem::take(&mut self.rows_to_remove),
             started_flows: std::mem::take(&mut self.started_flows),
             sendings,
             reconciled,
             ..Changes::default()
         };
-        let of_run = |run: &RunKey| self.flows.iter().position(|flow| flow.run == *run);
-        let marked: HashSet<usize> = changes.sendings.iter().filter_map(|(run, _)| of_run(run)).collect();
+        let is_sending = |flow: &FlowAccount| changes.sendings.iter().any(|(run, _)| flow.run == *run);
+        let marked: HashSet<usize> = self.flows.iter().filter(|(_, flow)| is_sending(flow)).map(|(index, _)| *index).collect();
         self.sending.extend(&marked);
+        let mut is_committed = true;
         if !changes.is_empty() {
             let store = Arc::clone(&self.store);
             match self.writing.run(move || (store.commit(&changes), changes)).await {
                 Ok((Ok(()), changes)) => self.committed(&waiting, &changes),
-                Ok((Err(error), changes)) => self.not_committed(&error, changes),
+                Ok((Err(error), changes)) => {
+                    is_committed = false;
+                    self.not_committed(&error, changes);
+                }
                 // The runtime is going down: nothing more can be written.
                 Err(_) => return,
             }
         }
         // After a failure too: delivery goes on, and a restart has less to go by.
-        for (index, flow) in self.flows.iter().enumerate() {
+        for (index, flow) in &self.flows {
             // Those that wait for others too: they get no row before, so that waiting for one would lead to nothing.
             flow.gate.known(|file| self.files.contains_key(&file));
-            if marked.contains(&index) {
+            if marked.contains(index) {
                 flow.gate.marked(at);
             }
         }
         self.files.retain(|_, account| account.dirty || !account.is_over());
+        if is_committed {
+            self.let_go(&ended);
+        }
+        self.has_changed |= !self.ended.is_empty();
+    }
+
+    /// The store has everything of these runs.
+    fn let_go(&mut self, ended: &[usize]) {
+        for index in ended {
+            self.flows.remove(index);
+            self.sending.remove(index);
+            if let Some(committed) = self.ended.remove(index) {
+                // Who does not wait any more knows by itself.
+                let _ = committed.send(());
+            }
+        }
+        if !ended.is_empty() {
+            self.files.retain(|_, account| !ended.contains(&account.opened.flow_index));
+        }
     }
 
     /// What the store has to say from now on of what may be in flight, and of which flows nothing any more.
-    fn sendings(&self, at: Instant, in_flight: &[InFlight]) -> (Vec<(RunKey, Sending)>, Vec<RunKey>) {
+    fn sendings(&self, at: Instant, in_flight: &BTreeMap<usize, InFlight>) -> (Vec<(RunKey, Sending)>, Vec<RunKey>) {
         let (mut sendings, mut reconciled) = (Vec::new(), Vec::new());
-        for (index, (flow, in_flight)) in self.flows.iter().zip(in_flight).enumerate() {
-            let is_in_store = self.sending.contains(&index);
+        for (index, in_flight) in in_flight {
+            let flow = &self.flows[index];
+            let is_in_store = self.sending.contains(index);
             // Of what has landed since, the events were perhaps not taken.
             let is_idle = is_in_store && in_flight.record_count == 0;
-            if is_idle && (if self.is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
+            let is_ending = self.is_ending || self.ended.contains_key(index);
+            if is_idle && (if is_ending { flow.gate.shut_at_end() } else { flow.gate.shut_if_idle() }) {
                 reconciled.push(flow.run.clone());
             } else if in_flight.is_waited_for
                 || in_flight.is_mark_old
@@ -349,7 +390,7 @@ impl Checkpointer {
     }
 
     fn committed(&mut self, waiting: &HashSet<FileKey>, changes: &Changes) {
-        self.sending.retain(|index| !changes.reconciled.contains(&self.flows[*index].run));
+        self.sending.retain(|index| !changes.reconciled.contains(&self.flows[index].run));
         if self.commit_failing.set(0) != 0 {
             self.health.commits_work();
             tracing::info!("offsets are committed again");
@@ -372,6 +413,12 @@ impl Checkpointer {
         if self.commit_failing.set(1) == 0 {
             tracing::error!(%error, "cannot commit offsets; delivery goes on, but a restart now would send lines twice");
         }
+    }
+}
+
+impl fmt::Debug for FlowAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowAccount").field("run", &self.run).finish_non_exhaustive()
     }
 }
 
@@ -436,6 +483,7 @@ impl FileAccount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Share;
     use crate::metrics::Metrics;
     use crate::settlement::Outcome;
     use crate::span::Span;
@@ -463,18 +511,17 @@ mod tests {
         let store = Arc::new(Offsets::open(folder.path()).unwrap());
         let metrics = Metrics::default();
         let (commit_failing, metrics) = (metrics.commit_failing(), metrics.flow("access"));
-        let budget = Budget::new(1_000);
+        let budget = Budget::new(Share::new(1_000, 1));
         budget.take(1_000);
         let knocked = Arc::new(Notify::new());
         let run = RunKey { run_id: 1, flow: "access".to_owned() };
         let (stream, gate, clock) = (Some("s".to_owned()), Gate::new(Arc::clone(&knocked)), ServiceClock::new(0));
-        let accounts = vec![FlowAccount { run, stream, gate, clock, metrics, budget }];
-        let checkpointer =
-            Checkpointer::new(Arc::clone(&store), Writing::OwnThread, accounts, knocked, commit_failing, Health::default());
+        let account = Box::new(FlowAccount { run, stream, gate, clock, metrics, budget });
+        let checkpointer = Checkpointer::new(Arc::clone(&store), Writing::OwnThread, knocked, commit_failing, Health::default());
         // The sender of events lives on to the end.
         let (events, events_out) = mpsc::channel(16);
         let (end, ended) = oneshot::channel();
-        for event in reported {
+        for event in std::iter::once(Event::Begun { flow_index: 0, account }).chain(reported) {
             events.send(event).await.unwrap();
         }
         end.send(()).unwrap();

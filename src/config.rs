@@ -1,27 +1,28 @@
 //! The configuration as it is used: every default filled in, every relation between values checked.
 //!
 //! What was written, and everything that can be wrong with it, is the business of the submodules; whoever
-//! holds a [`Config`] need not check anything again. This module opens no file but the configuration itself.
+//! holds a [`Config`] need not check anything again. This module opens no files but those of the configuration: the one that is
+//! named, and those of `conf.d` beside it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::string::FromUtf8Error;
 use std::time::Duration;
-use std::{fmt, fs, io};
 
-use toml::de::DeTable;
-
-use mistakes::line_of;
-use reader::{Findings, Table};
+use files::flows_folder;
+use top::Role;
+use whole::Text;
 
 mod agent;
 mod aws;
 mod delivery;
 mod encryption;
+mod errors;
+mod files;
 mod filter;
 mod firehose;
 mod flow;
 mod kinesis;
+mod loaded;
 mod mask;
 mod mistakes;
 mod multiline;
@@ -34,16 +35,20 @@ mod template;
 mod top;
 mod types;
 mod units;
+mod whole;
 
 pub use aws::{AccountIdEndpointMode, AssumeRole, Aws, Endpoints, Proxy, ProxyUrl, SESSION_NAME_CHARS_MAX, is_of_session_name};
 pub use delivery::{Aggregate, Compression, Delivery, Destination, Order, PartitionKey};
 pub use encryption::Encryption;
+pub use errors::{FileError, LoadError, Trouble};
 pub use filter::{Condition, Filter, Sample, Test};
+pub use loaded::{Loaded, Refused, Reloaded};
 pub use mask::{Mask, MaskPattern, MaskPreset};
 pub(crate) use mistakes::nearest;
 pub use mistakes::{Mistake, Mistakes};
 pub use multiline::{Container, Joining, Multiline, Preset};
 pub use parse::{Columns, Csv, Format, OnMismatch, Parse};
+pub use pattern::Pattern;
 pub use prices::Prices;
 pub use record::{Added, AddedValue, FieldFate, FieldRule, Output, Record, WRAPPED_FIELDS};
 pub use template::{Ec2Variable, Part, Template, Variable};
@@ -55,7 +60,7 @@ pub const STATE_DIR_DEFAULT: &str = "/var/lib/kinetail";
 /// Where metrics and health are served when `[agent] admin` is not given.
 pub const ADMIN_DEFAULT: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 9559));
 
-/// One configuration file.
+/// What all files of the configuration say together.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `[agent]`
@@ -69,7 +74,7 @@ pub struct Config {
 }
 
 /// `[agent]`: the process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Folder of the offset store; `None` when the file does not say.
     pub state_dir: Option<PathBuf>,
@@ -100,7 +105,10 @@ pub enum ReadBack {
 }
 
 /// `[[flow]]`: some files to one stream.
-#[derive(Clone, Debug)]
+///
+/// Flows that are equal do the same, as far as they decide it: `[aws]` and the share of the memory are said elsewhere. Where only
+/// the order of a list differs they are not equal, whether or not it matters.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Flow {
     /// Name, unique; offsets belong to file and flow name.
     pub name: String,
@@ -132,7 +140,7 @@ pub struct Flow {
     pub delivery: Delivery,
     /// `[flow.encryption]`; without it records are not encrypted.
     pub encryption: Option<Encryption>,
-    /// `[flow.aws]`: what is different from `[aws]`.
+    /// `[flow.aws]` over `[aws]`.
     pub aws: Aws,
 }
 
@@ -184,7 +192,7 @@ pub enum Compressed {
 }
 
 /// `[flow.line]`: how bytes become lines.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineRules {
     /// What the bytes of the file are.
     pub encoding: Encoding,
@@ -256,93 +264,41 @@ pub enum TooLong {
     Drop,
 }
 
-/// Why there is no configuration.
-#[derive(Debug)]
-pub enum LoadError {
-    /// The file cannot be read.
-    Unreadable {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It was read and is wrong.
-    Mistaken(Mistakes),
-}
-
 impl Config {
-    /// Reads the configuration file `path`.
+    /// Reads the configuration file `path`, and those of flows beside it.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let bytes = fs::read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
-        let file = path.to_string_lossy();
-        let source = match String::from_utf8(bytes) {
-            Ok(source) => source,
-            Err(error) => return Err(LoadError::Mistaken(not_utf8(&error, &file))),
-        };
-        Self::parse(&source, &file).map_err(LoadError::Mistaken)
+        Loaded::load(path).map(|loaded| loaded.config)
     }
 
-    /// Reads `source`, the text of the configuration `file`, which is only named.
+    /// Reads `source`, the text of the configuration `file`, which is only named and has no others beside it.
     pub fn parse(source: &str, file: &str) -> Result<Self, Mistakes> {
-        let (entries, syntax_errors) = DeTable::parse_recoverable(source);
-        let findings = Findings::new(!syntax_errors.is_empty());
-        let config = Table::read_top(&findings, entries.get_ref(), |table| top::read(table, source));
-        let mut all = findings.into_mistakes();
-        let torn: Vec<Mistake> = syntax_errors.iter().map(torn).collect();
-        // What else is wrong on a torn line is only an effect of the tear.
-        let torn_lines: Vec<usize> = torn.iter().map(|mistake| line_of(source, mistake.place.start)).collect();
-        all.retain(|mistake| !torn_lines.contains(&line_of(source, mistake.place.start)));
-        all.extend(torn);
+        let (text, mut mistakes) = Text::of(file.into(), source, &Role::Main);
+        let flows_folder = flows_folder(Path::new(file));
+        let (config, found) = whole::join(&[text], &flows_folder.to_string_lossy(), true);
+        mistakes.extend(found.into_iter().map(|found| found.mistake));
         match config {
-            Some(config) if all.is_empty() => Ok(config),
-            _ => Err(Mistakes::new(file, &aws::without_passwords(source), all)),
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(Mistakes::new(file, source, mistakes)),
         }
     }
 }
 
-impl LoadError {
-    /// The text for people, on lines of its own.
-    pub fn render(&self, colour: bool) -> String {
-        match self {
-            Self::Unreadable { source, .. } => format!("error: {}: {source}\n", one_line(&self.to_string())),
-            Self::Mistaken(mistakes) => mistakes.render(colour),
+/// Two are equal if they do the same: in which files the flows are written, and in which order, does not matter.
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        fn by_name(flows: &[Flow]) -> Vec<&Flow> {
+            let mut flows: Vec<&Flow> = flows.iter().collect();
+            flows.sort_by(|one, other| one.name.cmp(&other.name));
+            flows
         }
+        let Self { agent, aws, prices, flows } = self;
+        *agent == other.agent && *aws == other.aws && *prices == other.prices && by_name(flows) == by_name(&other.flows)
     }
 }
 
 /// Whoever may create a file must not be able to write to the operator's terminal.
 pub fn one_line(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { path, .. } => write!(f, "cannot read the configuration {}", path.display()),
-            Self::Mistaken(mistakes) => mistakes.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { source, .. } => Some(source),
-            Self::Mistaken(_) => None,
-        }
-    }
-}
-
-fn torn(error: &toml::de::Error) -> Mistake {
-    Mistake { place: error.span().unwrap_or_default(), message: error.message().to_owned(), help: None }
-}
-
-fn not_utf8(error: &FromUtf8Error, file: &str) -> Mistakes {
-    let start = error.utf8_error().valid_up_to();
-    let message = "the file is not UTF-8 text".to_owned();
-    // Up to the first invalid byte, of which one U+FFFD is made, the text is as it was.
-    let mistake = Mistake { place: start..start + char::REPLACEMENT_CHARACTER.len_utf8(), message, help: None };
-    Mistakes::new(file, &String::from_utf8_lossy(error.as_bytes()), vec![mistake])
 }
 
 #[cfg(test)]

@@ -14,13 +14,12 @@ use crate::span::Spans;
 pub struct DeliveryTokens {
     run_id: u128,
     next: u64,
-    step: u64,
 }
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryToken {
-    /// The run of the agent that has sent the record.
+    /// The run of a flow that has sent the record.
     pub run_id: u128,
     /// What the record is made of; none of an aggregate, which says it in its tag.
     pub spans: Option<Spans>,
@@ -32,9 +31,9 @@ const SEQUENCE_DIGITS_MAX: usize = 16;
 pub const TOKEN_SPANS_BYTES_MAX: usize = PARTITION_KEY_CHARS_MAX - RUN_ID_DIGITS - SEQUENCE_DIGITS_MAX - 2;
 
 impl DeliveryTokens {
-    /// Tokens of this run for one of `flow_count` flows, different from those of the others.
-    pub fn new(run_id: u128, flow_index: usize, flow_count: usize) -> Self {
-        Self { run_id, next: flow_index as u64, step: flow_count as u64 }
+    /// Tokens of this run.
+    pub fn new(run_id: u128) -> Self {
+        Self { run_id, next: 0 }
     }
 
     /// The run's id: as good as a random number.
@@ -45,7 +44,7 @@ impl DeliveryTokens {
     /// The next token, of an aggregate.
     pub fn draw(&mut self) -> String {
         let token = format!("{:0RUN_ID_DIGITS$x}-{:x}", self.run_id, self.next);
-        self.next += self.step;
+        self.next += 1;
         token
     }
 }
@@ -87,16 +86,16 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn tokens_of_flows_do_not_meet() {
-        let mut flows = [DeliveryTokens::new(0xab, 0, 2), DeliveryTokens::new(0xab, 1, 2)];
-        let drawn: Vec<String> = (0..4).map(|turn| flows[turn % 2].draw()).collect();
-        assert_eq!(drawn[0], "000000000000000000000000000000ab-0");
-        assert_eq!(drawn.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+    fn tokens_do_not_meet() {
+        let mut tokens = DeliveryTokens::new(0xab);
+        assert_eq!(tokens.draw(), "000000000000000000000000000000ab-0");
+        assert_eq!(tokens.draw(), "000000000000000000000000000000ab-1");
+        assert_ne!(DeliveryTokens::new(0xac).draw(), DeliveryTokens::new(0xab).draw());
     }
 
     #[test]
     fn other_keys_are_not_tokens() {
-        let token = DeliveryTokens::new(7, 0, 1).draw();
+        let token = DeliveryTokens::new(7).draw();
         assert_eq!(DeliveryToken::parse(&token), Some(DeliveryToken { run_id: 7, spans: None }));
         let long = format!("{token}0000000000000000");
         for key in ["", "a", "7-0", &token[1..], &format!("+{}", &token[1..]), &format!("{token}-"), &format!("{token}-x"), &long]
@@ -112,7 +111,7 @@ mod tests {
             list in proptest::collection::vec((0u64..4, 0..u64::MAX - 1000, 1u64..1000), 1..8),
         ) {
             let spans: Spans = list.into_iter().map(|(file, start, len)| Span::new(FileKey(file), start, start + len)).collect();
-            let named = naming(&DeliveryTokens::new(run_id, 3, 5).draw(), &spans);
+            let named = naming(&DeliveryTokens::new(run_id).draw(), &spans);
             prop_assert_eq!(naming(&named, &spans), named.clone());
             prop_assert_eq!(has_room_for(&spans), spans.to_tag().len() <= TOKEN_SPANS_BYTES_MAX);
             prop_assert!(!has_room_for(&spans) || named.len() <= PARTITION_KEY_CHARS_MAX);

@@ -290,7 +290,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = RunKey { run_id: 7, flow: "f".to_owned() };
         let store = Offsets::open(folder.path()).unwrap();
-        let counter = store.begin_run(run.run_id, std::slice::from_ref(&run.flow)).unwrap().remove(0);
+        let counter = store.begin_run(&run).unwrap();
         let sending =
             Sending { stream: None, marked_at_ms: 0, in_flight_since_ms: None, in_flight_record_count: 0, sent_record_count: 0 };
         store.commit(&Changes { sendings: vec![(run, sending)], ..Changes::default() }).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Senders, the checkpointer and the overseer write, the admin address and what the service manager is told read.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,7 +14,9 @@ pub struct Health(Arc<Mutex<Conditions>>);
 
 #[derive(Default)]
 struct Conditions {
-    flows: Vec<FlowHealth>,
+    /// By the order in which they began.
+    flows: BTreeMap<usize, FlowHealth>,
+    begun_count: usize,
     /// Why offsets cannot be committed, while they cannot.
     commit: Option<Pause>,
     /// Why no snapshot of the offset store can be written, while none can.
@@ -49,7 +52,7 @@ pub struct Pause {
     pub since: Instant,
 }
 
-/// Where one who has to do with a flow says how it fares.
+/// Where one who has to do with a flow says how it fares; after the flow has ended nobody listens.
 #[derive(Clone)]
 pub struct FlowReporter {
     health: Health,
@@ -58,16 +61,25 @@ pub struct FlowReporter {
 }
 
 impl Health {
-    /// A place for the flow `name`, which is well so far: for what the service says of its records.
+    /// A place for the flow `name`, which begins and is well so far: for what the service says of its records. Of a flow of this
+    /// name that has ended nothing is said any more.
     pub fn flow(&self, name: &str) -> FlowReporter {
-        let flows = &mut self.conditions().flows;
-        flows.push(FlowHealth { flow: name.to_owned(), delivery: None, data_keys: None });
-        FlowReporter { health: self.clone(), index: flows.len() - 1, of: |flow| &mut flow.delivery }
+        self.forget(name);
+        let mut conditions = self.conditions();
+        let index = conditions.begun_count;
+        conditions.begun_count += 1;
+        conditions.flows.insert(index, FlowHealth { flow: name.to_owned(), delivery: None, data_keys: None });
+        FlowReporter { health: self.clone(), index, of: |flow| &mut flow.delivery }
+    }
+
+    /// The flow `name` has ended.
+    pub fn forget(&self, name: &str) {
+        self.conditions().flows.retain(|_, flow| flow.flow != name);
     }
 
     /// The condition of every flow now.
     pub fn flows(&self) -> Vec<FlowHealth> {
-        self.conditions().flows.clone()
+        self.conditions().flows.values().cloned().collect()
     }
 
     /// Why offsets cannot be committed, or their snapshot not be written, if that is so now.
@@ -120,17 +132,21 @@ impl FlowReporter {
 
     /// The flow cannot deliver.
     pub fn paused(&self, reason: &str) {
-        pause((self.of)(&mut self.health.conditions().flows[self.index]), reason);
+        if let Some(flow) = self.health.conditions().flows.get_mut(&self.index) {
+            pause((self.of)(flow), reason);
+        }
     }
 
     /// The flow can, as far as one knows here.
     pub fn delivering(&self) {
-        *(self.of)(&mut self.health.conditions().flows[self.index]) = None;
+        if let Some(flow) = self.health.conditions().flows.get_mut(&self.index) {
+            *(self.of)(flow) = None;
+        }
     }
 
     /// Whether anything keeps the flow from delivering.
     pub fn is_paused(&self) -> bool {
-        self.health.conditions().flows[self.index].paused().is_some()
+        self.health.conditions().flows.get(&self.index).is_some_and(|flow| flow.paused().is_some())
     }
 }
 

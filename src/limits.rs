@@ -226,6 +226,16 @@ pub const REQUESTS_WAITING: usize = 1;
 /// enough for some seconds of chunks dropped, files opened and requests answered.
 pub const EVENTS_WAITING: usize = 1024;
 
+// --- Configuration ---
+
+/// Bytes of all files of the configuration together: some 10,000 flows. What is mistaken for a configuration (a log, a disk) is not
+/// read into memory, and its mistakes are told within seconds.
+pub const CONFIG_BYTES_MAX: usize = 4 * MIB;
+/// Files in `conf.d`: flows have memory of their own, so that there are never so many.
+pub const CONFIG_FILES_MAX: usize = 1_000;
+/// Mistakes of one file that are shown; the others are counted.
+pub const MISTAKES_SHOWN_MAX: usize = 100;
+
 // --- Sending ---
 
 /// `max_delay` when the configuration says nothing.

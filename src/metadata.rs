@@ -53,6 +53,11 @@ impl Wanted {
         wanted
     }
 
+    /// Whether it is all that `other` is, or more.
+    pub fn covers(&self, other: &Self) -> bool {
+        (self.document || !other.document) && self.tags.is_superset(&other.tags)
+    }
+
     /// Nobody asks for anything.
     pub fn is_nothing(&self) -> bool {
         !self.document && self.tags.is_empty()

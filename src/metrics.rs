@@ -1,7 +1,7 @@
 //! Every counter and gauge: its name, its unit, and the one fact that it counts.
 //!
 //! The other modules increment; nobody but [`Metrics::render`] and tests reads, except for the balance
-//! `bytes read = delivered + in flight + dropped{reason}`, from which the bytes in flight follow. So that every page
+//! `bytes read = delivered + in flight + dropped{reason} + released`, from which the bytes in flight follow. So that every page
 //! balances, the counters of it that are shown are not those that are counted with, but what these were at one moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,16 +33,26 @@ struct ByOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByError {
     flow: String,
     error: String,
 }
+
+/// Why files are not read that match.
+const SKIPPED_FILES: [&str; 2] = ["copy", "compressed"];
 
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
     families: Families,
     flows: Mutex<Vec<FlowMetrics>>,
+    /// Flows that have ended: what they counted stays.
+    ended: Mutex<Vec<FlowMetrics>>,
     /// One page at a time, so that what it shows is of one moment.
     rendering: Mutex<()>,
 }
@@ -56,6 +66,7 @@ struct Families {
     dropped_bytes: Family<ByReason, Counter>,
     dropped_lines: Family<ByReason, Counter>,
     in_flight_bytes: Family<ByFlow, Gauge>,
+    released_bytes: Family<ByFlow, Counter>,
     unreachable_bytes: Family<ByFlow, Counter>,
     delivered_user_records: Family<ByFlow, Counter>,
     delivered_records: Family<ByFlow, Counter>,
@@ -87,6 +98,7 @@ struct Families {
     commit_failing: Gauge,
     wedged_stages: Gauge,
     hanging_stages: Gauge,
+    reloads: Family<ByResult, Counter>,
 }
 
 impl Default for Metrics {
@@ -108,6 +120,11 @@ impl Default for Metrics {
             "in_flight_bytes",
             "bytes of files read and neither delivered nor dropped yet",
             f.in_flight_bytes.clone(),
+        );
+        registry.register(
+            "released_bytes",
+            "bytes of files read and not settled when a reload ended the flow: they are read again",
+            f.released_bytes.clone(),
         );
         registry.register("unreachable_bytes", "bytes that were gone before they could be read", f.unreachable_bytes.clone());
         registry.register(
@@ -220,7 +237,8 @@ impl Default for Metrics {
             "parts of the agent that wait for a file system that does not answer",
             f.hanging_stages.clone(),
         );
-        Self { registry, families, flows: Mutex::default(), rendering: Mutex::default() }
+        registry.register("reloads", "how often the configuration was read anew while running, by outcome", f.reloads.clone());
+        Self { registry, families, flows: Mutex::default(), ended: Mutex::default(), rendering: Mutex::default() }
     }
 }
 
@@ -243,6 +261,7 @@ pub struct FlowCounters {
     pub read_lines: Counter,
     pub delivered_bytes: Counter,
     pub unreachable_bytes: Counter,
+    released_bytes: Counter,
     pub delivered_user_records: Counter,
     pub delivered_records: Counter,
     pub delivered_record_bytes: Counter,
@@ -280,24 +299,48 @@ pub struct FlowCounters {
 struct Balance {
     read_bytes: Counter,
     delivered_bytes: Counter,
+    released_bytes: Counter,
     dropped_bytes: Vec<(DropReason, Counter)>,
     in_flight_bytes: Gauge,
 }
 
 impl Metrics {
-    /// The metrics of the flow `name`, registered now.
+    /// The metrics of the flow `name`, which begins: those of the flow of this name that has ended, if there was one.
     pub fn flow(&self, name: &str) -> FlowMetrics {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = ended.iter().position(|flow| flow.name == name).map(|index| ended.swap_remove(index));
+        let flow = before.unwrap_or_else(|| self.new_flow(name));
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow.clone());
+        flow
+    }
+
+    /// The flow has ended, with so many bytes read and not settled. What it has counted stays; what it was like does not.
+    pub fn end(&self, flow: &FlowMetrics, released_byte_count: u64) {
+        flow.released_bytes.inc_by(released_byte_count);
+        for gauge in [&flow.open_files, &flow.tailed_files, &flow.lag_bytes, &flow.paused, &flow.shards, &flow.read_back_running]
+        {
+            gauge.set(0);
+        }
+        for reason in SKIPPED_FILES {
+            flow.skipped_files(reason, 0);
+        }
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).retain(|running| !Arc::ptr_eq(&running.0, &flow.0));
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(flow.clone());
+    }
+
+    fn new_flow(&self, name: &str) -> FlowMetrics {
         let by_flow = ByFlow { flow: name.to_owned() };
         let f = &self.families;
         let of = |family: &Family<ByFlow, Counter>| family.get_or_create(&by_flow).clone();
         // Not more than one of a family below: each holds its lock to the end of the expression.
         let looked_up = |outcome| f.looked_up_records.get_or_create(&by_outcome(name, outcome)).clone();
-        let flow = FlowMetrics(Arc::new(FlowCounters {
+        FlowMetrics(Arc::new(FlowCounters {
             name: name.to_owned(),
             read_bytes: Counter::default(),
             read_lines: of(&f.read_lines),
             delivered_bytes: Counter::default(),
             unreachable_bytes: of(&f.unreachable_bytes),
+            released_bytes: Counter::default(),
             delivered_user_records: of(&f.delivered_user_records),
             delivered_records: of(&f.delivered_records),
             delivered_record_bytes: of(&f.delivered_record_bytes),
@@ -328,6 +371,7 @@ impl Metrics {
             shown: Balance {
                 read_bytes: of(&f.read_bytes),
                 delivered_bytes: of(&f.delivered_bytes),
+                released_bytes: of(&f.released_bytes),
                 dropped_bytes: DropReason::ALL
                     .map(|reason| (reason, f.dropped_bytes.get_or_create(&by_reason(name, reason.as_str())).clone()))
                     .to_vec(),
@@ -338,9 +382,12 @@ impl Metrics {
             file_problems: f.file_problems.clone(),
             skipped_bytes: f.skipped_bytes.clone(),
             skipped_files: f.skipped_files.clone(),
-        }));
-        self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow.clone());
-        flow
+        }))
+    }
+
+    /// Counts that the configuration was read anew: `applied`, `partial` or `refused`.
+    pub fn reloaded(&self, outcome: &str) {
+        self.families.reloads.get_or_create(&ByResult { outcome: outcome.to_owned() }).inc();
     }
 
     /// The gauge of offsets that cannot be committed.
@@ -354,7 +401,7 @@ impl Metrics {
         self.families.hanging_stages.set(i64::try_from(hanging_count).unwrap_or(i64::MAX));
     }
 
-    /// The flows registered so far.
+    /// The flows that have begun and not ended.
     pub fn flows(&self) -> Vec<FlowMetrics> {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -362,7 +409,8 @@ impl Metrics {
     /// Everything, in the text format that Prometheus scrapes (OpenMetrics 1.0).
     pub fn render(&self) -> String {
         let _one = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
-        for flow in self.flows() {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for flow in self.flows().iter().chain(&ended) {
             flow.show_balance();
         }
         let mut text = String::new();
@@ -399,10 +447,10 @@ impl FlowCounters {
         self.dropped_bytes.iter().map(|(_, counter)| counter.get()).sum()
     }
 
-    /// Bytes read and neither delivered nor dropped yet.
+    /// Bytes read and neither delivered nor dropped yet, nor released.
     pub fn in_flight(&self) -> u64 {
         // Settled is looked at first: a byte is read before it is settled, so the difference is never negative.
-        let settled = self.delivered_bytes.get() + self.dropped_bytes();
+        let settled = self.delivered_bytes.get() + self.dropped_bytes() + self.released_bytes.get();
         self.read_bytes.get().saturating_sub(settled)
     }
 
@@ -411,6 +459,9 @@ impl FlowCounters {
         let shown = &self.shown;
         let mut settled = self.delivered_bytes.get();
         shown.delivered_bytes.inner().store(settled, Ordering::Relaxed);
+        let released = self.released_bytes.get();
+        shown.released_bytes.inner().store(released, Ordering::Relaxed);
+        settled += released;
         for ((_, counted), (_, shown)) in self.dropped_bytes.iter().zip(&shown.dropped_bytes) {
             let dropped = counted.get();
             shown.inner().store(dropped, Ordering::Relaxed);

@@ -17,7 +17,7 @@
 //! | `offsets` | sled's folder |
 //! | `snapshot` | all of the store, a few seconds old at most while it changes |
 //! | `written` | how far it was committed |
-//! | `sent` | how many records this run has sent (`sent`) |
+//! | `sent` | how many records the runs of this process have sent (`sent`) |
 //! | `offsets.damaged-20261122T013000Z` | what sled could not read, or had lost something of; nobody needs it but who looks for the reason |
 //! | `offsets.replaced-20261122T013000Z` | what was there before [`Offsets::replace_all`], with its snapshot |
 //! | `offsets.old`, `offsets.trash-*`, `snapshot.new`, `sent.new`, `probe` | there for a moment |
@@ -36,7 +36,7 @@ mod sent;
 mod snapshot;
 mod written;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -59,7 +59,7 @@ use self::content::{Image, encode_changes};
 use self::database::Database;
 use self::keeper::Keeper;
 use self::opening::{Fate, establish};
-use self::sent::Sent;
+use self::sent::{Counting, Sent};
 use crate::health::Health;
 use crate::span::FileKey;
 
@@ -75,10 +75,19 @@ pub struct Offsets {
     state_dir: PathBuf,
     keeper: Keeper,
     recovered: Option<Recovered>,
-    /// What the last run has counted, until the counters of this one take its place.
-    sent_before: Mutex<Sent>,
+    counting: Mutex<Counters>,
     /// Held, not read: the lock ends with the process, however it ends.
     _lock: File,
+}
+
+/// What is counted beside the store.
+#[derive(Default)]
+struct Counters {
+    /// Of the last process, until the counters of this one take their place.
+    before: Sent,
+    counters: Option<Counting>,
+    /// Those of this process.
+    runs: HashSet<RunKey>,
 }
 
 /// What a run begins with.
@@ -125,8 +134,8 @@ impl Offsets {
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
         let lock = locked(state_dir)?;
         let (keeper, recovered) = Keeper::open(state_dir)?;
-        let sent_before = Mutex::new(Sent::read(state_dir));
-        Ok(Self { state_dir: state_dir.to_owned(), keeper, recovered, sent_before, _lock: lock })
+        let counting = Mutex::new(Counters { before: Sent::read(state_dir), ..Counters::default() });
+        Ok(Self { state_dir: state_dir.to_owned(), keeper, recovered, counting, _lock: lock })
     }
 
     /// That the store was not as it was left, if so, and what it was opened from.
@@ -159,7 +168,7 @@ impl Offsets {
     /// All that a run has to know.
     pub fn stored(&self) -> Result<Stored, OpenError> {
         let Content { rows, started_flows, mut sendings } = self.content()?;
-        self.sent_before().fold_into(&mut sendings);
+        self.counting().before.fold_into(&mut sendings);
         Ok(Stored { rows, started_flows, sendings, is_rolled_back: self.is_rolled_back()? })
     }
 
@@ -177,7 +186,7 @@ impl Offsets {
     /// All of that at once.
     pub fn content(&self) -> Result<Content, OpenError> {
         let mut content = self.committed()?;
-        self.sent_before().fold_into(&mut content.sendings);
+        self.counting().before.fold_into(&mut content.sendings);
         Ok(content)
     }
 
@@ -192,16 +201,24 @@ impl Offsets {
         self.keeper.commit(&encode_changes(changes)?, false)
     }
 
-    /// Counters for the run that begins, one for each of `flows`, in their order. What the run before has counted is committed.
-    pub fn begin_run(&self, run_id: u128, flows: &[String]) -> io::Result<Vec<SentCounter>> {
+    /// A counter for a run of a flow that begins. Before the first one, what the last process has counted is committed.
+    pub fn begin_run(&self, run: &RunKey) -> io::Result<SentCounter> {
+        let mut counting = self.counting();
+        counting.runs.insert(run.clone());
+        if let Some(counting) = &mut counting.counters {
+            return counting.add(run);
+        }
         let mut sendings = self.committed().map_err(io::Error::other)?.sendings;
-        let mut sent_before = self.sent_before();
-        if sent_before.fold_into(&mut sendings) {
+        if counting.before.fold_into(&mut sendings) {
             self.commit(&Changes { sendings, ..Changes::default() })?;
         }
-        let counters = sent::begin(&self.state_dir, run_id, flows)?;
-        *sent_before = Sent::default();
-        Ok(counters)
+        counting.before = Sent::default();
+        counting.counters.insert(Counting::begin(&self.state_dir)?).add(run)
+    }
+
+    /// Whether this process has begun that run.
+    pub fn has_begun(&self, run: &RunKey) -> bool {
+        self.counting().runs.contains(run)
     }
 
     /// After the last commit of a run that ends in an orderly way: writes a snapshot of it, and that it is the last. It waits for
@@ -223,8 +240,8 @@ impl Offsets {
         replace().map_err(|error| OpenError::Unreadable(state_dir.to_owned(), error))
     }
 
-    fn sent_before(&self) -> MutexGuard<'_, Sent> {
-        self.sent_before.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counting(&self) -> MutexGuard<'_, Counters> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreadable(&self, error: io::Error) -> OpenError {

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::layout::Layout;
 use self::records::{Records, UserRecord};
+use crate::budget::Share;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::compressor::Compressor;
@@ -54,8 +55,8 @@ pub struct Parts {
     pub load: Load,
     /// What encrypts records; none: they are sent as they are.
     pub keys: Option<DataKeys>,
-    /// Bytes that may be read and not settled, of which a share may be held back here.
-    pub budget_bytes: usize,
+    /// What may be read and not settled, of which a part may be held back here.
+    pub share: Share,
     /// Where requests go.
     pub requests: mpsc::Sender<Vec<Entry>>,
     /// Where dropped lines are reported.
@@ -78,8 +79,8 @@ pub struct Packer {
     collector: Collector,
     /// Bytes of files in `records` and `collector`.
     waiting_byte_count: u64,
-    /// With more of them, or more bytes of the records made of them, all that waits is sent.
-    waiting_byte_count_max: u64,
+    /// With a certain part of it waiting, or so many bytes of the records made of that, all is sent.
+    share: Share,
     /// When the oldest line in `records` and `collector` was read.
     waiting_since: Option<Instant>,
     facts: watch::Receiver<StreamFacts>,
@@ -97,7 +98,7 @@ pub struct Packer {
 impl Packer {
     /// A packer that has nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { flow, surroundings, metadata, tokens, request_bytes, facts, load, keys, budget_bytes, .. } = parts;
+        let Parts { flow, surroundings, metadata, tokens, request_bytes, facts, load, keys, share, .. } = parts;
         let Parts { requests, events, metrics, .. } = parts;
         let known = facts.borrow().clone();
         let layout = Layout::new(&flow, &known);
@@ -110,7 +111,7 @@ impl Packer {
             keys,
             collector: Collector::new(request_bytes),
             waiting_byte_count: 0,
-            waiting_byte_count_max: (budget_bytes / PACKER_SHARE) as u64,
+            share,
             waiting_since: None,
             facts,
             requests,
@@ -182,7 +183,7 @@ impl Packer {
         }
         (self.record, self.field_key) = (record, field_key);
         dropped.report(&self.events, &self.metrics).await;
-        if self.waiting_byte_count.max(self.built_byte_count()) >= self.waiting_byte_count_max {
+        if self.waiting_byte_count.max(self.built_byte_count()) >= (self.share.byte_count_max() / PACKER_SHARE) as u64 {
             self.flush().await;
         }
         if self.waiting_byte_count == 0 {

@@ -34,6 +34,7 @@ use self::condition::Condition;
 use self::lanes::Lanes;
 use self::lookup::Lookups;
 use self::survey::Doubt;
+use crate::budget::Share;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
 use crate::config::{Order, ReadBack};
@@ -93,8 +94,8 @@ pub struct Parts<D> {
     pub order: Order,
     /// Most bytes of a request.
     pub request_bytes: usize,
-    /// With so many bytes waiting and on their way nothing more is taken.
-    pub held_byte_count_max: usize,
+    /// With so many bytes as it has waiting and on their way nothing more is taken.
+    pub share: Share,
     /// Where deliveries are reported.
     pub events: mpsc::Sender<Event>,
     /// Counts requests and records.
@@ -127,7 +128,7 @@ pub struct Sender<D> {
     in_flight_byte_count: usize,
     /// Records of which nobody knows whether their last attempt has stored them, and that are not counted for it.
     open_record_count: Arc<AtomicUsize>,
-    held_byte_count_max: usize,
+    share: Share,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
     lanes: Lanes,
     /// Halves of requests that were refused, to be sent as they are.
@@ -167,7 +168,7 @@ struct Request {
 impl<D: Destination> Sender<D> {
     /// A sender with nothing to send.
     pub fn new(parts: Parts<D>) -> Self {
-        let Parts { destination, mut facts, load, doubt, gate, order, request_bytes, held_byte_count_max, .. } = parts;
+        let Parts { destination, mut facts, load, doubt, gate, order, request_bytes, share, .. } = parts;
         let Parts { clock, read_back, settle, events, metrics, health, mut random, .. } = parts;
         let (room_max, now) = (request_bytes - REQUEST_MARGIN_BYTES, Instant::now());
         let StreamFacts { shards: map, is_auto, .. } = facts.borrow_and_update().clone();
@@ -191,7 +192,7 @@ impl<D: Destination> Sender<D> {
             in_flight: JoinSet::new(),
             in_flight_byte_count: 0,
             open_record_count: Arc::default(),
-            held_byte_count_max,
+            share,
             lanes,
             halves: VecDeque::new(),
             is_turn_of_lanes: false,
@@ -252,7 +253,8 @@ impl<D: Destination> Sender<D> {
     fn may_take(&self) -> bool {
         let uncertain_byte_count = self.lookups.byte_count();
         let held_byte_count = self.lanes.byte_count() + self.in_flight_byte_count + uncertain_byte_count;
-        held_byte_count < self.held_byte_count_max || (self.lanes.is_empty() && uncertain_byte_count < self.held_byte_count_max)
+        let held_byte_count_max = self.share.byte_count_max();
+        held_byte_count < held_byte_count_max || (self.lanes.is_empty() && uncertain_byte_count < held_byte_count_max)
     }
 
     fn ready_at(&mut self) -> Option<Instant> {

@@ -125,10 +125,8 @@ pub struct Parts {
     pub gate: Gate,
     /// How long it is known what was sent of a file that is gone.
     pub forget_after: Duration,
-    /// What may be read and not settled.
+    /// What may be read and not settled, and how many files may be open at once.
     pub budget: Budget,
-    /// Files that may be open at once.
-    pub open_files_max: usize,
     /// Counts what is read.
     pub metrics: FlowMetrics,
     /// Draws file keys.

@@ -13,7 +13,7 @@ use crate::readback::start::{Parts, reconcile};
 use crate::span::FileKey;
 use crate::writing::Writing;
 
-/// How many flows have not begun yet. When the last has, nothing more can be found of what a store has lost.
+/// How many flows have not begun yet that were there at the start. When the last has, nothing more can be found of what a store has lost.
 #[derive(Clone)]
 pub(super) struct Waiting(Arc<AtomicUsize>);
 
@@ -33,7 +33,7 @@ pub(super) async fn begin<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
     parts: Parts<F>,
     rows: Vec<(FileKey, Row)>,
     begun: oneshot::Sender<Vec<(FileKey, Row)>>,
-    waiting: Waiting,
+    waiting: Option<Waiting>,
     mut stop: watch::Receiver<bool>,
 ) {
     let (store, writing, is_rolled_back) = (Arc::clone(&parts.store), parts.writing, parts.is_rolled_back);
@@ -42,7 +42,7 @@ pub(super) async fn begin<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
         Ok(_) = stop.wait_for(|stop| *stop) => return,
         (rows, _) = reconcile(parts, rows) => rows,
     };
-    if waiting.is_last() && is_rolled_back {
+    if waiting.is_some_and(|waiting| waiting.is_last()) && is_rolled_back {
         mend_rollback(store, writing).await;
     }
     // Without a tailer the run has ended already.

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "local")]
 mod locally;
+mod reload;
 pub mod service;
 mod signals;
 
@@ -21,17 +22,18 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::prelude::*;
 
+use self::reload::Reload;
 use self::service::{Notifier, Service};
 use self::signals::{Signals, TERM};
 use super::{exit, offsets, with_causes};
 use crate::admin::{self, OffsetsPage};
 use crate::agent::{self, Ending, Reading, Setting, Way};
 use crate::aws::Accesses;
-use crate::config::{self, Aws, Config, Destination, Flow, STATE_DIR_DEFAULT, one_line};
+use crate::config::{self, Aws, Config, Destination, Flow, Loaded, STATE_DIR_DEFAULT, one_line};
 use crate::encryption::keys::KeySource;
 use crate::encryption::kms::Kms;
 use crate::health::Health;
-use crate::limits::{BUSY_MAX, ENDING_MARGIN, LAST_COMMIT_TIMEOUT, OVERSIGHT_INTERVAL, RESERVED_DESCRIPTORS};
+use crate::limits::{BUSY_MAX, LAST_COMMIT_TIMEOUT, OVERSIGHT_INTERVAL, RESERVED_DESCRIPTORS};
 use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError, Recovered};
@@ -56,8 +58,8 @@ pub struct Options {
 
 /// `kinetail run` from the arguments to the exit code.
 pub fn main(options: &Options) -> u8 {
-    let mut config = match load(&options.config) {
-        Ok(config) => config,
+    let mut loaded = match load_files(&options.config) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     allow_all_descriptors();
@@ -67,13 +69,13 @@ pub fn main(options: &Options) -> u8 {
     };
     let code = runtime.block_on(async {
         if options.local {
-            return locally(options, config).await;
+            return locally(options, loaded).await;
         }
         log_to(io::stderr, LOGGED);
+        let config = &mut loaded.config;
         respect_descriptor_limit(&mut config.agent, config.flows.len());
-        let accesses = Accesses::new(config.aws.clone());
         let state_dir = config.agent.state_dir.clone().unwrap_or_else(|| STATE_DIR_DEFAULT.into());
-        ship(options, &config, &state_dir, accesses, Arc::default()).await
+        ship(options, loaded, &state_dir, Accesses::default(), Arc::default()).await
     });
     // After an abort a commit may still be on its way to the disk; it is not waited for.
     runtime.shutdown_background();
@@ -84,7 +86,7 @@ pub fn main(options: &Options) -> u8 {
 use locally::locally;
 
 #[cfg(not(feature = "local"))]
-async fn locally(_: &Options, _: Config) -> u8 {
+async fn locally(_: &Options, _: Loaded) -> u8 {
     complain("this kinetail has no embedded Kinesis for --local; build it with `--features local`", exit::USAGE)
 }
 
@@ -152,19 +154,33 @@ pub(super) fn warn(text: &str) {
     let _ = writeln!(io::stderr(), "warning: {text}");
 }
 
-/// Loads the configuration, or says what is wrong with it; then the exit code.
+/// The configuration, or else what is wrong with it is said; then the exit code.
 pub(super) fn load(path: &Path) -> Result<Config, u8> {
-    Config::load(path).map_err(|error| {
+    load_files(path).map(|loaded| loaded.config)
+}
+
+/// The same with its files.
+fn load_files(path: &Path) -> Result<Loaded, u8> {
+    Loaded::load(path).map_err(|error| {
         // As above.
         let _ = io::stderr().write_all(error.render(io::stderr().is_terminal()).as_bytes());
         exit::CONFIG
     })
 }
 
-async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Accesses, metrics: Arc<Metrics>) -> u8 {
+async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Accesses, metrics: Arc<Metrics>) -> u8 {
     let (stop, stopped) = watch::channel(false);
-    let (progress, health) = (Progress::default(), Health::default());
-    let _overseen = match look_after(config, &progress, &metrics, &health, stopped.clone()) {
+    let (configs, config_in_force) = watch::channel(Arc::new(loaded.config.clone()));
+    let config = Arc::clone(&configs.borrow());
+    let (notifier, progress, health) = (Notifier::from_environment(), Progress::default(), Health::default());
+    let service = Service {
+        notifier: notifier.clone(),
+        progress: progress.clone(),
+        metrics: Arc::clone(&metrics),
+        health: health.clone(),
+        configs: config_in_force.clone(),
+    };
+    let _overseen = match look_after(service, stopped.clone()) {
         Ok(overseen) => overseen,
         Err(error) => {
             tracing::error!(%error, "cannot start a thread");
@@ -186,44 +202,45 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
     // Every commit is on the disk when it is done. Closing sled would write to the disk once more, and panic if it
     // cannot; that is left to the end of the process.
     std::mem::forget(Arc::clone(&store));
-    let surroundings = surroundings();
-    for flow in &config.flows {
-        for name in flow.environment_variables().filter(|name| !surroundings.environment.contains_key(*name)) {
-            tracing::warn!(flow = flow.name, name, "an environment variable is not set, its value is null in records");
-        }
-    }
+    let surroundings = Arc::new(surroundings());
+    warn_of_unset(&loaded.config, &surroundings);
     store.report_to(health.clone());
-    let run_id = u128::from_be_bytes(random_bytes());
-    let page = offsets::page(Arc::clone(&store), state_dir.to_owned(), config.agent.forget_after, run_id);
+    let forget_after = {
+        let config = config_in_force.clone();
+        move || config.borrow().agent.forget_after
+    };
+    let page = offsets::page(Arc::clone(&store), state_dir.to_owned(), forget_after);
     let answers = serve_admin(config.agent.admin, Arc::clone(&metrics), health.clone(), OffsetsPage::new(page));
     let mode = if options.once { Mode::Once } else { Mode::Follow };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), flows = config.flows.len(), state_dir = %state_dir.display(), ?mode, "kinetail starts");
     let setting = Setting {
         store: Arc::clone(&store),
         stored,
-        metrics,
+        metrics: Arc::clone(&metrics),
         health,
         mode,
-        run_id,
+        new_run_id: Box::new(|| u128::from_be_bytes(random_bytes())),
         seed: u64::from_be_bytes(random_bytes()),
         reading: Reading::OwnThreads,
-        surroundings: Arc::new(surroundings),
-        metadata: Metadata::ask(Wanted::of(&config.flows), config.aws.endpoints.ec2_metadata.as_deref()),
+        surroundings: Arc::clone(&surroundings),
+        metadata_of: Box::new(metadata_of(&config)),
         progress,
     };
     let first_signal = Cell::new(TERM);
-    let signals = match Signals::new() {
+    let (signals, hang_up) = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "cannot listen to signals");
             return exit::OSERR;
         }
     };
-    let way_of = |flow: &Flow| way(flow, &accesses);
+    let reloads =
+        Reload { loaded, configs, metrics, notifier, announce: Box::new(move |config| warn_of_unset(config, &surroundings)) };
+    let can_reload = mode == Mode::Follow && !options.local;
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
         biased;
-        ended = agent::run(config, setting, stopped, way_of) => {
+        ended = agent::run(config_in_force, setting, stopped, move |flow| way(flow, &accesses)) => {
             if !matches!(ended, Ok(Ending::NotCommitted)) {
                 finish(store).await;
             }
@@ -234,33 +251,42 @@ async fn ship(options: &Options, config: &Config, state_dir: &Path, accesses: Ac
             exit::SIGNAL + signal
         }
         never = answers => match never {},
+        never = reloads.at_each(hang_up, can_reload) => match never {},
     }
 }
 
-/// Looks at `progress` from now on, and tells the service manager how the agent fares.
-fn look_after(
-    config: &Config,
-    progress: &Progress,
-    metrics: &Arc<Metrics>,
-    health: &Health,
-    stopped: watch::Receiver<bool>,
-) -> io::Result<Overseen> {
-    let notifier = Notifier::from_environment();
-    let watchdog = notifier.watchdog().unwrap_or(BUSY_MAX);
+fn warn_of_unset(config: &Config, surroundings: &Surroundings) {
+    for flow in &config.flows {
+        for name in flow.environment_variables().filter(|name| !surroundings.environment.contains_key(*name)) {
+            tracing::warn!(flow = flow.name, name, "an environment variable is not set, its value is null in records");
+        }
+    }
+}
+
+/// Asks for what is wanted at the start at once, and for more when a flow comes that wants more.
+fn metadata_of(config: &Config) -> impl Fn(&Flow) -> Metadata + Send + Sync + 'static {
+    let endpoint = |flow: &Flow| flow.aws.endpoints.ec2_metadata.clone();
+    let wanted = Wanted::of(&config.flows);
+    let asked = config.flows.first().map(|flow| (endpoint(flow), Metadata::ask(wanted.clone(), endpoint(flow).as_deref())));
+    move |flow| {
+        let wanted_of_flow = Wanted::of(std::slice::from_ref(flow));
+        match &asked {
+            _ if wanted_of_flow.is_nothing() => Metadata::nothing(),
+            Some((of, metadata)) if wanted.covers(&wanted_of_flow) && *of == endpoint(flow) => metadata.clone(),
+            _ => Metadata::ask(wanted_of_flow, endpoint(flow).as_deref()),
+        }
+    }
+}
+
+/// Looks at the stages from now on, and tells the service manager how the agent fares.
+fn look_after(service: Service, stopped: watch::Receiver<bool>) -> io::Result<Overseen> {
+    let watchdog = service.notifier.watchdog().unwrap_or(BUSY_MAX);
     let overseer = Overseer {
-        progress: progress.clone(),
-        metrics: Arc::clone(metrics),
-        health: health.clone(),
+        progress: service.progress.clone(),
+        metrics: Arc::clone(&service.metrics),
+        health: service.health.clone(),
         busy_max: watchdog.min(BUSY_MAX),
         interval: (watchdog / 4).min(OVERSIGHT_INTERVAL),
-    };
-    let service = Service {
-        notifier,
-        progress: progress.clone(),
-        metrics: Arc::clone(metrics),
-        health: health.clone(),
-        flow_count: config.flows.len(),
-        ending_max: config.agent.drain_timeout + ENDING_MARGIN,
     };
     tokio::spawn(service.run(stopped));
     overseer.start()

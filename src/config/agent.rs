@@ -12,6 +12,7 @@ use crate::limits::{
 };
 
 /// `[agent]`, and where what depends on the number of flows is written.
+#[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) agent: Agent,
     pub(super) memory_max: Option<Placed<usize>>,

@@ -10,7 +10,7 @@ use crate::limits::{
 };
 
 /// Where the records of a flow go and how they are packed for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Where to.
     pub destination: Destination,

@@ -1,15 +1,13 @@
 //! `[flow.filter]`: which lines are sent.
 
-use regex::bytes::Regex;
-
 use super::mistakes::listed;
 use super::parse::check_outermost;
-use super::pattern;
+use super::pattern::{self, Pattern};
 use super::reader::Table;
 use super::template::{self, Template};
 
 /// `[flow.filter]`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// `keep`: where there are some, a line of which none holds is dropped.
     pub keep: Vec<Condition>,
@@ -20,19 +18,19 @@ pub struct Filter {
 }
 
 /// What may hold of a line. All that it says must hold together, and it says something.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     /// `line`: the line matches.
-    pub line: Option<Regex>,
+    pub line: Option<Pattern>,
     /// `field`, and what is asked of it.
     pub field: Option<(String, Vec<Test>)>,
 }
 
 /// What may be asked of a field. Nothing but [`Test::Exists`] holds of one that the line does not have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Test {
     /// `matches`
-    Matches(Regex),
+    Matches(Pattern),
     /// `is`: its text is one of these.
     Is(Vec<String>),
     /// `is_not`: its text is none of these.
@@ -50,7 +48,7 @@ pub enum Test {
 }
 
 /// `sample`: a share of all lines, chosen so that the same line is always chosen again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The share, from 0 to 1.
     pub rate: f64,

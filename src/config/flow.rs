@@ -29,6 +29,7 @@ const ENCODINGS: [(&str, Encoding); 8] = [
 ];
 
 /// One `[[flow]]`, before it is known whether its name is unique.
+#[derive(Clone, Debug)]
 pub(super) struct Written {
     /// None when it could not be understood.
     pub(super) flow: Option<Flow>,

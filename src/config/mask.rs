@@ -1,15 +1,14 @@
 //! `mask` of `[flow.record]`: what of a record nobody shall read.
 
-use regex::bytes::Regex;
 use regex_syntax::hir::Look;
 
 use super::parse::check_outermost;
-use super::pattern;
+use super::pattern::{self, Pattern};
 use super::reader::{Placed, Table};
 use crate::limits::MASK_BYTES_MAX;
 
 /// One entry of `mask`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     /// What is masked.
     pub what: MaskPattern,
@@ -20,12 +19,12 @@ pub struct Mask {
 }
 
 /// What is masked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MaskPattern {
     /// `preset`
     Preset(MaskPreset),
     /// `pattern`: it matches one byte at least.
-    Regex(Regex),
+    Regex(Pattern),
 }
 
 /// `preset` of a mask.
@@ -97,7 +96,7 @@ fn mask(table: &mut Table<'_>, source: &str, names: Option<&[String]>) -> Option
 }
 
 /// What matches where there is nothing would put a mask between all characters.
-fn check_pattern(table: &Table<'_>, pattern: &Placed<Regex>, is_limited: bool) {
+fn check_pattern(table: &Table<'_>, pattern: &Placed<Pattern>, is_limited: bool) {
     let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern.value.as_str());
     let Ok(parsed) = parsed else { return };
     if is_limited && (parsed.properties().look_set().contains(Look::Start) || parsed.properties().look_set().contains(Look::End))

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use regex::bytes::Regex;
-
-use super::pattern;
+use super::pattern::{self, Pattern};
 use super::reader::Table;
 use crate::limits::{
     JOINED_LINES_DEFAULT, JOINED_LINES_MAX, JOINED_LINES_MIN, JOINING_TIMEOUT_DEFAULT, JOINING_TIMEOUT_MAX, JOINING_TIMEOUT_MIN,
@@ -12,7 +10,7 @@ use crate::limits::{
 };
 
 /// `[flow.multiline]`: which lines make one record together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multiline {
     /// What belongs together.
     pub joining: Joining,
@@ -24,7 +22,7 @@ pub struct Multiline {
 }
 
 /// What belongs together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joining {
     /// Lines that a container runtime has divided. Not to be chosen: it comes with the format, and instead of
     /// `[flow.multiline]`, of which it has the defaults.
@@ -34,12 +32,12 @@ pub enum Joining {
     /// Patterns of the configuration's author, at least one. They are matched against lines without terminator.
     Patterns {
         /// `start`: a line that begins a record, whatever else it matches. Alone, all other lines continue one.
-        start: Option<Regex>,
+        start: Option<Pattern>,
         /// `continue`: a line that belongs to the record before it. With it, lines that do not match anything
         /// begin a record.
-        goes_on: Option<Regex>,
+        goes_on: Option<Pattern>,
         /// `end`: a line that belongs to the record before it, and is its last.
-        end: Option<Regex>,
+        end: Option<Pattern>,
     },
 }
 

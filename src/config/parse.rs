@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use regex::bytes::Regex;
-
+use super::Container;
 use super::mistakes::{listed, nearest};
+use super::pattern::{self, Pattern};
 use super::reader::{Placed, Table};
 use super::types::{self, FieldType};
-use super::{Container, pattern};
 use crate::limits::COLUMNS_MAX;
 use crate::processor::field_names;
 
 /// `[flow.parse]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parse {
     /// What lines look like.
     pub format: Format,
@@ -23,10 +22,10 @@ pub struct Parse {
 }
 
 /// `regex` or `format`: what lines look like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `regex`: patterns, at least one, tried in order. Each has at least one named group; these are the fields.
-    Regex(Vec<Regex>),
+    Regex(Vec<Pattern>),
     /// `"apache_common"`
     ApacheCommon,
     /// `"apache_combined"`
@@ -76,7 +75,7 @@ impl Format {
 }
 
 /// `"csv"`: how lines are divided.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csv {
     /// `columns` or `header`
     pub columns: Columns,
@@ -85,7 +84,7 @@ pub struct Csv {
 }
 
 /// What the columns of a table are called.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Columns {
     /// `columns`: at least one, each once.
     Named(Vec<String>),
@@ -183,7 +182,7 @@ fn format(table: &mut Table<'_>, source: &str) -> Option<Format> {
     }
 }
 
-fn patterns(table: &mut Table<'_>, source: &str) -> Option<Vec<Regex>> {
+fn patterns(table: &mut Table<'_>, source: &str) -> Option<Vec<Pattern>> {
     let written = pattern::read_all(table, "regex", source)?;
     if written.is_empty() {
         table.mistake(table.place(), "`regex` is empty", "write regex = '^(?<name>…)$'");

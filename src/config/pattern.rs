@@ -3,7 +3,8 @@
 //! What a pattern must have beyond being sound is decided by those who read it.
 
 use std::convert::Infallible;
-use std::ops::Range;
+use std::fmt;
+use std::ops::{Deref, Range};
 
 use regex::bytes::Regex;
 use regex_syntax::ast::{Ast, GroupKind, Position, Span, Visitor, visit};
@@ -11,21 +12,54 @@ use regex_syntax::ast::{Ast, GroupKind, Position, Span, Visitor, visit};
 use super::reader::{Placed, Table};
 use super::units::size_written;
 
+/// A compiled pattern. Two are equal when they are written alike: flags are written in the pattern itself.
+#[derive(Clone)]
+pub struct Pattern(Regex);
+
+impl Deref for Pattern {
+    type Target = Regex;
+
+    fn deref(&self) -> &Regex {
+        &self.0
+    }
+}
+
+impl From<Regex> for Pattern {
+    /// Of a regex without flags of its builder.
+    fn from(regex: Regex) -> Self {
+        Self(regex)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Reads the pattern `key` of `table`; `source` is the text of the whole file.
-pub(super) fn read(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Placed<Regex>> {
+pub(super) fn read(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Placed<Pattern>> {
     let written = table.string(key)?;
     compile(table, key, written, source)
 }
 
 /// Reads the patterns `key` of `table`, one or a list of them; none when one of them is not sound.
-pub(super) fn read_all(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Vec<Placed<Regex>>> {
+pub(super) fn read_all(table: &mut Table<'_>, key: &'static str, source: &str) -> Option<Vec<Placed<Pattern>>> {
     let written = table.strings(key)?;
     let compiled: Vec<_> = written.into_iter().map(|written| compile(table, key, written, source)).collect();
     compiled.into_iter().collect()
 }
 
 /// Compiles `written`, a pattern that stands in `key` of `table`.
-pub(super) fn compile(table: &Table<'_>, key: &str, written: Placed<&str>, source: &str) -> Option<Placed<Regex>> {
+pub(super) fn compile(table: &Table<'_>, key: &str, written: Placed<&str>, source: &str) -> Option<Placed<Pattern>> {
     // The compiler of patterns says where its errors are only in the drawing of its message; their parser says it in numbers.
     if let Err(error) = regex_syntax::ParserBuilder::new().utf8(false).build().parse(written.value) {
         let (span, message) = match &error {
@@ -38,7 +72,7 @@ pub(super) fn compile(table: &Table<'_>, key: &str, written: Placed<&str>, sourc
         return None;
     }
     match Regex::new(written.value) {
-        Ok(regex) => return Some(Placed { value: regex, place: written.place }),
+        Ok(regex) => return Some(Placed { value: Pattern(regex), place: written.place }),
         Err(regex::Error::CompiledTooBig(limit)) => {
             let message = format!("`{key}` cannot be used: compiled, it is larger than {}", size_written(limit));
             table.mistake(&written.place, message, "repeat less: counts of repetitions multiply");

@@ -79,6 +79,12 @@ impl Findings {
         self.asked.borrow().iter().map(|(_, key)| *key).collect()
     }
 
+    /// The same, each with the heading of its table.
+    #[cfg(test)]
+    pub(super) fn known_settings(&self) -> std::collections::BTreeSet<(String, &'static str)> {
+        self.asked.borrow().iter().cloned().collect()
+    }
+
     /// Everything found, unknown keys included, now that all known ones have been asked for.
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
         for (table, key) in self.unknown.borrow().iter() {
@@ -169,6 +175,13 @@ impl<'a> Table<'a> {
     /// Whether the key is written, with whatever value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.is_some_and(|entries| entries.contains_key(key))
+    }
+
+    /// Notes a mistake if `key` is written, which is known and belongs elsewhere.
+    pub(super) fn misplaced(&mut self, key: &'static str, message: &str, help: &str) {
+        if let Some(value) = self.ask(key) {
+            self.mistake(&value.span(), message, help);
+        }
     }
 
     fn ask(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {

@@ -11,7 +11,7 @@ use super::template::{self, Template};
 use crate::limits::{NESTED_NAMES_MAX, TERMINATOR_BYTES_MAX};
 
 /// `[flow.record]`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// `output`
     pub output: Output,

@@ -1,13 +1,20 @@
+use std::fs;
 use std::time::Duration;
 
 mod delivery;
 mod encryption;
+mod equality;
 mod example;
+mod files;
 mod mask;
 mod multiline;
 mod records;
+mod reload;
 mod types;
 
+use toml::de::DeTable;
+
+use super::reader::{Findings, Table};
 use super::*;
 use crate::limits::MEMORY_PER_FLOW_MIN;
 
@@ -421,7 +428,9 @@ fn what_is_torn_is_not_told_twice_and_hides_nothing_else() {
     assert_eq!(mistakes("flow = []"), ["1:8 `flow` is empty (write [[flow]] above the keys of each)"]);
     assert_eq!(
         mistakes(""),
-        ["1:1 `flow` is missing at the top level (write [[flow]], and below it name, files and [flow.kinesis])"]
+        [
+            "1:1 `flow` is missing at the top level (write [[flow]], and below it name, files and [flow.kinesis]; here, or in a file conf.d/NAME.toml)"
+        ]
     );
 }
 
@@ -429,7 +438,9 @@ fn what_is_torn_is_not_told_twice_and_hides_nothing_else() {
 fn a_file_that_is_not_text_is_told_where() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), b"[agent]\n# \xff\n").unwrap();
-    let Err(LoadError::Mistaken(mistakes)) = Config::load(file.path()) else { panic!("it was read") };
+    let Err(LoadError { files }) = Config::load(file.path()) else { panic!("it was read") };
+    let [FileError::Mistaken(mistakes)] = files.as_slice() else { panic!("{files:?}") };
     assert_eq!(mistakes.iter().map(|mistake| mistakes.position(mistake)).collect::<Vec<_>>(), [(2, 3)]);
-    assert!(matches!(Config::load(Path::new("/nonexistent/agent.toml")), Err(LoadError::Unreadable { .. })));
+    let Err(LoadError { files }) = Config::load(Path::new("/nonexistent/agent.toml")) else { panic!("it was read") };
+    assert!(matches!(files.as_slice(), [FileError::Unreadable { .. }]), "{files:?}");
 }

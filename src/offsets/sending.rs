@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A run of the agent, as far as it concerns one flow.
+/// A run of a flow: from when it begins, with the agent or a new configuration, to when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunKey {
     /// In its [delivery tokens](crate::delivery_token).

@@ -1,16 +1,17 @@
-//! The file `sent`: how many records each flow of this run has sent, so that after a sudden end that is known exactly.
+//! The file `sent`: how many records each run of a flow has sent, so that after a sudden end that is known exactly.
 //!
 //! Each counter is written without waiting for the disk: it survives the process, and after a power cut is an older one, or
 //! nothing. What is in the file is only ever more than the store knows, never a reason not to start.
 //!
 //! ```text
-//! 8 bytes   "ktsent\0\x01"
+//! 8 bytes   "ktsent\0\x02"
+//! for each run, in the order in which they began:
+//! u64       how many records it has sent
 //! u128      run id
-//! u32       how many flows follow
-//!           u32 length and bytes of the name, for each
-//! 16 bytes  MD5 of everything before
+//! u32       length of the name of the flow
+//!           the name
+//! 16 bytes  MD5 of run id, length and name
 //!           zeros up to a multiple of 8 bytes
-//! u64       how many records the flow has sent, for each
 //! ```
 //!
 //! Numbers are little-endian.
@@ -28,9 +29,10 @@ use super::{RunKey, Sending};
 
 const SENT_FILE: &str = "sent";
 const UNFINISHED_SENT: &str = "sent.new";
-const MAGIC: &[u8; 8] = b"ktsent\0\x01";
+const MAGIC: &[u8; 8] = b"ktsent\0\x02";
 const CHECK_BYTES: usize = 16;
-const COUNTER_BYTES: usize = 8;
+/// Of counters, so that one is written at once.
+const ALIGNMENT: usize = 8;
 /// More than the flows of any configuration take.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -49,20 +51,20 @@ impl SentCounter {
     }
 }
 
-/// The counters of a run that has ended.
+/// The counters of the runs of a process that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
     counters: Vec<(RunKey, u64)>,
 }
 
 impl Sent {
-    /// The counters of the last run; none where they cannot be read.
+    /// The counters of the last process; none where they cannot be read.
     pub(super) fn read(state_dir: &Path) -> Self {
         let bytes = read_file(&state_dir.join(SENT_FILE), BYTES_MAX).unwrap_or_default();
-        Self { counters: decode(&bytes).unwrap_or_default() }
+        Self { counters: decode(&bytes) }
     }
 
-    /// Adds what that run has sent after its last commit to what the store says of it; true when that was anything.
+    /// Adds what a run has sent after its last commit to what the store says of it; true when that was anything.
     pub(super) fn fold_into(&self, sendings: &mut [(RunKey, Sending)]) -> bool {
         let mut has_changed = false;
         for (run, sending) in sendings {
@@ -78,58 +80,65 @@ impl Sent {
     }
 }
 
-/// Puts a file for this run in the place of the last one's.
-pub(super) fn begin(state_dir: &Path, run_id: u128, flows: &[String]) -> io::Result<Vec<SentCounter>> {
-    let head = encode_head(run_id, flows);
-    let unfinished = state_dir.join(UNFINISHED_SENT);
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(&head)?;
-    file.write_all(&vec![0; flows.len() * COUNTER_BYTES])?;
-    fs::rename(&unfinished, state_dir.join(SENT_FILE))?;
-    let file = Arc::new(file);
-    let counter = |index: usize| SentCounter { file: Arc::clone(&file), at: (head.len() + index * COUNTER_BYTES) as u64 };
-    Ok((0..flows.len()).map(counter).collect())
+/// The counters of the runs of this process.
+pub(super) struct Counting {
+    file: Arc<File>,
+    byte_count: u64,
 }
 
-fn encode_head(run_id: u128, flows: &[String]) -> Vec<u8> {
-    let length = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
-    let mut head = [&MAGIC[..], &run_id.to_le_bytes(), &length(flows.len())].concat();
-    for flow in flows {
-        head.extend(length(flow.len()));
-        head.extend(flow.as_bytes());
+impl Counting {
+    /// Puts a file without runs in the place of that of the last process.
+    pub(super) fn begin(state_dir: &Path) -> io::Result<Self> {
+        let unfinished = state_dir.join(UNFINISHED_SENT);
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(MAGIC)?;
+        fs::rename(&unfinished, state_dir.join(SENT_FILE))?;
+        Ok(Self { file: Arc::new(file), byte_count: MAGIC.len() as u64 })
     }
-    let check = Md5::digest(&head);
-    head.extend(check);
-    head.resize(head.len().next_multiple_of(COUNTER_BYTES), 0);
-    head
+
+    /// A counter for this run.
+    pub(super) fn add(&mut self, run: &RunKey) -> io::Result<SentCounter> {
+        let (bytes, at) = (encode(run), self.byte_count);
+        self.file.write_all_at(&bytes, at)?;
+        self.byte_count += bytes.len() as u64;
+        Ok(SentCounter { file: Arc::clone(&self.file), at })
+    }
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<(RunKey, u64)>> {
-    let mut rest = bytes.strip_prefix(MAGIC)?;
-    let (run_id, behind) = rest.split_first_chunk()?;
-    let run_id = u128::from_le_bytes(*run_id);
-    rest = behind;
-    let number = |rest: &mut &[u8]| {
-        let (number, behind) = rest.split_first_chunk()?;
-        *rest = behind;
-        usize::try_from(u32::from_le_bytes(*number)).ok()
-    };
-    let mut flows = Vec::new();
-    for _ in 0..number(&mut rest)? {
-        let byte_count = number(&mut rest)?;
-        let (name, behind) = rest.split_at_checked(byte_count)?;
-        flows.push(String::from_utf8_lossy(name).into_owned());
+fn encode(run: &RunKey) -> Vec<u8> {
+    let name = run.flow.as_bytes();
+    let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+    let named = [&run.run_id.to_le_bytes()[..], &length.to_le_bytes(), name].concat();
+    let mut bytes = [&0u64.to_le_bytes()[..], &named, &Md5::digest(&named)].concat();
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    bytes
+}
+
+/// What the file says, up to where it is damaged or ends.
+fn decode(bytes: &[u8]) -> Vec<(RunKey, u64)> {
+    let mut rest = bytes.strip_prefix(MAGIC).unwrap_or_default();
+    let mut counters = Vec::new();
+    while let Some((counter, behind)) = decode_one(rest) {
+        counters.push(counter);
         rest = behind;
     }
-    let head_bytes = bytes.len() - rest.len();
-    let check = rest.first_chunk::<CHECK_BYTES>()?;
-    if Md5::digest(bytes.get(..head_bytes)?).as_slice() != check {
+    counters
+}
+
+fn decode_one(bytes: &[u8]) -> Option<((RunKey, u64), &[u8])> {
+    let (count, named) = bytes.split_first_chunk()?;
+    let (run_id, rest) = named.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (name, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let (check, rest) = rest.split_first_chunk::<CHECK_BYTES>()?;
+    let named = &named[..size_of::<u128>() + size_of::<u32>() + name.len()];
+    if Md5::digest(named).as_slice() != check {
         return None;
     }
-    let counters = bytes.get((head_bytes + CHECK_BYTES).next_multiple_of(COUNTER_BYTES)..)?;
-    let (counters, _) = counters.as_chunks();
-    let counters = flows.into_iter().zip(counters.iter().map(|counter| u64::from_le_bytes(*counter)));
-    Some(counters.map(|(flow, count)| (RunKey { run_id, flow }, count)).collect())
+    let taken = bytes.len() - rest.len();
+    let padding = (taken.next_multiple_of(ALIGNMENT) - taken).min(rest.len());
+    let run = RunKey { run_id: u128::from_le_bytes(*run_id), flow: String::from_utf8_lossy(name).into_owned() };
+    Some(((run, u64::from_le_bytes(*count)), &rest[padding..]))
 }
 
 #[cfg(test)]
@@ -148,11 +157,16 @@ mod tests {
         (RunKey { run_id, flow: flow.to_owned() }, sending)
     }
 
+    fn begun(folder: &Path) -> Vec<SentCounter> {
+        let mut counting = Counting::begin(folder).unwrap();
+        let run = |flow| RunKey { run_id: RUN, flow };
+        flows().into_iter().map(|flow| counting.add(&run(flow)).unwrap()).collect()
+    }
+
     #[test]
-    fn counters_are_read_by_the_next_run() {
+    fn counters_are_read_by_the_next_process() {
         let folder = tempfile::tempdir().unwrap();
-        let counters = begin(folder.path(), RUN, &flows()).unwrap();
-        for (index, counter) in counters.iter().enumerate() {
+        for (index, counter) in begun(folder.path()).iter().enumerate() {
             counter.set(7);
             counter.clone().set(100 + index as u64);
         }
@@ -180,18 +194,21 @@ mod tests {
     fn what_is_damaged_counts_nothing() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Sent::read(folder.path()), Sent::default());
-        begin(folder.path(), RUN, &flows()).unwrap();
+        for counter in begun(folder.path()) {
+            counter.set(5);
+        }
         let bytes = fs::read(folder.path().join(SENT_FILE)).unwrap();
-        let all = decode(&bytes).unwrap();
-        for index in 0..encode_head(RUN, &flows()).len() {
+        let all = decode(&bytes);
+        for index in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[index] ^= 0xFF;
-            // The padding may be anything.
-            assert!(decode(&flipped).is_none_or(|counters| counters == all), "{index}");
+            // Counts have no check of their own.
+            let runs: Vec<RunKey> = decode(&flipped).into_iter().map(|(run, _)| run).collect();
+            assert!(all.iter().map(|(run, _)| run).zip(&runs).all(|(is, was)| is == was), "{index}");
         }
         for length in 0..bytes.len() {
             // Those that are there are what they were.
-            assert!(all.starts_with(&decode(&bytes[..length]).unwrap_or_default()), "{length}");
+            assert!(all.starts_with(&decode(&bytes[..length])), "{length}");
         }
     }
 }

@@ -361,9 +361,10 @@ fn a_snapshot_that_is_damaged_is_written_anew() {
 #[test]
 fn what_a_run_has_sent_is_known_to_the_next() {
     let folder = tempfile::tempdir().unwrap();
-    let flows = vec!["access".to_owned(), "errors".to_owned()];
+    let run = |run_id, flow: &str| RunKey { run_id, flow: flow.to_owned() };
     let store = Offsets::open(folder.path()).unwrap();
-    let counters = store.begin_run(RUN, &flows).unwrap();
+    let counters = ["access", "errors"].map(|flow| store.begin_run(&run(RUN, flow)).unwrap());
+    assert!(store.has_begun(&run(RUN, "errors")) && !store.has_begun(&run(RUN + 1, "errors")));
     store.commit(&Changes { sendings: vec![sending(RUN, 5)], ..Changes::default() }).unwrap();
     counters[0].set(8);
     counters[1].set(100);
@@ -376,7 +377,7 @@ fn what_a_run_has_sent_is_known_to_the_next() {
     let store = Offsets::open(folder.path()).unwrap();
     assert_eq!(store.sendings().unwrap(), [counted.clone()]);
     // Whoever looks sees the same, however often and after the next run's counters took the place of these.
-    store.begin_run(RUN + 1, &flows).unwrap();
+    store.begin_run(&run(RUN + 1, "access")).unwrap();
     assert_eq!(store.sendings().unwrap(), [counted.clone()]);
     drop(store);
     assert_eq!(Offsets::open(folder.path()).unwrap().sendings().unwrap(), [counted]);

@@ -9,6 +9,7 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 
 use super::*;
+use crate::budget::Share;
 use crate::config::{Aggregate, Compression, Config, Destination, PartitionKey};
 use crate::deaggregator::{Deaggregated, deaggregate};
 use crate::hash_key::{HashRange, hash_of};
@@ -65,12 +66,12 @@ impl Stage {
             flow: Arc::clone(&flow),
             surroundings: Arc::default(),
             metadata: Metadata::nothing(),
-            tokens: DeliveryTokens::new(1, 0, 1),
+            tokens: DeliveryTokens::new(1),
             request_bytes: request_bytes.unwrap_or(flow.delivery.request_bytes),
             facts: facts_out,
             load: load.clone(),
             keys: None,
-            budget_bytes: BUDGET_BYTES,
+            share: Share::new(BUDGET_BYTES, 1),
             requests: requests_in,
             events: events_in,
             metrics: Metrics::default().flow("f"),

@@ -37,7 +37,7 @@ pub(super) enum Judgement {
 impl Conditions {
     pub(super) fn new(filter: &Filter, names: Option<&[String]>) -> Self {
         let compiled = |condition: &Condition| Compiled {
-            line: condition.line.clone(),
+            line: condition.line.as_deref().cloned(),
             field: condition.field.as_ref().map(|(name, tests)| (FieldPath::new(name, names), tests.clone())),
         };
         Self {

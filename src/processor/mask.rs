@@ -229,7 +229,7 @@ fn word_found(text: &[u8], word: &memmem::Finder<'_>, find: fn(&[u8], usize) -> 
 
 fn finders(what: &MaskPattern) -> Vec<Finder> {
     let preset = match what {
-        MaskPattern::Regex(regex) => return vec![Finder::Pattern(regex.clone())],
+        MaskPattern::Regex(regex) => return vec![Finder::Pattern(Regex::clone(regex))],
         MaskPattern::Preset(preset) => preset,
     };
     match preset {

@@ -44,7 +44,7 @@ mod tests {
         for span in lines {
             assert!(aggregate.try_push("key", b"line", span, 10_000));
         }
-        let (key, data) = (DeliveryTokens::new(7, 0, 1).draw(), aggregate.finish().data);
+        let (key, data) = (DeliveryTokens::new(7).draw(), aggregate.finish().data);
         let named = naming(&key, &spans);
         assert_eq!(spans_of(token(&key), &data), Some(spans.clone()));
         assert_eq!(spans_of(token(&named), b"line\n"), Some(spans.clone()));
@@ -58,7 +58,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_too_strange(data: Vec<u8>, tag: String, at: prop::sample::Index, byte: u8) {
-            let key = token(&DeliveryTokens::new(7, 0, 1).draw());
+            let key = token(&DeliveryTokens::new(7).draw());
             prop_assert_eq!(spans_of(key.clone(), &data), None);
             let _ = Spans::from_tag(&tag);
             let mut aggregate = Aggregate::new(5);

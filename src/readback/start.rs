@@ -4,7 +4,7 @@
 //! It decides which runs are looked for, where and when, and what is told of them. How a stream is read is the business of
 //! [`readback`](super), how a record is recognized that of `recognition`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -49,8 +49,6 @@ pub struct Parts<F> {
     pub has_tokens: bool,
     /// The store was recovered, and says what was so at an earlier time.
     pub is_rolled_back: bool,
-    /// Files of the other flows, which have the same runs and perhaps the same stream.
-    pub files_of_others: Arc<HashSet<FileKey>>,
     /// Counts what is read and found.
     pub metrics: FlowMetrics,
     /// Where it is said that nothing is sent as long as the stream cannot be read.
@@ -71,7 +69,7 @@ pub async fn reconcile<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
         return (rows, Vec::new());
     }
     parts.metrics.read_back_running.set(1);
-    Start { found: Found::new(&rows, &parts), parts }.run(rows).await
+    Start { found: Found::new(&rows), parts }.run(rows).await
 }
 
 struct Start<F> {
@@ -271,7 +269,6 @@ struct Found {
     spans: HashMap<FileKey, BTreeSet<Span>>,
     /// What is in the stream of other files, to count it once.
     others: HashMap<FileKey, Settlement>,
-    files_of_others: Arc<HashSet<FileKey>>,
     /// Records of the runs that are looked for.
     record_count: u64,
     /// Bytes of files that have no row.
@@ -279,11 +276,10 @@ struct Found {
 }
 
 impl Found {
-    fn new<F>(rows: &[(FileKey, Row)], parts: &Parts<F>) -> Self {
+    fn new(rows: &[(FileKey, Row)]) -> Self {
         Self {
             spans: rows.iter().map(|(file, _)| (*file, BTreeSet::new())).collect(),
             others: HashMap::new(),
-            files_of_others: Arc::clone(&parts.files_of_others),
             record_count: 0,
             lost_byte_count: 0,
         }
@@ -304,7 +300,7 @@ impl Found {
     fn take(&mut self, span: Span) {
         if let Some(spans) = self.spans.get_mut(&span.file) {
             spans.insert(span);
-        } else if !self.files_of_others.contains(&span.file) {
+        } else {
             self.lost_byte_count += self.others.entry(span.file).or_default().settle(span.start, span.end);
         }
     }

@@ -2,6 +2,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
+use crate::budget::Share;
 use crate::config;
 use crate::hash_key::hash_of;
 use crate::health::Health;
@@ -139,7 +140,7 @@ fn run_in(order: Order, service: ServiceState) -> Running {
         settle: SETTLE_DEFAULT,
         order,
         request_bytes: REQUEST_BYTES_DEFAULT,
-        held_byte_count_max: 4 * REQUEST_BYTES_DEFAULT,
+        share: Share::new(4 * REQUEST_BYTES_DEFAULT, 1),
         events,
         metrics: metrics.clone(),
         health: health.flow("access"),

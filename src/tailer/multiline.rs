@@ -68,7 +68,8 @@ impl Grouper {
             Joining::Preset(preset) => Rules::Preset(Machine::new(*preset)),
             Joining::Parts(container) => Rules::Parts(*container),
             Joining::Patterns { start, goes_on, end } => {
-                Rules::Patterns { start: start.clone(), goes_on: goes_on.clone(), end: end.clone() }
+                let [start, goes_on, end] = [start, goes_on, end].map(|pattern| pattern.as_deref().cloned());
+                Rules::Patterns { start, goes_on, end }
             }
         };
         Self { rules, max_lines: multiline.max_lines }

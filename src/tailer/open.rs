@@ -23,7 +23,7 @@ impl Tailer {
 
     /// So that one more file can be opened; `keep` is not closed for it.
     pub(super) fn make_room(&mut self, keep: Option<Inode>) {
-        if self.open_count >= self.parts.open_files_max {
+        if self.open_count >= self.parts.budget.share().open_files_max() {
             self.close_idle(keep);
         }
     }
@@ -33,11 +33,11 @@ impl Tailer {
     pub(super) fn close_idle(&mut self, keep: Option<Inode>) {
         let is_open = |tailed: &&mut Tailed| tailed.file.is_open();
         self.open_count = self.files.values_mut().filter(is_open).count();
-        if self.open_count < self.parts.open_files_max {
+        if self.open_count < self.parts.budget.share().open_files_max() {
             return;
         }
         // Some more, so that it is not done again for the next file.
-        let excess = self.open_count - self.parts.open_files_max * 3 / 4;
+        let excess = self.open_count - self.parts.budget.share().open_files_max() * 3 / 4;
         let unread = &self.unread;
         let mut closable: Vec<(bool, Instant, Inode)> = (self.files.iter())
             .filter(|(_, tailed)| tailed.file.is_open() && !tailed.is_gone && !tailed.file.is_compressed())

@@ -14,6 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
+use crate::budget::Share;
 use crate::checkpointer::Remains;
 use crate::config::Config;
 use crate::gate::Gate;
@@ -87,8 +88,7 @@ impl Host {
             events,
             gate: Gate::always_open(),
             forget_after: FORGET_AFTER_DEFAULT,
-            budget: Budget::new(1 << 30),
-            open_files_max: 4,
+            budget: Budget::new(Share::new(1 << 30, 4)),
             metrics: self.metrics.clone(),
             random: fastrand::Rng::with_seed(self.starts),
         });
@@ -136,7 +136,7 @@ impl Host {
                 });
             }
             Event::Forgotten(file) => self.rows.retain(|(key, _)| *key != file),
-            Event::Settled(_) | Event::Started { .. } => {}
+            Event::Begun { .. } | Event::Settled(_) | Event::Started { .. } | Event::Ended { .. } => {}
         }
     }
 

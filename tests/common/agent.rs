@@ -403,11 +403,11 @@ impl Figures {
         values.iter().sum()
     }
 
-    /// What was read is delivered, in flight or dropped.
+    /// What was read is delivered, in flight, dropped, or was released by a reload.
     #[track_caller]
     pub(crate) fn assert_balanced(&self) {
         let of = |what: &str| self.sum(&format!("kinetail_{what}"));
-        let settled = of("delivered_bytes_total") + of("dropped_bytes_total");
+        let settled = of("delivered_bytes_total") + of("dropped_bytes_total") + of("released_bytes_total");
         assert_eq!(of("read_bytes_total"), settled + of("in_flight_bytes"), "{}", self.0);
     }
 }

@@ -15,7 +15,7 @@ use super::PATIENCE;
 pub(crate) fn access(endpoints: Endpoints) -> Arc<Access> {
     let credentials = aws_credential_types::Credentials::new("test", "test", None, None, "test");
     let settings = Aws { region: Some("us-east-1".to_owned()), endpoints, ..Aws::default() };
-    Accesses::with_credentials(settings, credentials).of(&Aws::default())
+    Accesses::with_credentials(credentials).of(&settings)
 }
 
 /// The stream `name` at `url` as the agent sees it.

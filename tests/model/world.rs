@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kinetail::agent::{self, Ending, Reading, Setting, Way};
@@ -286,16 +286,17 @@ impl World {
             metrics,
             health: Health::default(),
             mode,
-            run_id: self.rng.u128(..),
+            new_run_id: run_ids(&mut self.rng),
             seed: self.rng.u64(..),
             reading: Reading::Here { commit_latency: Duration::ZERO },
             surroundings: Arc::default(),
-            metadata: Metadata::nothing(),
+            metadata_of: Box::new(|_| Metadata::nothing()),
             progress: Progress::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let stream = Arc::clone(&self.stream);
-        let mut agent = Box::pin(agent::run(&config, setting, stopped, |_: &Flow| {
+        let drain_timeout = config.agent.drain_timeout;
+        let mut agent = Box::pin(agent::run(watch::channel(config).1, setting, stopped, move |_: &Flow| {
             Way::plain(Connection(Arc::clone(&stream)), ServiceClock::new(0))
         }));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
@@ -318,7 +319,7 @@ impl World {
                 }
                 Step::Stop => {
                     stop.send_replace(true);
-                    let longest = config.agent.drain_timeout + Duration::from_millis(10);
+                    let longest = drain_timeout + Duration::from_millis(10);
                     let ended = timeout(longest, &mut agent).await.expect("the agent ends when the drain timeout is over");
                     self.host.now = begun_at + begun.elapsed();
                     break match ended.unwrap() {
@@ -401,6 +402,11 @@ impl Tally {
             }
         }
     }
+}
+
+fn run_ids(rng: &mut fastrand::Rng) -> Box<dyn Fn() -> u128 + Send + Sync> {
+    let rng = Mutex::new(rng.fork());
+    Box::new(move || rng.lock().unwrap().u128(..))
 }
 
 fn drawn_config(folder: &Path, files: &Path, compressed: &str, rng: &mut fastrand::Rng) -> Config {

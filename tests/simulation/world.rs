@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kinetail::agent::{self, Ending, Reading, Setting, Way};
@@ -79,9 +79,23 @@ struct World {
 /// What a life leaves beside the store.
 struct Left {
     ended: Ended,
-    run_id: u128,
+    /// Those of the life.
+    runs: Runs,
     /// Of each flow, the records counted as possibly doubled: as the operator has seen it last.
     possibly_doubled: Vec<u64>,
+}
+
+/// Ids of runs.
+type Runs = Arc<Mutex<Vec<u128>>>;
+
+/// Draws ids and notes them.
+fn run_ids(rng: &mut fastrand::Rng, runs: &Runs) -> Box<dyn Fn() -> u128 + Send + Sync> {
+    let (rng, runs) = (Mutex::new(rng.fork()), Arc::clone(runs));
+    Box::new(move || {
+        let run_id = rng.lock().unwrap().u128(..);
+        runs.lock().unwrap().push(run_id);
+        run_id
+    })
 }
 
 /// Longest that an agent without trouble needs to catch up: a request that hangs, the longest backoff, a rescan
@@ -277,8 +291,9 @@ impl World {
         let is_left = |run: &RunKey| sendings.iter().any(|(left, _)| left == run);
         let config = Arc::clone(&self.config);
         for (index, flow) in config.flows.iter().enumerate() {
-            let own_run = RunKey { run_id: left.run_id, flow: flow.name.clone() };
-            assert!(left.ended != Ended::Drained || !is_left(&own_run), "a run that has ended in an orderly way is looked for");
+            let is_own = |run: &RunKey| run.flow == flow.name && left.runs.lock().unwrap().contains(&run.run_id);
+            let is_own_left = sendings.iter().any(|(run, _)| is_own(run));
+            assert!(left.ended != Ended::Drained || !is_own_left, "a run that has ended in an orderly way is looked for");
             let (mut stored, mut tally) = (Vec::new(), LifeTally::default());
             let (mut shown, mut has_been_unreadable) = (Vec::new(), false);
             for stream in self.streams.iter().filter(|stream| stream.flow_index == index) {
@@ -328,7 +343,7 @@ impl World {
         }
         let store = Arc::new(store);
         let released = Arc::downgrade(&store);
-        let (health, run_id) = (Health::default(), self.rng.u128(..));
+        let (health, runs) = (Health::default(), Runs::default());
         let stored = Stored { rows, ..store.stored().unwrap() };
         let setting = Setting {
             stored,
@@ -336,24 +351,24 @@ impl World {
             metrics: Arc::clone(&metrics),
             health: health.clone(),
             mode,
-            run_id,
+            new_run_id: run_ids(&mut self.rng, &runs),
             seed: self.rng.u64(..),
             reading: Reading::Here { commit_latency: self.commit_latency },
             surroundings: Arc::default(),
-            metadata: Metadata::nothing(),
+            metadata_of: Box::new(|_| Metadata::nothing()),
             progress: Progress::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let (streams, is_time_told) = (self.streams.clone(), self.story.is_time_told());
         let clock = ServiceClock::new(Stream::clock_ms(begun_at, self.story.drawn_skew_ms(&mut self.rng)));
-        let connect = |flow: &Flow| {
+        let connect = move |flow: &Flow| {
             let name = flow.delivery.destination.stream();
             let stream = Arc::clone(streams.iter().find(|stream| stream.name == name).unwrap());
             Way::plain(Connection { stream, clock: clock.clone(), is_time_told }, clock.clone())
         };
         let possibly_doubled =
             || config.flows.iter().map(|flow| flow_metrics(&metrics, flow).possibly_doubled_records.get()).collect();
-        let mut agent = Box::pin(agent::run(&config, setting, stopped, connect));
+        let mut agent = Box::pin(agent::run(watch::channel(Arc::clone(&config)).1, setting, stopped, connect));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
         assert!(at_once.is_err(), "the agent ends at once: {at_once:?}");
         let ended = loop {
@@ -401,7 +416,7 @@ impl World {
                     drop(agent);
                     let ended = wait_until(|| released.strong_count() == 0).await;
                     assert!(ended, "the store is held after the agent was dropped");
-                    return Left { ended: Ended::Aborted, run_id, possibly_doubled: possibly_doubled() };
+                    return Left { ended: Ended::Aborted, runs, possibly_doubled: possibly_doubled() };
                 }
                 Action::Kill | Action::KillBusy => {
                     let is_busy = |world: &Self| world.streams.iter().any(|stream| stream.is_busy());
@@ -415,7 +430,7 @@ impl World {
                     }
                     self.hosts[self.host].kill();
                     self.now = begun_at + begun.elapsed();
-                    return Left { ended: Ended::Killed, run_id, possibly_doubled: possibly_doubled() };
+                    return Left { ended: Ended::Killed, runs, possibly_doubled: possibly_doubled() };
                 }
             }
             for stream in &self.streams {
@@ -423,7 +438,7 @@ impl World {
             }
         };
         self.now = begun_at + begun.elapsed();
-        Left { ended, run_id, possibly_doubled: possibly_doubled() }
+        Left { ended, runs, possibly_doubled: possibly_doubled() }
     }
 
     /// Of each flow how many seconds a shard takes for what is delivered so far, at least.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kinetail::budget::Budget;
+use kinetail::budget::{Budget, Share};
 use kinetail::checkpointer::Event;
 use kinetail::collector::{Collector, Entry};
 use kinetail::config::{self, Order, ReadBack};
@@ -68,6 +68,7 @@ impl Agent {
         tokio::spawn(survey.run());
         let (events, events_out) = mpsc::channel(EVENTS_WAITING);
         let (requests, requests_out) = mpsc::channel(REQUESTS_WAITING);
+        let share = Share::new(offer.memory_bytes, 1);
         let sender = Sender::new(Parts {
             destination,
             facts: facts.clone(),
@@ -79,14 +80,14 @@ impl Agent {
             settle: SETTLE_DEFAULT,
             order: Order::Throughput,
             request_bytes: REQUEST_BYTES_DEFAULT,
-            held_byte_count_max: offer.memory_bytes,
+            share: share.clone(),
             events,
             metrics: flow_metrics,
             health: Health::default().flow("f"),
             random: random.fork(),
         });
         let (stop, stopped) = watch::channel(false);
-        let budget = Budget::new(offer.memory_bytes);
+        let budget = Budget::new(share);
         let packer = Packer { offer, facts, load, budget: budget.clone(), hash_key: random.u128(..), random, made_byte_count: 0 };
         Self {
             stop,

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::tally::{Measure, Packed, Seconds, UserRecords};
 use super::ways::{facts_of_new, packed_as};
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::checkpointer::Event;
 use crate::collector::Entry;
 use crate::command::run::surroundings;
@@ -20,8 +20,7 @@ use crate::delivery_token::DeliveryTokens;
 use crate::discovery::{Globs, Hints, Watch};
 use crate::gate::Gate;
 use crate::limits::{
-    CHUNKS_WAITING, ESTIMATE_PEAK_SECONDS, EVENTS_WAITING, FORGET_AFTER_DEFAULT, MEMORY_PER_LINE_BYTE, REQUEST_BYTES_MIN,
-    REQUESTS_WAITING,
+    CHUNKS_WAITING, ESTIMATE_PEAK_SECONDS, EVENTS_WAITING, FORGET_AFTER_DEFAULT, REQUEST_BYTES_MIN, REQUESTS_WAITING,
 };
 use crate::metadata::{Metadata, Wanted};
 use crate::metrics::{FlowMetrics, Metrics};
@@ -101,21 +100,19 @@ impl Watching {
         stop: &watch::Receiver<bool>,
         line_count: &Arc<AtomicU64>,
     ) -> io::Result<Vec<Self>> {
-        let budget_bytes = config.agent.memory_max / MEMORY_PER_LINE_BYTE / flows.len().max(1);
-        let open_files_max = config.agent.max_open_files / flows.len().max(1);
+        let share = Share::of(&config.agent, flows.len());
         let host = Host {
             surroundings: Arc::new(surroundings()),
             metadata: Metadata::ask(Wanted::of(flows), config.aws.endpoints.ec2_metadata.as_deref()),
         };
-        let start = |flow| Self::one(flow, &host, budget_bytes, open_files_max, stop, line_count);
+        let start = |flow| Self::one(flow, &host, &share, stop, line_count);
         flows.iter().map(start).collect()
     }
 
     fn one(
         flow: &Flow,
         host: &Host,
-        budget_bytes: usize,
-        open_files_max: usize,
+        share: &Share,
         stop: &watch::Receiver<bool>,
         line_count: &Arc<AtomicU64>,
     ) -> io::Result<Self> {
@@ -123,7 +120,7 @@ impl Watching {
         // Mismatches and the like are counted by one of the packers; the others count the same, elsewhere.
         let (of_tailer, of_packing, of_other) = (metrics.flow(&flow.name), metrics.flow("packing"), metrics.flow("other"));
         let begun = Begun::default();
-        let budget = Budget::new(budget_bytes);
+        let budget = Budget::new(share.clone());
         let (events, events_out) = mpsc::channel(EVENTS_WAITING);
         tokio::spawn(follow_events(events_out, budget.clone(), begun.clone()));
 
@@ -142,7 +139,6 @@ impl Watching {
             gate: Gate::always_open(),
             forget_after: FORGET_AFTER_DEFAULT,
             budget: budget.clone(),
-            open_files_max,
             metrics: of_tailer.clone(),
             random: fastrand::Rng::new(),
         });
@@ -154,7 +150,7 @@ impl Watching {
         let mut packers = Vec::new();
         let mut pack = |aggregate, tells_records, metrics: &FlowMetrics| {
             let way = Way { flow: packed_as(aggregate, flow), tells_records };
-            let (chunks, packing) = way.pack(host, budget_bytes, metrics.clone(), begun.clone());
+            let (chunks, packing) = way.pack(host, share, metrics.clone(), begun.clone());
             packers.push(chunks);
             packing
         };
@@ -271,14 +267,14 @@ struct Way {
 
 impl Way {
     /// Begins to pack what comes by the channel; the records go no further than into the result.
-    fn pack(mut self, host: &Host, budget_bytes: usize, metrics: FlowMetrics, begun: Begun) -> (mpsc::Sender<Chunk>, Packing) {
+    fn pack(mut self, host: &Host, share: &Share, metrics: FlowMetrics, begun: Begun) -> (mpsc::Sender<Chunk>, Packing) {
         let measure = Measure::of(&self.flow);
         // It is reckoned what encryption adds: no key is asked for.
         self.flow.encryption = None;
         let delivery = &mut self.flow.delivery;
         // Who waits longer sends in bursts that the watching may be too short to see.
         delivery.max_delay = delivery.max_delay.min(Duration::from_secs(ESTIMATE_PEAK_SECONDS as u64));
-        let request_bytes = delivery.request_bytes.min(budget_bytes.max(REQUEST_BYTES_MIN));
+        let request_bytes = delivery.request_bytes.min(share.byte_count_max().max(REQUEST_BYTES_MIN));
         let destination = delivery.destination.clone();
         let run_id = fastrand::u128(..);
         let (facts, facts_out) = watch::channel(facts_of_new(&destination, 1));
@@ -290,12 +286,12 @@ impl Way {
             flow: Arc::new(self.flow),
             surroundings: Arc::clone(&host.surroundings),
             metadata: host.metadata.clone(),
-            tokens: DeliveryTokens::new(run_id, 0, 1),
+            tokens: DeliveryTokens::new(run_id),
             request_bytes,
             facts: facts_out,
             load: Load::default(),
             keys: None,
-            budget_bytes,
+            share: share.clone(),
             requests,
             events,
             metrics,

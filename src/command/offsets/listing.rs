@@ -292,18 +292,17 @@ impl Unreconciled {
     }
 }
 
-/// What the admin address of the run `run_id` answers, made of what is committed: it waits for the disk.
+/// What the admin address answers, made of what is committed: it waits for the disk.
 pub fn page(
     store: Arc<Offsets>,
     state_dir: PathBuf,
-    forget_after: Duration,
-    run_id: u128,
+    forget_after: impl Fn() -> Duration + Send + Sync + 'static,
 ) -> impl Fn() -> Result<String, String> + Send + Sync + 'static {
     move || {
         let peek = || {
             let mut sendings = store.sendings()?;
             // What it may have sent itself, it knows.
-            sendings.retain(|(run, _)| run.run_id != run_id);
+            sendings.retain(|(run, _)| !store.has_begun(run));
             Ok(Peeked {
                 rows: store.load()?,
                 started_flows: store.started_flows()?,
@@ -313,6 +312,6 @@ pub fn page(
             })
         };
         let contents = peek().map_err(|error: crate::offsets::OpenError| with_causes(&error))?;
-        Listing::of_running(&state_dir, &contents, forget_after).to_json().map_err(|error| error.to_string())
+        Listing::of_running(&state_dir, &contents, forget_after()).to_json().map_err(|error| error.to_string())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::checkpointer::Event;
 use crate::config::Flow;
 use crate::discovery::{Globs, Hints};
@@ -73,8 +73,7 @@ impl Reading {
             gate: Gate::always_open(),
             forget_after: FORGET_AFTER_DEFAULT,
             // The one chunk that waits is the bound.
-            budget: Budget::new(usize::MAX),
-            open_files_max: OPEN_FILES_MAX,
+            budget: Budget::new(Share::new(usize::MAX, OPEN_FILES_MAX)),
             metrics: Metrics::default().flow(&flow.name),
             random: fastrand::Rng::new(),
             flow,
@@ -114,6 +113,8 @@ impl Reading {
                 self.dropped.extend(spans.iter().map(dropped));
             }
             Event::Settled(_) | Event::Seen { .. } | Event::Closed { .. } | Event::Forgotten(_) | Event::Started { .. } => {}
+            // There is no run.
+            Event::Begun { .. } | Event::Ended { .. } => {}
         }
     }
 }

@@ -8,13 +8,14 @@ use tempfile::TempDir;
 
 use super::{LOGGED, Options, complain, exit, log_to, ship, with_causes};
 use crate::aws::Accesses;
-use crate::config::{Aggregate, Aws, Config, Destination, Endpoints, Flow, Proxy};
+use crate::config::{Aggregate, Aws, Config, Destination, Endpoints, Flow, Loaded, Proxy};
 use crate::limits::REQUEST_BYTES_DEFAULT;
 use crate::local::{Local, REGION, Route, Screen, credentials};
 use crate::metrics::Metrics;
 
 /// Ships, shows how it goes, reports what was read back; returns the exit code.
-pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
+pub(super) async fn locally(options: &Options, mut loaded: Loaded) -> u8 {
+    let config = &mut loaded.config;
     // Nothing goes unencrypted that is to be encrypted, and KMS would be asked with credentials that are none.
     if let Some(flow) = config.flows.iter().find(|flow| flow.encryption.is_some()) {
         let name = &flow.name;
@@ -25,7 +26,7 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
     }
     let screen = Screen::default();
     log_to(screen.clone(), LOGGED);
-    let state = match State::of(&config) {
+    let state = match State::of(config) {
         Ok(state) => state,
         Err(error) => return complain(&format!("cannot make a throw-away state folder: {error}"), exit::IOERR),
     };
@@ -34,7 +35,6 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
         flow.delivery.destination = Destination::Kinesis(flow.delivery.destination.stream().to_owned());
         // The embedded Kinesis has the limit that every region has.
         flow.delivery.request_bytes = flow.delivery.request_bytes.min(REQUEST_BYTES_DEFAULT);
-        flow.aws = Aws::default();
     }
     let route = |flow: &Flow| Route {
         flow: flow.name.clone(),
@@ -55,8 +55,11 @@ pub(super) async fn locally(options: &Options, mut config: Config) -> u8 {
         proxy: Some(Proxy::Off),
         ..Aws::default()
     };
-    let accesses = Accesses::with_credentials(aws, credentials());
-    let code = ship(options, &config, &state.path(), accesses, metrics).await;
+    for flow in &mut config.flows {
+        flow.aws = aws.clone();
+    }
+    let accesses = Accesses::with_credentials(credentials());
+    let code = ship(options, loaded, &state.path(), accesses, metrics).await;
     let report = local.finish().await;
     // A reader that has gone away has seen what it wanted.
     let _ = report.print();

@@ -22,9 +22,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::super::{counted, human_bytes};
-use crate::config::one_line;
+use crate::config::{Config, one_line};
 use crate::health::Health;
-use crate::limits::{START_EXTENSION, STATUS_BYTES_MAX, STATUS_INTERVAL};
+use crate::limits::{ENDING_MARGIN, START_EXTENSION, STATUS_BYTES_MAX, STATUS_INTERVAL};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::progress::verdict::Stuck;
@@ -130,10 +130,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// What is paused, and why.
     pub health: Health,
-    /// So many flows are there at the start.
-    pub flow_count: usize,
-    /// What an ending takes at most, from when it is told to stop.
-    pub ending_max: Duration,
+    /// Which flows there are, and how long an end may take.
+    pub configs: watch::Receiver<Arc<Config>>,
 }
 
 impl Service {
@@ -175,7 +173,7 @@ impl Service {
             is_stopping,
             is_open: !flows.is_empty(),
             // Once it is, flows that a reload adds do not change that.
-            is_begun: is_ready || (beginning.is_empty() && self.progress.begun_count() >= self.flow_count),
+            is_begun: is_ready || (beginning.is_empty() && self.progress.begun_count() >= self.configs.borrow().flows.len()),
             reading_back: reading_back.map(|flow| flow.name.clone()),
             beginning,
             flow_count: flows.len(),
@@ -227,7 +225,8 @@ impl Teller {
         if seen.is_stopping {
             if !std::mem::replace(&mut self.has_told_stopping, true) {
                 manager.tell_surely("STOPPING=1".to_owned());
-                let _ = writeln!(text, "EXTEND_TIMEOUT_USEC={}", service.ending_max.as_micros());
+                let ending_max = service.configs.borrow().agent.drain_timeout + ENDING_MARGIN;
+                let _ = writeln!(text, "EXTEND_TIMEOUT_USEC={}", ending_max.as_micros());
             }
         } else if seen.is_begun && !self.is_ready {
             self.is_ready = true;
@@ -476,14 +475,15 @@ mod tests {
     async fn ready_comes_once_every_flow_watches_and_stopping_once_it_is_told_to() {
         let listener = listener();
         let (progress, metrics, health) = (Progress::default(), Arc::new(Metrics::default()), Health::default());
-        let ending_max = Duration::from_secs(40);
+        let flow = |name: &str| format!("[[flow]]\nname = '{name}'\nfiles = '/x'\n[flow.kinesis]\nstream = 's'\n");
+        let config = Config::parse(&(flow("a") + &flow("b")), "test").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let (_configs, configs) = watch::channel(Arc::new(config));
         let service = Service {
             notifier: listener.notifier.clone(),
             progress: progress.clone(),
             metrics: Arc::clone(&metrics),
             health,
-            flow_count: 2,
-            ending_max,
+            configs,
         };
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(service.run(stopped));
@@ -508,7 +508,7 @@ mod tests {
         settled().await;
         assert_eq!(
             listener.heard()[..2],
-            ["STOPPING=1", "STATUS=Stopping: 0 B still to be delivered\nEXTEND_TIMEOUT_USEC=40000000"]
+            ["STOPPING=1", "STATUS=Stopping: 0 B still to be delivered\nEXTEND_TIMEOUT_USEC=55000000"]
         );
         running.abort();
     }

@@ -1,4 +1,4 @@
-//! Signals: the first asks for an end, a second one insists.
+//! Signals that end: the first asks for it, a second one insists.
 
 use std::cell::Cell;
 use std::io;
@@ -15,21 +15,17 @@ pub(super) const TERM: u8 = 15;
 /// at once; a person takes longer.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
-/// The signals that the agent listens to.
+/// The signals that end the agent.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
 }
 
 impl Signals {
-    /// From now on none of them ends the process by itself.
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    /// From now on none of them ends the process by itself, nor does SIGHUP, which comes beside.
+    pub(super) fn new() -> io::Result<(Self, Signal)> {
+        let signals = Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        Ok((signals, signal(SignalKind::hangup())?))
     }
 
     /// Tells `stop` at the first signal, whose number goes into `first`, and returns that of the second.
@@ -48,13 +44,9 @@ impl Signals {
     }
 
     async fn next(&mut self) -> u8 {
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return INT,
-                _ = self.terminate.recv() => return TERM,
-                // Daemons reload at it, and terminals that close send it; neither shall end an agent.
-                _ = self.hang_up.recv() => tracing::warn!("SIGHUP: the configuration is read at the start only; going on"),
-            }
+        tokio::select! {
+            _ = self.interrupt.recv() => INT,
+            _ = self.terminate.recv() => TERM,
         }
     }
 }

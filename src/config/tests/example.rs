@@ -28,7 +28,7 @@ fn the_example_shows_every_key() {
     let source = example_with_all_settings();
     let entries = DeTable::parse(&source).unwrap();
     let findings = Findings::default();
-    Table::read_top(&findings, entries.get_ref(), |table| top::read(table, &source));
+    Table::read_top(&findings, entries.get_ref(), |table| top::read(table, &source, &Role::Main));
     for key in findings.known_keys() {
         assert!(source.lines().any(|line| line.contains(key) && !line.starts_with('#')), "`{key}` is not in the example");
     }
@@ -54,7 +54,10 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
             && aws.ca_file.is_some()
     );
     spelt_out.aws.region = aws.region;
-    assert_eq!(std::mem::take(&mut spelt_out.flows[0].aws).region.as_deref(), Some("eu-west-1"));
+    assert_eq!(spelt_out.flows[0].aws.region.as_deref(), Some("eu-west-1"));
+    for flow in &mut spelt_out.flows {
+        flow.aws = spelt_out.aws.clone();
+    }
     assert_eq!(spelt_out.flows[0].ignore_older.take(), Some(Duration::from_secs(7 * 24 * 60 * 60)));
     let to_firehose = spelt_out.flows.pop().expect("the example shows a flow to Firehose");
     let (encryption, to_firehose) = (to_firehose.encryption.expect("the example shows a key"), to_firehose.delivery);

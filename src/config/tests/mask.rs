@@ -31,7 +31,7 @@ fn presets_and_patterns_in_their_order() {
         .iter()
         .map(|mask| match &mask.what {
             MaskPattern::Preset(preset) => format!("{preset:?} {:?} {:?}", mask.with, mask.fields),
-            MaskPattern::Regex(regex) => format!("{regex} {:?} {:?}", mask.with, mask.fields),
+            MaskPattern::Regex(regex) => format!("{} {:?} {:?}", regex.as_str(), mask.with, mask.fields),
         })
         .collect();
     let expected = [r#"Email "***" []"#, r#"\d{6}-\d{7} "$0" []"#, r#"Ipv4 "***" []"#, r#"Card "" ["message", "user"]"#];

@@ -2,6 +2,7 @@
 
 use regex::bytes::{CaptureLocations, Regex};
 
+use crate::config;
 use crate::processor::fields::{Fields, Value};
 
 /// Patterns, and what their groups are.
@@ -20,7 +21,7 @@ struct Pattern {
 }
 
 /// The names of all groups of all patterns, each once, in the order in which they come first.
-pub(super) fn names(patterns: &[Regex]) -> Vec<String> {
+pub(super) fn names(patterns: &[config::Pattern]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in patterns.iter().flat_map(|regex| regex.capture_names().flatten()) {
         if !names.iter().any(|known| known == name) {
@@ -31,15 +32,15 @@ pub(super) fn names(patterns: &[Regex]) -> Vec<String> {
 }
 
 impl Patterns {
-    pub(super) fn new(patterns: &[Regex]) -> Self {
+    pub(super) fn new(patterns: &[config::Pattern]) -> Self {
         let names = names(patterns);
-        let pattern = |regex: &Regex| Pattern {
+        let pattern = |regex: &config::Pattern| Pattern {
             groups: regex.capture_locations(),
             group_by_slot: names
                 .iter()
                 .map(|name| regex.capture_names().position(|group| group == Some(name.as_str())))
                 .collect(),
-            regex: regex.clone(),
+            regex: Regex::clone(regex),
         };
         Self { patterns: patterns.iter().map(pattern).collect(), names }
     }
@@ -71,7 +72,7 @@ mod tests {
     /// built in, which Cargo.toml leaves out.
     #[test]
     fn a_literal_between_other_things_is_found() {
-        let of = |pattern: &str| Format::Regex(vec![Regex::new(pattern).expect("the pattern is sound")]);
+        let of = |pattern: &str| Format::Regex(vec![Regex::new(pattern).expect("the pattern is sound").into()]);
         check(&of(r#"(?-u) (?<name>\w+)="(?<value>[^"]*)""#), r#"a b="c" d"#, r#"name="b" value="c""#);
         check(&of("(?-u)(?<all>[a-z]=[^=]*=)"), "b=0=", r#"all="b=0=""#);
         check(&of("(?<all>.bb|b)"), "zabb", r#"all="abb""#);

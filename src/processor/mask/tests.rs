@@ -8,7 +8,7 @@ fn preset(preset: MaskPreset) -> Mask {
 }
 
 fn pattern(pattern: &str, with: &str) -> Mask {
-    Mask { what: MaskPattern::Regex(Regex::new(pattern).unwrap()), with: with.to_owned(), fields: Vec::new() }
+    Mask { what: MaskPattern::Regex(Regex::new(pattern).unwrap().into()), with: with.to_owned(), fields: Vec::new() }
 }
 
 /// What masking makes of `text`, and how many masks there are in it.

@@ -58,12 +58,12 @@ fn aggregate(arrived_at_ms: i64, run_id: u128, spans: &[Span]) -> StoredRecord {
     for span in spans {
         assert!(aggregate.try_push("key", b"line", *span, 10_000));
     }
-    record(arrived_at_ms, DeliveryTokens::new(run_id, 0, 1).draw(), aggregate.finish().data)
+    record(arrived_at_ms, DeliveryTokens::new(run_id).draw(), aggregate.finish().data)
 }
 
 /// A line by itself, which says in its key what it is made of.
 fn line(arrived_at_ms: i64, run_id: u128, spans: &[Span]) -> StoredRecord {
-    let key = naming(&DeliveryTokens::new(run_id, 0, 1).draw(), &spans.iter().copied().collect::<Spans>());
+    let key = naming(&DeliveryTokens::new(run_id).draw(), &spans.iter().copied().collect::<Spans>());
     record(arrived_at_ms, key, "line\n")
 }
 
@@ -120,7 +120,6 @@ impl Stage {
             read_back: self.read_back,
             has_tokens: self.has_tokens,
             is_rolled_back: self.is_rolled_back,
-            files_of_others: Arc::new(HashSet::from([FileKey(77)])),
             metrics: self.metrics.clone(),
             health: Health::default().flow("access"),
             store: Arc::clone(&self.store),
@@ -147,8 +146,8 @@ async fn what_is_in_the_stream_is_settled() {
         // Of another run, of another producer, and rubbish.
         aggregate(-60_000, 0xdef, &[span(1, 200, 300)]),
         record(-60_000, "user-17".to_owned(), "line"),
-        record(-60_000, DeliveryTokens::new(RUN, 0, 1).draw(), "no aggregate"),
-        record(-60_000, format!("{}-zz", DeliveryTokens::new(RUN, 0, 1).draw()), ""),
+        record(-60_000, DeliveryTokens::new(RUN).draw(), "no aggregate"),
+        record(-60_000, format!("{}-zz", DeliveryTokens::new(RUN).draw()), ""),
         // Of the same run, but a file of which nothing is known, and one of another flow.
         line(-60_000, RUN, &[span(9, 0, 50)]),
         line(-60_000, RUN, &[span(77, 0, 50)]),

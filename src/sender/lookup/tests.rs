@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use self::stream::{Put, Says, Stream, Trouble};
+use crate::budget::Share;
 use crate::checkpointer::Event;
 use crate::collector::Entry;
 use crate::config::{Order, ReadBack};
@@ -101,7 +102,7 @@ impl Story {
             settle: SETTLE_DEFAULT,
             order,
             request_bytes: REQUEST_BYTES_DEFAULT,
-            held_byte_count_max,
+            share: Share::new(held_byte_count_max, 1),
             events,
             metrics: metrics.clone(),
             health: health.flow("f"),

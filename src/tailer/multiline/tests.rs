@@ -25,7 +25,7 @@ pub(super) fn lines_of(text: &[u8]) -> Vec<Line> {
 
 /// `start`, `continue`, `end`; empty for none.
 fn patterns([start, goes_on, end]: [&str; 3]) -> Joining {
-    let compiled = |pattern: &str| (!pattern.is_empty()).then(|| Regex::new(pattern).unwrap());
+    let compiled = |pattern: &str| (!pattern.is_empty()).then(|| Regex::new(pattern).unwrap().into());
     Joining::Patterns { start: compiled(start), goes_on: compiled(goes_on), end: compiled(end) }
 }
 
