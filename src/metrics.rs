@@ -123,7 +123,7 @@ impl Default for Metrics {
         );
         registry.register(
             "released_bytes",
-            "bytes of files read and not settled when a reload ended the flow: they are read again",
+            "bytes of files read and not settled when a reload ended the flow: they are read again, or found in the stream",
             f.released_bytes.clone(),
         );
         registry.register("unreachable_bytes", "bytes that were gone before they could be read", f.unreachable_bytes.clone());
@@ -261,7 +261,7 @@ pub struct FlowCounters {
     pub read_lines: Counter,
     pub delivered_bytes: Counter,
     pub unreachable_bytes: Counter,
-    released_bytes: Counter,
+    pub released_bytes: Counter,
     pub delivered_user_records: Counter,
     pub delivered_records: Counter,
     pub delivered_record_bytes: Counter,
@@ -305,8 +305,11 @@ struct Balance {
 }
 
 impl Metrics {
-    /// The metrics of the flow `name`, which begins: those of the flow of this name that has ended, if there was one.
+    /// The metrics of the flow `name`, which begins if it has not: those of the flow of this name that has ended, if there was one.
     pub fn flow(&self, name: &str) -> FlowMetrics {
+        if let Some(running) = self.flows().into_iter().find(|flow| flow.name == name) {
+            return running;
+        }
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let before = ended.iter().position(|flow| flow.name == name).map(|index| ended.swap_remove(index));
         let flow = before.unwrap_or_else(|| self.new_flow(name));

@@ -331,6 +331,33 @@ fn a_file_system_that_hangs_holds_up_its_flow_alone() {
     verify(&sent, &kinesis.received("s"));
 }
 
+/// A reload is told when it begins and when it is over, be the configuration well or not.
+#[test]
+fn the_manager_hears_of_each_reload_and_of_its_end() {
+    let (kinesis, place) = (Kinesis::with_stream("s", 1), Place::new());
+    place.configure(&kinesis, &flow("a", "LOGS/a.log", ""));
+    let manager = Manager::of(&place);
+    let agent = manager.start(&place, &[]);
+    manager.wait_ready(&agent);
+    let told = |line: &str| manager.heard().iter().filter(|(_, heard)| heard == line).count();
+    for (reload, flows) in [(1, flow("a", "LOGS/a.log", "") + &flow("b", "LOGS/b.log", "")), (2, "[[flow]]\n".to_owned())] {
+        place.configure(&kinesis, &flows);
+        agent.signal(Signal::HUP);
+        wait_until_or(
+            "it is ready again",
+            || told(READY) == reload + 1,
+            || format!("{:#?}\n{}", manager.heard(), agent.stderr()),
+        );
+        assert_eq!(told("RELOADING=1"), reload);
+    }
+    assert!(manager.has_heard("MONOTONIC_USEC="));
+    let sent = lines("b", 10);
+    place.append("b.log", &sent);
+    agent.wait_settled(byte_count(&sent));
+    agent.stop();
+    verify(&sent, &kinesis.received("s"));
+}
+
 /// An end is told when it begins, with how much is still to be done, and the time that may take.
 #[test]
 fn the_manager_hears_that_it_stops_and_what_is_left_to_do() {

@@ -111,11 +111,12 @@ fn is_masked(value: &serde_json::Value) -> bool {
     }
 }
 
-/// Any text is a configuration or has mistakes that can be shown.
+/// Any text is a configuration, always the same, or has mistakes that can be shown.
 pub fn configuration(data: &[u8]) {
     let Ok(source) = str::from_utf8(data) else { return };
     match Config::parse(source, "kinetail.toml") {
         Ok(config) => {
+            assert!(Config::parse(source, "kinetail.toml").is_ok_and(|anew| anew == config));
             for flow in &config.flows {
                 process(&mut Processor::new(flow, &Surroundings::default()), data, None);
             }

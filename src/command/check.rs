@@ -1,6 +1,6 @@
 //! `kinetail check`: whether the configuration is right, and what its globs match now.
 //!
-//! Nothing is sent and nothing but the configuration is read: matching files are only opened, to see whether they can be.
+//! Nothing is sent and nothing but the files of the configuration is read: matching files are only opened, to see whether they can be.
 
 mod advice;
 mod pattern_cost;
@@ -12,7 +12,7 @@ use std::path::Path;
 use self::advice::advice;
 use self::pattern_cost::{PatternCost, cost_of};
 use super::{counted, exit, human_bytes};
-use crate::config::{Config, Flow, Format, one_line};
+use crate::config::{Flow, Format, Loaded, one_line};
 use crate::discovery::{Found, Globs, Problem, Scan};
 
 /// Paths listed of one kind; the others are counted.
@@ -26,17 +26,25 @@ pub fn main(config_path: &Path) -> u8 {
     check(config_path, &mut stdout, is_terminal).unwrap_or(exit::IOERR)
 }
 
-/// Checks the configuration file and returns the exit code; fails only when `out` does.
+/// Checks the configuration file, with those of flows beside it, and returns the exit code; fails only when `out` does.
 pub fn check(config_path: &Path, out: &mut impl Write, colour: bool) -> io::Result<u8> {
-    let config = match Config::load(config_path) {
-        Ok(config) => config,
+    let loaded = match Loaded::load(config_path) {
+        Ok(loaded) => loaded,
         Err(error) => {
             out.write_all(error.render(colour).as_bytes())?;
             return Ok(exit::CONFIG);
         }
     };
-    writeln!(out, "{}: no mistakes, {}", shown(config_path), counted(config.flows.len(), "flow"))?;
-    for flow in &config.flows {
+    let flows = &loaded.config.flows;
+    write!(out, "{}: no mistakes, {}", shown(config_path), counted(flows.len(), "flow"))?;
+    let files = loaded.files();
+    if files.len() > 1 {
+        writeln!(out, " in {} files", files.len())?;
+        list(out, files.map(|(path, flow_count)| format!("{}: {}", shown(path), counted(flow_count, "flow"))))?;
+    } else {
+        writeln!(out)?;
+    }
+    for flow in flows {
         check_flow(flow, out)?;
     }
     Ok(exit::OK)
@@ -175,6 +183,25 @@ app to delivery stream d
 leave it out, so that it is 500.0 KiB, or a multiple of that
 ";
         assert_eq!(output(root.path(), &config), (exit::OK, expected.to_owned()));
+    }
+
+    #[test]
+    fn it_lists_the_files_that_were_read_when_there_are_several() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("conf.d")).unwrap();
+        let flow = |name: &str| CONFIG.replace("'app'", name).replace("ROOT/*.log", "/nonexistent");
+        fs::write(root.path().join("conf.d/b.toml"), flow("'b'")).unwrap();
+        fs::write(root.path().join("conf.d/a.toml"), format!("{}{}", flow("'a'"), flow("'c'"))).unwrap();
+        let expected = "\
+ROOT/agent.toml: no mistakes, 3 flows in 3 files
+    ROOT/agent.toml: 0 flows
+    ROOT/conf.d/a.toml: 2 flows
+    ROOT/conf.d/b.toml: 1 flow
+
+a to stream logs
+";
+        let (code, text) = output(root.path(), "");
+        assert!(code == exit::OK && text.starts_with(expected), "{text}");
     }
 
     #[test]

@@ -3,18 +3,21 @@
 //! The keys that are asked for are the keys that exist: a table needs no list of its own, and whatever was
 //! written and never asked for is unknown. What keys there are, and what they mean, is decided by those who ask.
 
-use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistakes::{Mistake, listed, nearest};
+use super::mistakes::{listed, nearest};
 use super::units::{duration_written, parse_duration, parse_size, size_written};
 
+mod findings;
 mod mixed;
 
+use findings::within;
+
+pub(super) use findings::Findings;
 pub(super) use mixed::{Leaf, json_of};
 
 /// A value and where it is written.
@@ -38,18 +41,6 @@ impl Placed<&str> {
     }
 }
 
-/// What reading one file has found out so far.
-#[derive(Default)]
-pub(super) struct Findings {
-    mistakes: RefCell<Vec<Mistake>>,
-    /// Every key asked for, with the heading of its table, in the order of asking.
-    asked: RefCell<Vec<(String, &'static str)>>,
-    /// Keys that nobody asked for, with the heading of their table.
-    unknown: RefCell<Vec<(String, Placed<String>)>>,
-    /// The text has syntax errors: what is missing may be there and not understood.
-    is_torn: bool,
-}
-
 /// A table being read; one that is not written at all reads as empty.
 pub(super) struct Table<'a> {
     findings: &'a Findings,
@@ -59,63 +50,6 @@ pub(super) struct Table<'a> {
     /// Its header.
     place: Range<usize>,
     asked: Vec<&'static str>,
-}
-
-impl Findings {
-    /// Nothing so far; `is_torn` when the text has syntax errors.
-    pub(super) fn new(is_torn: bool) -> Self {
-        Self { is_torn, ..Self::default() }
-    }
-
-    /// Notes a mistake; an empty `help` is none.
-    pub(super) fn mistake(&self, place: &Range<usize>, message: impl Into<String>, help: impl Into<String>) {
-        let help = Some(help.into()).filter(|help| !help.is_empty());
-        self.mistakes.borrow_mut().push(Mistake { place: place.clone(), message: message.into(), help });
-    }
-
-    /// The keys that exist, as far as this file's tables led to them.
-    #[cfg(test)]
-    pub(super) fn known_keys(&self) -> std::collections::BTreeSet<&'static str> {
-        self.asked.borrow().iter().map(|(_, key)| *key).collect()
-    }
-
-    /// The same, each with the heading of its table.
-    #[cfg(test)]
-    pub(super) fn known_settings(&self) -> std::collections::BTreeSet<(String, &'static str)> {
-        self.asked.borrow().iter().cloned().collect()
-    }
-
-    /// Everything found, unknown keys included, now that all known ones have been asked for.
-    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
-        for (table, key) in self.unknown.borrow().iter() {
-            let message = format!("unknown key `{}` {}", key.value, within(table));
-            self.mistake(&key.place, message, self.known_instead(table, &key.value));
-        }
-        self.mistakes.into_inner()
-    }
-
-    fn known_instead(&self, table: &str, key: &str) -> String {
-        let asked = self.asked.borrow();
-        let mut here: Vec<&str> = asked.iter().filter(|(of, _)| of == table).map(|(_, key)| *key).collect();
-        here.sort_unstable();
-        here.dedup();
-        if let Some((elsewhere, _)) = asked.iter().find(|(_, known)| *known == key) {
-            return format!("`{key}` belongs {}", within(elsewhere));
-        }
-        match nearest(key, here.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("known here: {}", listed(here, '`')),
-        }
-    }
-}
-
-/// `in [flow.kinesis]`, `at the top level`.
-fn within(table: &str) -> String {
-    match table {
-        "" => "at the top level".to_owned(),
-        "flow" => "in [[flow]]".to_owned(),
-        name => format!("in [{name}]"),
-    }
 }
 
 fn kind(value: &DeValue<'_>) -> &'static str {
@@ -139,10 +73,9 @@ impl<'a> Table<'a> {
     fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let result = read(&mut self);
         let unknown = self.entries.into_iter().flatten().filter(|(key, _)| !self.asked.contains(&key.get_ref().as_ref()));
-        self.findings
-            .unknown
-            .borrow_mut()
-            .extend(unknown.map(|(key, _)| (self.name.clone(), Placed { value: key.get_ref().to_string(), place: key.span() })));
+        for (key, _) in unknown {
+            self.findings.note_unknown(&self.name, Placed { value: key.get_ref().to_string(), place: key.span() });
+        }
         result
     }
 
@@ -158,7 +91,7 @@ impl<'a> Table<'a> {
 
     /// Notes that something which must be in this table is not; to be asked before the key is read.
     pub(super) fn require(&mut self, key: &'static str, help: &str) {
-        if !self.has(key) && !self.findings.is_torn {
+        if !self.has(key) && !self.findings.is_torn() {
             let what = format!("`{key}` is missing {}", within(&self.name));
             self.mistake(&self.place, what, help);
         }
@@ -166,7 +99,7 @@ impl<'a> Table<'a> {
 
     /// The same where any of `keys` would do.
     pub(super) fn require_any(&mut self, keys: &[&str], help: &str) {
-        if !keys.iter().any(|key| self.has(key)) && !self.findings.is_torn {
+        if !keys.iter().any(|key| self.has(key)) && !self.findings.is_torn() {
             let what = format!("one of {} is missing {}", listed(keys.iter().copied(), '`'), within(&self.name));
             self.mistake(&self.place, what, help);
         }
@@ -186,7 +119,7 @@ impl<'a> Table<'a> {
 
     fn ask(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.push(key);
-        self.findings.asked.borrow_mut().push((self.name.clone(), key));
+        self.findings.note_asked(&self.name, key);
         self.entries?.get(key)
     }
 

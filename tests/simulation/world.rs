@@ -41,6 +41,10 @@ enum Action {
     Pass(Duration),
     /// The faults cease for a while: the agent must catch up.
     Quiet,
+    /// Some flows have changed in the configuration.
+    Reload,
+    /// A flow is not in the configuration for so long.
+    Remove(Duration),
     Stop,
     Abort,
     Kill,
@@ -171,7 +175,7 @@ impl World {
             return self.told(planned);
         }
         self.actions_left -= 1;
-        let action = match self.rng.u8(..if self.is_restless { 108 } else { 91 }) {
+        let action = match self.rng.u8(..if self.is_restless { 114 } else { 91 }) {
             0..40 => Action::Append,
             40..45 if self.writes_much => Action::AppendMuch,
             45..48 => Action::Create,
@@ -182,7 +186,9 @@ impl World {
             89 | 91..95 => Action::Stop,
             95..97 => Action::Abort,
             90 | 97 => Action::Kill,
-            98.. => Action::KillBusy,
+            98..108 => Action::KillBusy,
+            108..112 => Action::Reload,
+            112.. => Action::Remove(Duration::from_millis(self.rng.u64(1..20_000))),
             _ => Action::Append,
         };
         self.told(action)
@@ -208,6 +214,8 @@ impl World {
             Action::Create => self.logs.create(),
             Action::Rotate => self.logs.rotate(index),
             Action::Pass(_) | Action::Quiet | Action::Stop | Action::Abort | Action::Kill | Action::KillBusy => {}
+            // There is no agent that could be told.
+            Action::Reload | Action::Remove(_) => {}
         }
     }
 
@@ -359,6 +367,7 @@ impl World {
             progress: Progress::default(),
         };
         let (stop, stopped) = watch::channel(false);
+        let (configs, config_in_force) = watch::channel(Arc::clone(&config));
         let (streams, is_time_told) = (self.streams.clone(), self.story.is_time_told());
         let clock = ServiceClock::new(Stream::clock_ms(begun_at, self.story.drawn_skew_ms(&mut self.rng)));
         let connect = move |flow: &Flow| {
@@ -368,7 +377,7 @@ impl World {
         };
         let possibly_doubled =
             || config.flows.iter().map(|flow| flow_metrics(&metrics, flow).possibly_doubled_records.get()).collect();
-        let mut agent = Box::pin(agent::run(watch::channel(Arc::clone(&config)).1, setting, stopped, connect));
+        let mut agent = Box::pin(agent::run(config_in_force, setting, stopped, connect));
         let at_once = timeout(Duration::ZERO, &mut agent).await;
         assert!(at_once.is_err(), "the agent ends at once: {at_once:?}");
         let ended = loop {
@@ -385,6 +394,22 @@ impl World {
                 Action::Pass(duration) => {
                     let ended = timeout(duration, &mut agent).await;
                     assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                }
+                Action::Reload => {
+                    let mut changed = Config::clone(&configs.borrow());
+                    for flow in changed.flows.iter_mut().filter(|_| self.rng.bool()) {
+                        flow.rescan += Duration::from_millis(1);
+                    }
+                    configs.send_replace(Arc::new(changed));
+                }
+                Action::Remove(duration) => {
+                    let before = Arc::clone(&configs.borrow());
+                    let mut changed = Config::clone(&before);
+                    changed.flows.remove(self.rng.usize(..before.flows.len()));
+                    configs.send_replace(Arc::new(changed));
+                    let ended = timeout(duration, &mut agent).await;
+                    assert!(ended.is_err(), "the agent ends by itself: {ended:?}");
+                    configs.send_replace(before);
                 }
                 Action::Quiet => {
                     let weather: Vec<Weather> =
@@ -468,7 +493,8 @@ impl World {
             let metrics = flow_metrics(metrics, flow);
             assert_eq!(metrics.in_flight(), 0, "{}: bytes in flight after {CATCH_UP:?} without trouble", flow.name);
             let unread = ledger.unread_bytes(flow, &self.logs.files) - metrics.read_back_settled_bytes.get();
-            assert_eq!(metrics.read_bytes.get(), unread, "{}: bytes read, and bytes that were there to read", flow.name);
+            let read = metrics.read_bytes.get() - metrics.released_bytes.get();
+            assert_eq!(read, unread, "{}: bytes read, and bytes that were there to read", flow.name);
         }
     }
 
@@ -482,5 +508,5 @@ impl World {
 }
 
 fn flow_metrics(metrics: &Metrics, flow: &Flow) -> FlowMetrics {
-    metrics.flows().into_iter().find(|metrics| metrics.name == flow.name).unwrap()
+    metrics.flow(&flow.name)
 }

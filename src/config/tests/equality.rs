@@ -211,6 +211,20 @@ fn another_value_of_any_key_is_another_configuration() {
 }
 
 #[test]
+fn the_same_text_is_the_same_configuration() {
+    let all = example::example_with_all_settings();
+    assert_eq!(parsed(&all), parsed(&all));
+    let zoned =
+        |zone: &str| whole("[flow.parse]\nformat = 'json'\ntypes.a = { type = 'timestamp', zone = @ }").replace('@', zone);
+    assert_eq!(parsed(&zoned("'local'")), parsed(&zoned("'local'")));
+    // Not every host knows names of zones.
+    if let Ok(seoul) = Config::parse(&zoned("'Asia/Seoul'"), "agent.toml") {
+        assert_eq!(seoul, parsed(&zoned("'Asia/Seoul'")));
+        assert_ne!(seoul, parsed(&zoned("'UTC'")));
+    }
+}
+
+#[test]
 fn how_and_where_it_is_written_does_not_matter() {
     let flow = "[[flow]]\nname = 'a'\nfiles = '/a'\n[flow.line]\nmax_bytes = '1 KiB'\n[flow.kinesis]\nstream = 's'\n";
     let other = flow.replace("'a'", "'b'");

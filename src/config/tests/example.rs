@@ -15,7 +15,7 @@ fn the_example_is_a_sound_configuration() {
 }
 
 /// "Lines that begin with `#` and no space are settings with their defaults, or examples where there is no default".
-fn example_with_all_settings() -> String {
+pub(super) fn example_with_all_settings() -> String {
     let uncomment = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
         _ => format!("{line}\n"),
