@@ -1,6 +1,6 @@
 //! What each stage is in the middle of, since when, and on which thread; whether each flow watches its files yet.
 //!
-//! A stage that is [followed](Follow::follow) leaves a mark at the beginning and at the end of each of its polls, and in the middle
+//! A stage that is [followed](FlowProgress::follow) leaves a mark at the beginning and at the end of each of its polls, and in the middle
 //! of long work when that [goes on](goes_on). Nothing waits for these marks, and leaving one costs some tens of nanoseconds. What
 //! follows from them is decided in [`verdict`], who is told in [`overseer`].
 
