@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::health::{FlowHealth, Health};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::progress::verdict::Stuck;
 
 /// The address, taken and not yet answering.
 pub struct Admin {
@@ -149,7 +150,7 @@ fn metrics_page(metrics: &Metrics) -> Response<Full<Bytes>> {
 #[derive(Serialize)]
 struct HealthPage {
     status: &'static str,
-    /// Why offsets cannot be committed.
+    /// Why offsets cannot be committed, or what does not go on that belongs to no flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     flows: Vec<FlowPage>,
@@ -165,28 +166,43 @@ struct FlowPage {
     since_seconds: Option<u64>,
 }
 
-impl From<FlowHealth> for FlowPage {
-    fn from(health: FlowHealth) -> Self {
+impl FlowPage {
+    fn of(health: FlowHealth, stuck: &[Stuck]) -> Self {
         let (paused, flow) = (health.paused().cloned(), health.flow);
-        match paused {
-            None => Self { flow, state: "delivering", reason: None, since_seconds: None },
-            Some(pause) => {
-                let since_seconds = Some(pause.since.elapsed().as_secs());
-                Self { flow, state: "paused", reason: Some(pause.reason), since_seconds }
-            }
-        }
+        // Of the two that which needs somebody most.
+        let of_flow = |stuck: &&Stuck| stuck.flow.as_deref() == Some(flow.as_str());
+        let stuck = stuck.iter().filter(of_flow).max_by_key(|stuck| stuck.how.is_wedged());
+        let (state, reason, since_seconds) = match (stuck, paused) {
+            (Some(stuck), _) => (word_of(stuck), Some(stuck.to_string()), Some(stuck.duration.as_secs())),
+            (None, Some(pause)) => ("paused", Some(pause.reason), Some(pause.since.elapsed().as_secs())),
+            (None, None) => ("delivering", None, None),
+        };
+        Self { flow, state, reason, since_seconds }
     }
+}
+
+fn word_of(stuck: &Stuck) -> &'static str {
+    if stuck.how.is_wedged() { "wedged" } else { "hanging" }
 }
 
 fn health_page(health: &Health) -> Response<Full<Bytes>> {
     let flows = health.flows();
-    let reason = health.commit().map(|pause| pause.reason);
-    let (status, word) = match (&reason, flows.iter().any(|flow| flow.paused().is_some())) {
-        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not committing"),
-        (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "paused"),
-        (None, false) => (StatusCode::OK, "ok"),
+    let stuck = health.found_stuck();
+    // What belongs to no flow has its reason here.
+    let worst = stuck.iter().max_by_key(|stuck| (stuck.how.is_wedged(), stuck.flow.is_none()));
+    let of_agent = stuck.iter().filter(|stuck| stuck.flow.is_none()).max_by_key(|stuck| stuck.how.is_wedged());
+    let commit = health.commit().map(|pause| pause.reason);
+    let word = match (worst, &commit) {
+        (Some(stuck), _) if stuck.how.is_wedged() => "wedged",
+        (_, Some(_)) => "not committing",
+        (Some(stuck), None) => word_of(stuck),
+        (None, None) if flows.iter().any(|flow| flow.paused().is_some()) => "paused",
+        (None, None) => "ok",
     };
-    let page = HealthPage { status: word, reason, flows: flows.into_iter().map(FlowPage::from).collect() };
+    let status = if word == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let reason = of_agent.map(ToString::to_string).or(commit);
+    let flows = flows.into_iter().map(|flow| FlowPage::of(flow, &stuck)).collect();
+    let page = HealthPage { status: word, reason, flows };
     let json = serde_json::to_string(&page).expect("strings and numbers are always JSON");
     respond(status, JSON, json)
 }
@@ -205,11 +221,14 @@ fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::progress::Stage;
+    use crate::progress::verdict::How;
 
     /// Sends `request` as it is to an admin address with one flow, "access", and returns the whole answer.
     async fn ask(request: &str, prepare: impl FnOnce(&Metrics, &Health)) -> String {
@@ -259,6 +278,31 @@ mod tests {
         let answer = ask(&get("/health"), |_, health| health.commits_fail("disk full")).await;
         assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
         assert!(answer.ends_with(r#"{"status":"not committing","reason":"disk full","flows":[]}"#), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn health_is_503_with_the_stage_that_does_not_go_on() {
+        let stuck = |stage, flow: Option<&str>, how| {
+            let flow = flow.map(str::to_owned);
+            Stuck { stage: Some(stage), flow, how, duration: Duration::from_secs(61) }
+        };
+        let hanging = stuck(Stage::Tailer, Some("access"), How::Hanging);
+        let answer = ask(&get("/health"), |_, health| {
+            health.flow("access").paused("no such stream");
+            health.stuck(vec![hanging.clone()]);
+        })
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        let reason = "the tailer has been waiting for a file system for 61 s";
+        let of_flow = format!(r#"{{"flow":"access","state":"hanging","reason":"{reason}","since_seconds":61}}"#);
+        assert!(answer.ends_with(&format!(r#"{{"status":"hanging","flows":[{of_flow}]}}"#)), "{answer}");
+        let answer = ask(&get("/health"), |_, health| {
+            drop(health.flow("access"));
+            health.stuck(vec![hanging.clone(), stuck(Stage::Checkpointer, None, How::Locked)]);
+        })
+        .await;
+        let reason = "the checkpointer has been waiting for a lock for 61 s";
+        assert!(answer.ends_with(&format!(r#"{{"status":"wedged","reason":"{reason}","flows":[{of_flow}]}}"#)), "{answer}");
     }
 
     #[tokio::test]

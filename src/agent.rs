@@ -27,6 +27,7 @@ use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, Stored};
 use crate::processor::Surroundings;
+use crate::progress::{Progress, Stage};
 use crate::sender::Destination;
 use crate::service_clock::ServiceClock;
 use crate::tailer::Mode;
@@ -54,6 +55,8 @@ pub struct Setting {
     pub surroundings: Arc<Surroundings>,
     /// What those of a flow may say of the instance.
     pub metadata_of: Of<Metadata>,
+    /// Where it is seen that everything goes on.
+    pub progress: Progress,
 }
 
 /// The way out of one flow.
@@ -115,6 +118,7 @@ struct Common<D> {
     writing: Writing,
     surroundings: Arc<Surroundings>,
     metadata_of: Of<Metadata>,
+    progress: Progress,
     new_run_id: Box<dyn Fn() -> u128 + Send + Sync>,
     way_of: Of<Way<D>>,
     share: Share,
@@ -157,7 +161,7 @@ pub async fn run<D: Destination>(
     let Setting { store, metrics, health, mut stored, .. } = setting;
     let checkpointer =
         Checkpointer::new(Arc::clone(&store), writing, Arc::clone(&knocked), metrics.commit_failing(), health.clone());
-    let checkpointer = tokio::spawn(checkpointer.run(events_out, ended));
+    let checkpointer = tokio::spawn(setting.progress.follow(Stage::Checkpointer, checkpointer.run(events_out, ended)));
     let summary = tokio::spawn(log_summaries(Arc::clone(&metrics)));
     let common = Common {
         store,
@@ -168,6 +172,7 @@ pub async fn run<D: Destination>(
         writing,
         surroundings: setting.surroundings,
         metadata_of: setting.metadata_of,
+        progress: setting.progress,
         new_run_id: setting.new_run_id,
         way_of: Box::new(way_of),
         share: Share::of(&config.agent, config.flows.len()),

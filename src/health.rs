@@ -1,10 +1,12 @@
 //! Whether each flow can deliver, whether offsets can be committed, and if not, why: what `/health` says.
 //!
-//! Senders and the checkpointer write, the admin address reads.
+//! Senders, the checkpointer and the overseer write, the admin address and what the service manager is told read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use crate::progress::verdict::Stuck;
 
 /// The condition of the agent.
 #[derive(Clone, Default)]
@@ -19,6 +21,8 @@ struct Conditions {
     commit: Option<Pause>,
     /// Why no snapshot of the offset store can be written, while none can.
     snapshot: Option<Pause>,
+    /// What does not go on.
+    stuck: Vec<Stuck>,
 }
 
 /// The condition of one flow.
@@ -82,6 +86,16 @@ impl Health {
     pub fn commit(&self) -> Option<Pause> {
         let conditions = self.conditions();
         conditions.commit.as_ref().or(conditions.snapshot.as_ref()).cloned()
+    }
+
+    /// What does not go on, all of it.
+    pub fn stuck(&self, stuck: Vec<Stuck>) {
+        self.conditions().stuck = stuck;
+    }
+
+    /// What did not go on at the last look.
+    pub fn found_stuck(&self) -> Vec<Stuck> {
+        self.conditions().stuck.clone()
     }
 
     /// No snapshot of the offset store can be written.

@@ -32,7 +32,7 @@
 //! the watermark is the first byte that is not. It commits that to the offset store ([`offsets`]), gives the
 //! bytes back to the budget and counts them ([`metrics`]). After a restart the tailer goes on from there.
 //!
-//! [`agent`] draws the arrows, [`command`] is what a person calls. `ARCHITECTURE.md` has the invariants.
+//! [`agent`] draws the arrows, [`command`] is what a person calls, and [`progress`] sees whether everything goes on. `ARCHITECTURE.md` has the invariants.
 
 // In the order in which a line meets them.
 pub mod command;
@@ -72,6 +72,7 @@ pub mod gate;
 pub mod hash_key;
 pub mod limits;
 pub mod outcome;
+pub mod progress;
 pub mod service_clock;
 pub mod span;
 pub mod stream;

@@ -436,6 +436,26 @@ pub const ESTIMATE_PEAK_SECONDS: usize = 10;
 /// bytes is never missed.
 pub const ESTIMATE_KEYS: usize = 1_000;
 
+// --- Being looked after ---
+
+/// A stage that is in the middle of something for so long is wedged, or a file system hangs; less when the service manager's
+/// watchdog has less patience. What takes long and goes on says so: the longest between two such marks is a piece of a file, or a
+/// folder.
+pub const BUSY_MAX: Duration = Duration::from_secs(60);
+/// Something waits in a flow, and nobody was woken for it for so long beyond what its settings allow (`max_delay`,
+/// `attempt_timeout`, `settle`): then nobody will be. All that waits without a setting is shorter.
+pub const STALLED_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How often that is looked at; four times in the time of the service manager's watchdog, when that is less.
+pub const OVERSIGHT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the service manager is told at most how the agent fares.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// How much longer than it would have waited the service manager is asked to wait for a start; asked again every `STATUS_INTERVAL`.
+pub const START_EXTENSION: Duration = Duration::from_secs(60);
+/// What an ending takes beyond `drain_timeout` at most: the last commit, the end of the run in the store, and a little.
+pub const ENDING_MARGIN: Duration = Duration::from_secs(2 * LAST_COMMIT_TIMEOUT.as_secs() + 5);
+/// Bytes of what the service manager is told of the state of affairs: it is a line for people.
+pub const STATUS_BYTES_MAX: usize = 600;
+
 // --- Admin address ---
 
 /// Connections served at once: a scraper or two, a health check, a person.
@@ -462,3 +482,21 @@ const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);
 const _: () = assert!(FRAME_BYTES > 0 && FRAME_BYTES <= u32::MAX as usize);
 const _: () = assert!(DATA_KEY_BYTES_MIN >= REQUEST_BYTES_MAX);
 const _: () = assert!(METADATA_RETRY_MIN.as_secs() < METADATA_WAIT.as_secs());
+const LONGEST_QUIET: [Duration; 8] = [
+    BACKOFF_MAX,
+    REFUSED_RETRY_INTERVAL,
+    FACTS_WAIT,
+    METADATA_WAIT,
+    CONNECT_TIMEOUT_MAX,
+    READ_BACK_PATIENCE,
+    SURVEY_RETRY_MAX,
+    STORE_READER_TIMEOUT,
+];
+const _: () = {
+    let mut index = 0;
+    while index < LONGEST_QUIET.len() {
+        assert!(STALLED_AFTER.as_secs() >= 2 * LONGEST_QUIET[index].as_secs());
+        index += 1;
+    }
+};
+const _: () = assert!(STALLED_AFTER.as_secs() > BUSY_MAX.as_secs() && START_EXTENSION.as_secs() > 2 * STATUS_INTERVAL.as_secs());

@@ -96,6 +96,8 @@ struct Families {
     read_back_settled_bytes: Family<ByFlow, Counter>,
     read_back_running: Family<ByFlow, Gauge>,
     commit_failing: Gauge,
+    wedged_stages: Gauge,
+    hanging_stages: Gauge,
     reloads: Family<ByResult, Counter>,
 }
 
@@ -225,6 +227,16 @@ impl Default for Metrics {
             f.read_back_running.clone(),
         );
         registry.register("commit_failing", "1 while offsets cannot be committed to the disk", f.commit_failing.clone());
+        registry.register(
+            "wedged_stages",
+            "parts of the agent that do not go on, which only a restart mends",
+            f.wedged_stages.clone(),
+        );
+        registry.register(
+            "hanging_stages",
+            "parts of the agent that wait for a file system that does not answer",
+            f.hanging_stages.clone(),
+        );
         registry.register("reloads", "how often the configuration was read anew while running, by outcome", f.reloads.clone());
         Self { registry, families, flows: Mutex::default(), ended: Mutex::default(), rendering: Mutex::default() }
     }
@@ -384,6 +396,12 @@ impl Metrics {
     /// The gauge of offsets that cannot be committed.
     pub fn commit_failing(&self) -> Gauge {
         self.families.commit_failing.clone()
+    }
+
+    /// So many parts of the agent are wedged, or wait for a file system that hangs.
+    pub fn stuck_stages(&self, wedged_count: usize, hanging_count: usize) {
+        self.families.wedged_stages.set(i64::try_from(wedged_count).unwrap_or(i64::MAX));
+        self.families.hanging_stages.set(i64::try_from(hanging_count).unwrap_or(i64::MAX));
     }
 
     /// The flows that have begun and not ended.

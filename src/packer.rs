@@ -27,6 +27,7 @@ use crate::compressor::Compressor;
 use crate::config::{Encoding, Flow, OnMismatch, Order, Output, TooLong};
 use crate::delivery_token::DeliveryTokens;
 use crate::encryption::keys::DataKeys;
+use crate::failpoint;
 use crate::limits::{FACTS_WAIT, PACKER_SHARE, TERMINATOR_BYTES_MAX};
 use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;
@@ -148,6 +149,7 @@ impl Packer {
     }
 
     async fn pack(&mut self, chunk: Chunk) {
+        failpoint::pass("packing");
         self.look_at_facts().await;
         let mut dropped = Dropped::default();
         let file_key = rules::file_key(&self.flow.delivery.partition_key, &chunk.path);

@@ -44,6 +44,7 @@ use crate::health::FlowReporter;
 use crate::limits::{LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT};
 use crate::metrics::FlowMetrics;
 use crate::outcome::{Failure, RecordResult};
+use crate::progress::{Stage, alongside};
 use crate::readback::Reader;
 use crate::service_clock::ServiceClock;
 use crate::stream::{Load, Shard, StreamFacts};
@@ -314,7 +315,7 @@ impl<D: Destination> Sender<D> {
         self.in_flight_byte_count += byte_count;
         let (destination, gate) = (Arc::clone(&self.destination), self.gate.clone());
         let unknown = self.unknown.clone();
-        self.in_flight.spawn(async move {
+        let request = async move {
             let files = entries.iter().flat_map(|entry| entry.spans.iter()).map(|span| span.file);
             let new_count = entries.iter().filter(|entry| entry.in_flight_since.is_none()).count();
             let sent_at = gate.depart(files, new_count).await;
@@ -326,7 +327,8 @@ impl<D: Destination> Sender<D> {
             let answer = destination.put(&entries).await;
             failpoint::pass("after_answer");
             Answered { sent: Request { entries, byte_count, sent_at, is_of_refused }, answer }
-        });
+        };
+        self.in_flight.spawn(alongside(Stage::Request, request));
     }
 
     /// Makes the next request, if there is something that may go now.

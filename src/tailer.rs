@@ -57,6 +57,7 @@ use crate::gate::Gate;
 use crate::limits::{FIGURES_INTERVAL, RESCAN_CPU_MAX, RESCAN_DEBOUNCE, RESCAN_RARE, RESCAN_REST};
 use crate::metrics::FlowMetrics;
 use crate::offsets::Row;
+use crate::progress;
 use crate::span::{FileKey, Span};
 
 /// Some lines of one file, in order.
@@ -223,6 +224,7 @@ impl Tailer {
             // Something was replaced while it was looked at.
             self.rescan().await;
         }
+        progress::watches_files();
         for (inode, tailed) in &mut self.files {
             tailed.finish = Some(tailed.file.byte_count());
             self.unread.insert(*inode);
@@ -247,6 +249,7 @@ impl Tailer {
             if Instant::now() >= rescan_at {
                 let (begun, cpu_time_before) = (Instant::now(), thread_cpu_time());
                 self.rescan().await;
+                progress::watches_files();
                 let interval = self.parts.flow.rescan;
                 rest_until = Instant::now() + interval.min(begun.elapsed() * RESCAN_REST);
                 let cpu_time = thread_cpu_time().saturating_sub(cpu_time_before);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 
+use crate::progress::{Stage, elsewhere};
+
 /// Where what waits for the disk, or takes long, is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writing {
@@ -21,7 +23,7 @@ impl Writing {
     /// It has panicked, or the runtime is going down.
     pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
         match self {
-            Self::OwnThread => spawn_blocking(work).await,
+            Self::OwnThread => spawn_blocking(elsewhere(Stage::Offsets, work)).await,
             Self::Here(latency) => {
                 sleep(latency / 2).await;
                 let done = work();

@@ -22,6 +22,7 @@ use crate::gate::Gate;
 use crate::limits::{CHUNKS_WAITING, REQUEST_BYTES_MIN, REQUESTS_WAITING};
 use crate::offsets::RunKey;
 use crate::packer::{self, Packer};
+use crate::progress::Stage;
 use crate::readback::start;
 use crate::sender::survey::{Doubt, Survey};
 use crate::sender::{self, Destination, Sender, Unknown};
@@ -55,6 +56,8 @@ impl<D: Destination> Life<D> {
             }
         };
         let metrics = self.metrics.clone();
+        let quiet_max = flow.delivery.max_delay.max(flow.aws.attempt_timeout()).max(rules.settle);
+        let progress = common.progress.flow(metrics.clone(), quiet_max);
         let budget = Budget::new(common.share.clone());
         let tokens = DeliveryTokens::new(run_key.run_id);
         let hints = Hints::default();
@@ -93,7 +96,7 @@ impl<D: Destination> Life<D> {
         let random_of_survey = self.random.fork();
         if let Stream::Kinesis(_) = flow.delivery.destination {
             let survey = Survey::new(Arc::clone(&destination), learned, doubt.clone(), metrics.clone(), random_of_survey);
-            stages.spawn(survey.run());
+            stages.spawn(progress.follow(Stage::Survey, survey.run()));
         }
         let unknown = Unknown::default();
         let sender = Sender::new(sender::Parts {
@@ -148,9 +151,9 @@ impl<D: Destination> Life<D> {
             writing: common.writing,
         };
         let (begun, rows_of_flow) = oneshot::channel();
-        stages.spawn(begin(parts, rows, begun, waiting, stopped.clone()));
-        stages.spawn(packer.run(chunks_out));
-        stages.spawn(sender.run(requests_out));
+        stages.spawn(progress.follow(Stage::ReadBack, begin(parts, rows, begun, waiting, stopped.clone())));
+        stages.spawn(progress.follow(Stage::Packer, packer.run(chunks_out)));
+        stages.spawn(progress.follow(Stage::Sender, sender.run(requests_out)));
 
         let own_threads = common.reading == Reading::OwnThreads;
         let parts = tailer::Parts {
@@ -178,7 +181,8 @@ impl<D: Destination> Life<D> {
                 let _alive = alive;
                 // Told to stop before it has begun, it has none.
                 if let Ok(rows) = rows_of_flow.await {
-                    Tailer::new(tailer::Parts { rows, ..parts }).run(mode, stopped.clone()).await;
+                    let tailer = Tailer::new(tailer::Parts { rows, ..parts });
+                    progress.follow(Stage::Tailer, tailer.run(mode, stopped.clone())).await;
                 }
                 is_cut_short.fetch_or(*stopped.borrow(), Ordering::Relaxed);
             }

@@ -3,6 +3,7 @@
 #[cfg(feature = "local")]
 mod locally;
 mod reload;
+pub mod service;
 mod signals;
 
 use std::cell::Cell;
@@ -22,6 +23,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::prelude::*;
 
 use self::reload::Reload;
+use self::service::{Notifier, Service};
 use self::signals::{Signals, TERM};
 use super::{exit, offsets, with_causes};
 use crate::admin::{self, OffsetsPage};
@@ -31,11 +33,13 @@ use crate::config::{self, Aws, Config, Destination, Flow, Loaded, STATE_DIR_DEFA
 use crate::encryption::keys::KeySource;
 use crate::encryption::kms::Kms;
 use crate::health::Health;
-use crate::limits::{LAST_COMMIT_TIMEOUT, RESERVED_DESCRIPTORS};
+use crate::limits::{BUSY_MAX, LAST_COMMIT_TIMEOUT, OVERSIGHT_INTERVAL, RESERVED_DESCRIPTORS};
 use crate::metadata::{Metadata, Wanted, host_name};
 use crate::metrics::Metrics;
 use crate::offsets::{Offsets, OpenError, Recovered};
 use crate::processor::Surroundings;
+use crate::progress::Progress;
+use crate::progress::overseer::{Overseen, Overseer};
 use crate::sender::Target;
 use crate::sender::firehose::DeliveryStream;
 use crate::sender::kinesis::Stream;
@@ -165,6 +169,24 @@ fn load_files(path: &Path) -> Result<Loaded, u8> {
 }
 
 async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Accesses, metrics: Arc<Metrics>) -> u8 {
+    let (stop, stopped) = watch::channel(false);
+    let (configs, config_in_force) = watch::channel(Arc::new(loaded.config.clone()));
+    let config = Arc::clone(&configs.borrow());
+    let (notifier, progress, health) = (Notifier::from_environment(), Progress::default(), Health::default());
+    let service = Service {
+        notifier: notifier.clone(),
+        progress: progress.clone(),
+        metrics: Arc::clone(&metrics),
+        health: health.clone(),
+        configs: config_in_force.clone(),
+    };
+    let _overseen = match look_after(service, stopped.clone()) {
+        Ok(overseen) => overseen,
+        Err(error) => {
+            tracing::error!(%error, "cannot start a thread");
+            return exit::OSERR;
+        }
+    };
     let (store, stored) = match Offsets::open(state_dir).and_then(|store| Ok((store.stored()?, store))) {
         Ok((stored, store)) => (store, stored),
         Err(error) => {
@@ -182,10 +204,7 @@ async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Acc
     std::mem::forget(Arc::clone(&store));
     let surroundings = Arc::new(surroundings());
     warn_of_unset(&loaded.config, &surroundings);
-    let health = Health::default();
     store.report_to(health.clone());
-    let (configs, config_in_force) = watch::channel(Arc::new(loaded.config.clone()));
-    let config = Arc::clone(&configs.borrow());
     let forget_after = {
         let config = config_in_force.clone();
         move || config.borrow().agent.forget_after
@@ -205,8 +224,8 @@ async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Acc
         reading: Reading::OwnThreads,
         surroundings: Arc::clone(&surroundings),
         metadata_of: Box::new(metadata_of(&config)),
+        progress,
     };
-    let (stop, stopped) = watch::channel(false);
     let first_signal = Cell::new(TERM);
     let (signals, hang_up) = match Signals::new() {
         Ok(signals) => signals,
@@ -215,7 +234,8 @@ async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Acc
             return exit::OSERR;
         }
     };
-    let reloads = Reload { loaded, configs, metrics, announce: Box::new(move |config| warn_of_unset(config, &surroundings)) };
+    let reloads =
+        Reload { loaded, configs, metrics, notifier, announce: Box::new(move |config| warn_of_unset(config, &surroundings)) };
     let can_reload = mode == Mode::Follow && !options.local;
     tokio::select! {
         // In this order: nobody is told of an agent that does not know its flows yet or is deaf to signals.
@@ -256,6 +276,20 @@ fn metadata_of(config: &Config) -> impl Fn(&Flow) -> Metadata + Send + Sync + 's
             _ => Metadata::ask(wanted_of_flow, endpoint(flow).as_deref()),
         }
     }
+}
+
+/// Looks at the stages from now on, and tells the service manager how the agent fares.
+fn look_after(service: Service, stopped: watch::Receiver<bool>) -> io::Result<Overseen> {
+    let watchdog = service.notifier.watchdog().unwrap_or(BUSY_MAX);
+    let overseer = Overseer {
+        progress: service.progress.clone(),
+        metrics: Arc::clone(&service.metrics),
+        health: service.health.clone(),
+        busy_max: watchdog.min(BUSY_MAX),
+        interval: (watchdog / 4).min(OVERSIGHT_INTERVAL),
+    };
+    tokio::spawn(service.run(stopped));
+    overseer.start()
 }
 
 /// Says in the store that the last commit was the last. A disk that hangs is not waited for: without it, the next start has more

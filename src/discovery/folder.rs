@@ -13,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Dir, Mode, OFlags};
 
+use crate::progress::goes_on;
+
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -52,6 +54,7 @@ pub(super) struct Folder(Dir);
 
 impl Folder {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        goes_on();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(Self(Dir::new(rustix::fs::open(path, flags, Mode::empty())?)?))
     }
@@ -61,6 +64,7 @@ impl Folder {
         self.0.rewind();
         let mut entries = Vec::new();
         for entry in &mut self.0 {
+            goes_on();
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
@@ -107,6 +111,7 @@ fn extended_status(folder: impl std::os::fd::AsFd, name: &OsStr) -> Option<Statu
     /// `STATX_MNT_ID_UNIQUE`: unlike those of `STATX_MNT_ID` these are never used again.
     const MOUNT: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
+    goes_on();
     let status = statx(folder, name, AtFlags::empty(), StatxFlags::BASIC_STATS | StatxFlags::BTIME | MOUNT).ok()?;
     let known = StatxFlags::from_bits_retain(status.stx_mask);
     let time = |timestamp: StatxTimestamp| {

@@ -262,10 +262,10 @@ async fn a_server_that_leads_nowhere_is_left() {
 async fn an_answer_has_about_as_much_as_a_shard_gives_in_a_second() {
     for (record_bytes, count_max) in [(100, 10_000), (MIB, 2), (MIB / 4, 8), (10 * MIB, 1)] {
         let mut fake = Fake::new(vec![shard("a", 0, 1).with((-3_000..0).map(|at| at * 20))]);
+        fake.shards[0].records.truncate(30_000_000 / record_bytes);
         for record in &mut fake.shards[0].records {
             record.data = Bytes::from(vec![0; record_bytes]);
         }
-        fake.shards[0].records.truncate(30_000_000 / record_bytes);
         let seen = read_all(&fake, 0, &Shards::All).await;
         check_seen(&fake, &seen, 0);
         let asked = fake.asked.lock().unwrap();

@@ -17,6 +17,7 @@ use crate::config::ReadBack;
 use crate::limits::{CLOCK_MARGIN, READ_BACK_PATIENCE, READ_BACK_REFUSED_INTERVAL};
 use crate::metrics::FlowMetrics;
 use crate::outcome::Failure;
+use crate::progress::{Stage, alongside};
 use crate::readback::{self, Progress, Reader, Shards, StoredRecord, Taken, Window};
 use crate::service_clock::ServiceClock;
 
@@ -138,10 +139,11 @@ impl<D: Reader> Lookups<D> {
         let from_ms = self.clock.at_ms(first_sent_at).saturating_sub(margin_ms);
         let window = Window { from_ms, until_ms: self.clock.at_ms(now) };
         let (destination, clock, metrics) = (Arc::clone(&self.destination), self.clock.clone(), self.metrics.clone());
-        self.running.spawn(async move {
+        let looks_up = async move {
             let stored = look_up(&*destination, &clock, &metrics, window, &shards, &entries).await;
             LookedUp { entries, stored }
-        });
+        };
+        self.running.spawn(alongside(Stage::Lookup, looks_up));
     }
 
     /// What a lookup says of the stream. Where that may not be read, those that wait need not wait any longer.

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use flate2::read::MultiGzDecoder;
 
 use crate::limits::KIB;
+use crate::progress;
 
 /// How a file compressed by gzip begins, with the one method there is: RFC 1952, 2.3.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -98,6 +99,7 @@ impl GzipReader {
         self.start += passed as u64;
         while self.start < start && self.byte_count.is_none() {
             self.window.clear();
+            progress::goes_on();
             let length = (start - self.start).min(SKIPPED_BYTES as u64);
             if decoder.take(length).read_to_end(&mut self.window)? == 0 {
                 self.byte_count = Some(self.start);

@@ -14,6 +14,7 @@ use super::gzip::{GzipReader, is_gzip};
 use crate::discovery::Found;
 use crate::limits::MARK_BYTES;
 use crate::offsets::{Fingerprint, Mark, Place};
+use crate::progress;
 
 /// A file that can be read.
 pub(super) enum Source {
@@ -37,6 +38,7 @@ pub(super) enum Size {
 impl Source {
     /// Opens a file. A pipe that has taken its place since it was found would keep an ordinary `open` waiting.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        progress::goes_on();
         let flags = rustix::fs::OFlags::NONBLOCK.bits();
         Self::of(File::options().read(true).custom_flags(flags.cast_signed()).open(path)?)
     }
@@ -105,6 +107,7 @@ impl Source {
 
     /// Reads `start..end` into `buffer`, less where the content ends before.
     pub(super) fn read_at(&mut self, buffer: &mut Vec<u8>, start: u64, end: u64) -> io::Result<()> {
+        progress::goes_on();
         match self {
             Self::Plain(handle) => read_at(handle, buffer, start, end),
             Self::Gzip(reader) => reader.read_at(buffer, start, end),

@@ -15,6 +15,7 @@ use super::reader::{Complete, Piece};
 use super::tailed::Standing;
 use super::{Chunk, Parts, Tailer, send};
 use crate::checkpointer::Event;
+use crate::failpoint;
 use crate::limits::{COMPLETE_AFTER, READ_BYTES, ROUND_BYTES};
 use crate::offsets::{Fingerprint, Mark};
 use crate::settlement::{DropReason, Outcome, Settled};
@@ -82,6 +83,7 @@ impl Tailer {
             if !self.parts.budget.has_room_for(READ_BYTES) {
                 return Ok(Turn::Blocked);
             }
+            failpoint::pass("tailing");
             let byte_count_before = tailed.file.byte_count();
             let complete = tailed.complete()?;
             let mut look = tailed.file.look(&mut self.buffer, complete)?;

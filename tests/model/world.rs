@@ -12,6 +12,7 @@ use kinetail::health::Health;
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row, Stored};
+use kinetail::progress::Progress;
 use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
@@ -290,6 +291,7 @@ impl World {
             reading: Reading::Here { commit_latency: Duration::ZERO },
             surroundings: Arc::default(),
             metadata_of: Box::new(|_| Metadata::nothing()),
+            progress: Progress::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let stream = Arc::clone(&self.stream);

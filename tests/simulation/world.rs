@@ -12,6 +12,7 @@ use kinetail::limits::{MEMORY_PER_LINE_BYTE, SHARD_BYTES_IN_MAX, SHARD_RECORDS_I
 use kinetail::metadata::Metadata;
 use kinetail::metrics::{FlowMetrics, Metrics};
 use kinetail::offsets::{Offsets, Row, RunKey, Sending, Stored};
+use kinetail::progress::Progress;
 use kinetail::service_clock::ServiceClock;
 use kinetail::span::FileKey;
 use kinetail::tailer::Mode;
@@ -370,6 +371,7 @@ impl World {
             reading: Reading::Here { commit_latency: self.commit_latency },
             surroundings: Arc::default(),
             metadata_of: Box::new(|_| Metadata::nothing()),
+            progress: Progress::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let (configs, config_in_force) = watch::channel(Arc::clone(&config));

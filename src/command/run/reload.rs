@@ -8,6 +8,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::respect_descriptor_limit;
+use super::service::Notifier;
 use crate::config::{Config, Loaded, Refused, Reloaded, Trouble};
 use crate::metrics::Metrics;
 
@@ -18,6 +19,8 @@ pub(super) struct Reload {
     /// What is in force.
     pub(super) configs: watch::Sender<Arc<Config>>,
     pub(super) metrics: Arc<Metrics>,
+    /// Told when it begins, and when it is over.
+    pub(super) notifier: Notifier,
     /// Told of a configuration before it takes effect.
     pub(super) announce: Box<dyn Fn(&Config) + Send + Sync>,
 }
@@ -27,7 +30,9 @@ impl Reload {
     pub(super) async fn at_each(mut self, mut hang_up: Signal, can_reload: bool) -> Infallible {
         while hang_up.recv().await.is_some() {
             if can_reload {
+                self.notifier.reloading();
                 self.once().await;
+                self.notifier.ready_again();
             } else {
                 // Terminals that close send it too.
                 tracing::warn!("SIGHUP: with --once and --local the configuration is read at the start only; going on");

@@ -107,7 +107,6 @@ impl Story {
             metrics: metrics.clone(),
             health: health.flow("f"),
             unknown: Unknown::default(),
-            unknown: Unknown::default(),
             random: fastrand::Rng::with_seed(1),
         });
         let sender = tokio::spawn(sender.run(requests_out));
