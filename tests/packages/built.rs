@@ -15,13 +15,29 @@ pub(crate) enum Format {
     Rpm,
 }
 
-/// Packages of one version.
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
+        }
+    }
+
+    /// The file with the variables of the service's environment.
+    pub(crate) fn variables(self) -> &'static str {
+        match self {
+            Self::Deb => "/etc/default/kinetail",
+            Self::Rpm => "/etc/sysconfig/kinetail",
+        }
+    }
+}
+
+/// The packages of this version.
 pub(crate) struct Built {
     pub(crate) deb: PathBuf,
     pub(crate) rpm: PathBuf,
     /// Its folders `deb` and `rpm` have what is in them.
     pub(crate) stage: PathBuf,
-    _folder: Option<TempDir>,
 }
 
 impl Built {
@@ -55,35 +71,34 @@ pub(crate) fn or_skip(story: &str) -> Option<Built> {
         deb: folder.join(format!("kinetail_{version}_{debian_architecture}.deb")),
         rpm: folder.join(format!("kinetail-{version}-1.{architecture}.rpm")),
         stage: folder.join(format!("staged-{architecture}")),
-        _folder: None,
     };
     let missing = [&built.deb, &built.rpm, &built.stage].into_iter().find(|path| !path.exists());
     let found = missing.map_or(Ok(()), |path| Err(format!("there is no {}: bash packaging/build --profile dev", path.display())));
     installed::or_skip(story, found).map(|()| built)
 }
 
+/// A package of an older version.
+pub(crate) struct Older {
+    pub(crate) package: PathBuf,
+    _folder: TempDir,
+}
+
 /// The same binary as an older version, whose files of configuration have other contents.
-pub(crate) fn older(built: &Built) -> Built {
+pub(crate) fn older(built: &Built, format: Format) -> Older {
     let folder = TempDir::new().unwrap();
-    let stage = folder.path().join("stage");
+    let (stage, name) = (folder.path().join("stage"), format.name());
     installed::run(Command::new("cp").arg("-a").arg(&built.stage).arg(&stage)).unwrap();
-    for path in
-        ["deb/etc/kinetail/agent.toml", "deb/etc/default/kinetail", "rpm/etc/kinetail/agent.toml", "rpm/etc/sysconfig/kinetail"]
-    {
-        let path = stage.join(path);
+    for path in ["etc/kinetail/agent.toml", format.variables()] {
+        let path = stage.join(name).join(path.trim_start_matches('/'));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(path, format!("# {OLDER}\n{text}")).unwrap();
     }
     let mut pack = Command::new(repository().join("packaging/pack"));
-    pack.args(["--version", "0.0.1", "--arch", std::env::consts::ARCH, "--compression", "1", "--out"])
-        .arg(folder.path())
-        .arg(&stage);
-    installed::run(&mut pack).unwrap();
-    let find = |extension: &str| {
-        let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        entries.into_iter().find(|path| path.extension().is_some_and(|found| found == extension)).unwrap()
-    };
-    Built { deb: find("deb"), rpm: find("rpm"), stage, _folder: Some(folder) }
+    pack.args(["--version", "0.0.1", "--arch", std::env::consts::ARCH, "--compression", "0", "--only", name, "--out"]);
+    installed::run(pack.arg(folder.path()).arg(&stage)).unwrap();
+    let mut files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let package = files.find(|path| path.extension().is_some_and(|extension| extension == name)).unwrap();
+    Older { package, _folder: folder }
 }
 
 /// What files of configuration of the older version say.

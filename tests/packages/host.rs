@@ -31,7 +31,14 @@ impl Host {
         let folder = TempDir::new().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         installed::run(Command::new("tar").arg("--extract").arg("--file").arg(archive).arg("--directory").arg(folder.path()))?;
-        Ok(Self { folder, format })
+        let host = Self { folder, format };
+        if format == Format::Rpm {
+            // What the packages `filesystem` and `systemd` have there.
+            for folder in ["/etc/sysconfig", "/usr/share/licenses", "/usr/lib/systemd/system", "/usr/lib/sysusers.d"] {
+                fs::create_dir_all(host.path(folder)).unwrap();
+            }
+        }
+        Ok(host)
     }
 
     /// The path on this machine of one on the host.
@@ -151,6 +158,24 @@ impl Host {
             .map_or(number.to_string(), |fields| fields[0].to_owned())
     }
 
+    /// Takes a program away.
+    pub(crate) fn hide(&self, program: &str) {
+        fs::rename(self.path(program), self.path(&format!("{program}.hidden"))).unwrap();
+    }
+
+    /// Brings it back.
+    pub(crate) fn bring_back(&self, program: &str) {
+        fs::rename(self.path(&format!("{program}.hidden")), self.path(program)).unwrap();
+    }
+
+    /// As if the package had never been here.
+    pub(crate) fn forget_user(&self) {
+        let mut userdel = self.command("root", "/usr/sbin/userdel");
+        installed::run(userdel.arg("kinetail")).unwrap();
+        let groups = fs::read_to_string(self.path("/etc/group")).unwrap();
+        assert!(!groups.contains("kinetail"), "{groups}");
+    }
+
     /// The calls of systemctl from now on, as on a host whose systemd runs; see [`Host::systemctl_calls`].
     pub(crate) fn run_systemd(&self) {
         fs::create_dir_all(self.path("/run/systemd/system")).unwrap();
@@ -184,7 +209,8 @@ impl Host {
             }
         }
         // Of the package managers, and of the user, who stays.
-        let others = ["/var/lib/dpkg/", "/var/lib/rpm", "/var/log/", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"];
+        let users = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid", "/run/adduser"];
+        let others = [&["/var/lib/dpkg/", "/var/lib/rpm", "/var/log/"], users.as_slice()].concat();
         paths.retain(|path| !others.iter().any(|other| path.starts_with(other)));
         paths
     }

@@ -2,29 +2,34 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::built::{self, Built, Format, OLDER};
+use crate::built::{self, Built, Format, OLDER, Older};
 use crate::common::{Kinesis, installed, lines, verify};
 use crate::host::Host;
 
 const CONFIG: &str = "/etc/kinetail/agent.toml";
 
 /// Runs `story` as root, in a process of its own where this one is somebody else's: packages are installed by root.
-fn as_root(name: &str, story: impl FnOnce(&Built, Host)) {
+fn as_root(name: &str, story: impl FnOnce(&Built)) {
     let Some(built) = built::or_skip(name) else { return };
     if !rustix::process::geteuid().is_root() {
         let mut again = Command::new("sudo");
         again.args(["--non-interactive", "--preserve-env"]).arg(std::env::current_exe().unwrap());
         again.args(["--exact", &format!("upgrades::{name}"), "--nocapture"]);
-        installed::or_skip(name, installed::run(Command::new("sudo").args(["--non-interactive", "true"])));
-        assert!(again.status().unwrap().success());
+        if installed::or_skip(name, installed::run(Command::new("sudo").args(["--non-interactive", "true"]))).is_some() {
+            assert!(again.status().unwrap().success());
+        }
         return;
     }
-    let format = if name.starts_with("the_deb") { Format::Deb } else { Format::Rpm };
-    if let Some(host) = installed::or_skip(name, Host::new(format)) {
-        story(&built, host);
-    }
+    story(&built);
+}
+
+/// A host, and an older package for it.
+fn stage(story: &str, built: &Built, format: Format) -> Option<(Host, Older)> {
+    let host = installed::or_skip(story, Host::new(format))?;
+    Some((host, built::older(built, format)))
 }
 
 /// The agent as its service starts it, but that it ends when all is delivered.
@@ -79,13 +84,13 @@ fn edit(host: &Host, kinesis: &Kinesis) {
 }
 
 /// From the installation of an older version to a purge; lines go on being written in between.
-fn live(built: &Built, host: &Host, format: Format, variables: &str) {
-    let older = built::older(built);
+fn live(built: &Built, older: &Path, host: &Host, format: Format) {
+    let variables = format.variables();
     let kinesis = Kinesis::with_stream("logs", 2);
     let before = host.paths();
     let written = lines("app", 400);
 
-    host.install(older.package(format));
+    host.install(older);
     assert_owners(host, variables);
     let output = ship(host);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -109,7 +114,7 @@ fn live(built: &Built, host: &Host, format: Format, variables: &str) {
     ship_well(host);
     verify(&written[..200], &kinesis.received("logs"));
 
-    host.install(older.package(format));
+    host.install(older);
     assert_owners(host, variables);
     assert!(fs::read_to_string(host.path(variables)).unwrap().contains(OLDER));
     write(host, &written[200..300]);
@@ -148,11 +153,11 @@ fn live(built: &Built, host: &Host, format: Format, variables: &str) {
 }
 
 /// What is asked of a running systemd: nothing is ever enabled or started, and what runs is restarted after an upgrade.
-fn direct_systemd(built: &Built, host: &Host, format: Format) {
+fn direct_systemd(built: &Built, older: &Path, host: &Host, format: Format) {
     host.run_systemd();
     host.install(built.package(format));
     assert_eq!(host.systemctl_calls(), ["daemon-reload"]);
-    host.install(built::older(built).package(format));
+    host.install(older);
     let calls = host.systemctl_calls();
     assert_eq!(calls.last().unwrap(), "try-restart kinetail.service", "{calls:?}");
     assert!(calls[..calls.len() - 1].iter().all(|call| call == "daemon-reload") && calls.len() > 1, "{calls:?}");
@@ -161,39 +166,35 @@ fn direct_systemd(built: &Built, host: &Host, format: Format) {
     assert_eq!(calls, ["stop kinetail.service", "disable kinetail.service", "daemon-reload"]);
 }
 
-/// Users are made by adduser where there is no systemd-sysusers.
+/// The user is made in the other way: by the programs of the distribution where systemd-sysusers is missing, by that where they are.
+fn make_user_otherwise(built: &Built, host: &Host, format: Format, hidden: &[&str], back: &[&str]) {
+    host.forget_user();
+    back.iter().for_each(|program| host.bring_back(program));
+    hidden.iter().for_each(|program| host.hide(program));
+    host.install(built.package(format));
+    assert_owners(host, format.variables());
+}
+
 #[test]
 fn the_deb_keeps_configuration_and_offsets_until_it_is_purged() {
-    as_root("the_deb_keeps_configuration_and_offsets_until_it_is_purged", |built, host| {
-        fs::remove_file(host.path("/usr/bin/systemd-sysusers")).unwrap();
-        live(built, &host, Format::Deb, "/etc/default/kinetail");
-        direct_systemd(built, &host, Format::Deb);
+    as_root("the_deb_keeps_configuration_and_offsets_until_it_is_purged", |built| {
+        let Some((host, older)) = stage("the deb", built, Format::Deb) else { return };
+        host.hide("/usr/bin/systemd-sysusers");
+        live(built, &older.package, &host, Format::Deb);
+        direct_systemd(built, &older.package, &host, Format::Deb);
+        host.purge();
+        make_user_otherwise(built, &host, Format::Deb, &["/usr/sbin/adduser"], &["/usr/bin/systemd-sysusers"]);
     });
 }
 
 #[test]
 fn the_rpm_keeps_configuration_and_offsets_when_it_is_removed() {
-    as_root("the_rpm_keeps_configuration_and_offsets_when_it_is_removed", |built, host| {
-        live(built, &host, Format::Rpm, "/etc/sysconfig/kinetail");
-        direct_systemd(built, &host, Format::Rpm);
-    });
-}
-
-/// The other way round: adduser and useradd are not needed where systemd makes users.
-#[test]
-fn the_deb_has_its_user_made_by_systemd() {
-    as_root("the_deb_has_its_user_made_by_systemd", |built, host| {
-        fs::remove_file(host.path("/usr/sbin/adduser")).unwrap();
-        host.install(&built.deb);
-        assert_owners(&host, "/etc/default/kinetail");
-    });
-}
-
-#[test]
-fn the_rpm_makes_its_user_where_systemd_is_too_old() {
-    as_root("the_rpm_makes_its_user_where_systemd_is_too_old", |built, host| {
-        fs::remove_file(host.path("/usr/bin/systemd-sysusers")).unwrap();
-        host.install(&built.rpm);
-        assert_owners(&host, "/etc/sysconfig/kinetail");
+    as_root("the_rpm_keeps_configuration_and_offsets_when_it_is_removed", |built| {
+        let Some((host, older)) = stage("the rpm", built, Format::Rpm) else { return };
+        let programs = ["/usr/sbin/useradd", "/usr/sbin/groupadd"];
+        programs.iter().for_each(|program| host.hide(program));
+        live(built, &older.package, &host, Format::Rpm);
+        direct_systemd(built, &older.package, &host, Format::Rpm);
+        make_user_otherwise(built, &host, Format::Rpm, &["/usr/bin/systemd-sysusers"], &programs);
     });
 }
