@@ -2,7 +2,7 @@
 //!
 //! All of it is made of what is there already: the pages of commands and the completions of the arguments' types, the page of
 //! the configuration of `agent.toml.example` (`configuration`). Only what neither says is written here: exit codes, files,
-//! variables. The date of the pages is that of SOURCE_DATE_EPOCH, so that the same sources make the same pages.
+//! variables. The date of the pages is that of `SOURCE_DATE_EPOCH`, so that the same sources make the same pages.
 
 use std::env;
 use std::fs::{self, File};
@@ -76,7 +76,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The day of SOURCE_DATE_EPOCH, or today.
+/// The day of `SOURCE_DATE_EPOCH`, or today.
 fn date() -> Result<String, String> {
     let time = match env::var("SOURCE_DATE_EPOCH") {
         Ok(seconds) => {
