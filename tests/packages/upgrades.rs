@@ -11,6 +11,9 @@ use crate::host::Host;
 
 const CONFIG: &str = "/etc/kinetail/agent.toml";
 
+/// A file of the administrator's, of which no package manager knows.
+const OWN: &str = "/etc/kinetail/conf.d/notes";
+
 /// Runs `story` as root, in a process of its own where this one is somebody else's: packages are installed by root.
 fn as_root(name: &str, story: impl FnOnce(&Built)) {
     let Some(built) = built::or_skip(name) else { return };
@@ -99,6 +102,7 @@ fn live(built: &Built, older: &Path, host: &Host, format: Format) {
     assert_eq!(host.changed(), [""; 0]);
 
     edit(host, &kinesis);
+    fs::write(host.path(OWN), "by hand").unwrap();
     write(host, &written[..100]);
     ship_well(host);
     verify(&written[..100], &kinesis.received("logs"));
@@ -134,6 +138,7 @@ fn live(built: &Built, older: &Path, host: &Host, format: Format) {
         Format::Rpm => format!("{CONFIG}.rpmsave"),
     };
     assert_eq!(fs::read_to_string(host.path(&kept)).unwrap(), edited);
+    assert_eq!(fs::read_to_string(host.path(OWN)).unwrap(), "by hand");
 
     host.install(built.package(format));
     if format == Format::Rpm {
