@@ -1,7 +1,8 @@
 //! The subcommands, one module each, and what they share: exit codes, and numbers for people.
 //!
-//! Arguments are read in `main`.
+//! `arguments` has the command line, `main` parses it.
 
+pub mod arguments;
 pub mod check;
 pub mod estimate;
 pub mod offsets;

@@ -17,7 +17,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("aws_smithy_types", &["aws"]),
     ("axum", &["local"]),
     ("base64", &["command::preview"]),
-    ("clap", &["main"]),
+    ("clap", &["command::arguments", "main"]),
     ("csv_core", &["processor::format::csv"]),
     ("encoding_rs", &["tailer::encoding"]),
     ("ferrokinesis", &["local"]),
