@@ -4,129 +4,27 @@
 //! gives budget back, and once a second commits every watermark that moved as one batch. It waits for
 //! nothing but the disk, so that the road back never waits for the road out.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::path::Path;
+mod event;
+mod file;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
-use std::{fmt, io};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use crate::budget::Budget;
-use crate::gate::{Gate, InFlight};
+pub use self::event::{Event, FlowAccount, Opened, Remains};
+
+use self::file::FileAccount;
+use crate::gate::InFlight;
 use crate::health::Health;
-use crate::limits::{COMMIT_INTERVAL, MARKS_WAITING, OPENED_COMMIT_DELAY};
-use crate::metrics::{FlowMetrics, Gauge};
-use crate::offsets::{Changes, Fingerprint, Identity, Mark, Offsets, Row, RunKey, Sending};
-use crate::service_clock::ServiceClock;
-use crate::settlement::{Settled, Settlement};
+use crate::limits::{COMMIT_INTERVAL, OPENED_COMMIT_DELAY};
+use crate::metrics::Gauge;
+use crate::offsets::{Changes, Offsets, RunKey, Sending};
+use crate::settlement::Settled;
 use crate::span::FileKey;
 use crate::writing::Writing;
-
-/// What tailers, packers and senders report, and that they begin and have ended.
-#[derive(Debug)]
-pub enum Event {
-    /// A run of a flow begins; comes before everything else about it.
-    Begun {
-        /// Its index, which no other run of any flow has had.
-        flow_index: usize,
-        /// What is kept for it.
-        account: Box<FlowAccount>,
-    },
-    /// A run of a flow has ended, and reports nothing more.
-    Ended {
-        /// Its index.
-        flow_index: usize,
-        /// Told when the store has everything that was reported.
-        committed: oneshot::Sender<()>,
-    },
-    /// A tailer has begun a life of a file; comes before everything else about that life.
-    Opened(Opened),
-    /// A file that is tailed was looked at.
-    Seen {
-        /// The life.
-        file: FileKey,
-        /// How its content begins; of a short file more is known now.
-        fingerprint: Fingerprint,
-        /// Bytes before the first that was not read.
-        mark: Mark,
-        /// Its size in bytes.
-        byte_count: u64,
-    },
-    /// A file that is tailed was seen under another name, or another has taken its name.
-    Moved {
-        /// The life.
-        file: FileKey,
-        /// Its path now.
-        path: Arc<Path>,
-        /// Nobody is expected to write to it any more.
-        is_superseded: bool,
-    },
-    /// Spans need no more care.
-    Settled(Settled),
-    /// No more will be read of this life than `read_until`.
-    Closed {
-        /// The life.
-        file: FileKey,
-        /// First byte not read.
-        read_until: u64,
-        /// What becomes of its row.
-        remains: Remains,
-    },
-    /// A row of the store belongs to no life that can go on.
-    Forgotten(FileKey),
-    /// A flow has opened the files that were there at its first start.
-    Started {
-        /// Index of its run.
-        flow_index: usize,
-    },
-}
-
-/// What is kept of a life that is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remains {
-    /// All that is known: its file is somewhere else, and may come back.
-    Place,
-    /// What its content was: the file is deleted or was rewritten, but there may be a copy.
-    Content,
-    /// Nothing.
-    Nothing,
-}
-
-/// A life of a file that begins or goes on.
-#[derive(Debug)]
-pub struct Opened {
-    /// Its key.
-    pub file: FileKey,
-    /// Index of the run of its flow.
-    pub flow_index: usize,
-    /// Where it was found.
-    pub path: Arc<Path>,
-    /// By what it is known again.
-    pub identity: Identity,
-    /// What of it is settled.
-    pub settlement: Settlement,
-    /// What it passes over was read as this other life, and is perhaps still on its way: until all of that is settled, it
-    /// has no row, so that after a restart it is looked at again.
-    pub after: Option<FileKey>,
-}
-
-/// What the checkpointer needs of each flow.
-pub struct FlowAccount {
-    /// The run, as far as it concerns this flow.
-    pub run: RunKey,
-    /// The stream that it sends to; none for a delivery stream.
-    pub stream: Option<String>,
-    /// Where its requests wait for commits.
-    pub gate: Gate,
-    /// What time it is for the service.
-    pub clock: ServiceClock,
-    /// Counts what is settled.
-    pub metrics: FlowMetrics,
-    /// Gets back what is settled.
-    pub budget: Budget,
-}
 
 /// The task.
 pub struct Checkpointer {
@@ -149,19 +47,6 @@ pub struct Checkpointer {
     /// 1 while commits fail.
     commit_failing: Gauge,
     health: Health,
-}
-
-struct FileAccount {
-    opened: Opened,
-    /// Something has changed since the last commit.
-    dirty: bool,
-    /// No more will be read than this.
-    read_until: Option<u64>,
-    /// Those before the watermark but the last are of no use any more.
-    marks: VecDeque<Mark>,
-    /// Since when its file is gone, in seconds since 1970.
-    gone_at: Option<u64>,
-    has_row: bool,
 }
 
 impl Checkpointer {
@@ -256,15 +141,7 @@ impl Checkpointer {
     fn open(&mut self, opened: Opened) {
         let settlement = self.files.remove(&opened.file).map(|account| account.opened.settlement);
         let settlement = settlement.unwrap_or_else(|| opened.settlement.clone());
-        let account = FileAccount {
-            marks: VecDeque::from([opened.identity.mark]),
-            opened: Opened { settlement, ..opened },
-            dirty: true,
-            read_until: None,
-            gone_at: None,
-            has_row: true,
-        };
-        self.files.insert(account.opened.file, account);
+        self.files.insert(opened.file, FileAccount::new(Opened { settlement, ..opened }));
     }
 
     fn change(&mut self, file: FileKey, change: impl FnOnce(&mut FileAccount)) {
@@ -416,76 +293,18 @@ impl Checkpointer {
     }
 }
 
-impl fmt::Debug for FlowAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FlowAccount").field("run", &self.run).finish_non_exhaustive()
-    }
-}
-
-impl FlowAccount {
-    fn sending(&self, at: Instant, in_flight: &InFlight) -> Sending {
-        Sending {
-            stream: self.stream.clone(),
-            marked_at_ms: self.clock.at_ms(at),
-            in_flight_since_ms: in_flight.since.map(|since| self.clock.at_ms(since)),
-            in_flight_record_count: in_flight.record_count as u64,
-            sent_record_count: in_flight.sent_record_count,
-        }
-    }
-}
-
-impl FileAccount {
-    fn add_mark(&mut self, mark: Mark) {
-        if self.marks.len() >= MARKS_WAITING {
-            // The one that is reached first and the one that is reached last say most.
-            self.marks.pop_back();
-        }
-        self.marks.push_back(mark);
-    }
-
-    fn close(&mut self, read_until: u64, remains: Remains) {
-        self.read_until = Some(read_until);
-        self.has_row = remains != Remains::Nothing;
-        self.gone_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
-        if remains == Remains::Content {
-            self.opened.identity.place = None;
-        }
-    }
-
-    /// Nothing more will be settled of it.
-    fn is_over(&self) -> bool {
-        self.read_until.is_some_and(|end| self.opened.settlement.watermark() >= end)
-    }
-
-    /// The last mark that the watermark has reached.
-    fn mark(&mut self) -> Mark {
-        let watermark = self.opened.settlement.watermark();
-        while self.marks.get(1).is_some_and(|next| next.end <= watermark) {
-            self.marks.pop_front();
-        }
-        self.marks.front().copied().filter(|mark| mark.end <= watermark).unwrap_or_default()
-    }
-
-    fn row(&mut self, flow: &FlowAccount) -> Row {
-        let mark = self.mark();
-        let opened = &self.opened;
-        Row {
-            flow: flow.metrics.name.clone(),
-            path: opened.path.to_string_lossy().into_owned(),
-            identity: Identity { mark, ..opened.identity },
-            gone_at: self.gone_at,
-            watermark: opened.settlement.watermark(),
-            settled_above: opened.settlement.above().collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::budget::Share;
+    use crate::budget::{Budget, Share};
+    use crate::gate::Gate;
     use crate::metrics::Metrics;
+    use crate::offsets::Identity;
+    use crate::service_clock::ServiceClock;
     use crate::settlement::Outcome;
+    use crate::settlement::Settlement;
     use crate::span::Span;
 
     const FILE: FileKey = FileKey(1);

@@ -74,7 +74,7 @@ fn extent(stream_count: usize, kill_count: u64) -> Extent {
     let (kill_count, time) = match (std::env::var("KINETAIL_KILLS"), std::env::var_os("KINETAIL_LONG")) {
         (Ok(asked), _) => (asked.parse().unwrap(), Duration::MAX),
         (_, Some(_)) => (kill_count * 10, Duration::MAX),
-        _ => (kill_count, Duration::from_secs(45)),
+        _ => (kill_count, Duration::from_secs(30)),
     };
     Extent { stream_count, kill_count, time }
 }
