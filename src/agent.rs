@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use self::beginning::Waiting;
+use self::beginning::{Waiting, WaitingFlow};
 use self::flow::{Ended, FlowStored, Life, changed};
 use crate::budget::Share;
 use crate::checkpointer::{Checkpointer, Event};
@@ -143,7 +143,7 @@ struct Flows<D> {
 ///
 /// # Errors
 /// A thread could not be started, a pattern that was checked with the configuration is none after all, or a flow whose records
-/// are to be encrypted has no source of data keys; after the start that is told, and ends this flow only.
+/// are to be encrypted has no source of data keys; after the start that is told, and the flow tries again.
 pub async fn run<D: Destination>(
     mut configs: watch::Receiver<Arc<Config>>,
     setting: Setting,
@@ -191,7 +191,7 @@ pub async fn run<D: Destination>(
     let waiting = Waiting::of(config.flows.len());
     for flow in &config.flows {
         let stored = FlowStored::of(&mut stored, &flow.name);
-        flows.begin(&flow.name, Some((stored, waiting.clone())));
+        flows.begin(&flow.name, Some((stored, waiting.of_flow())));
     }
 
     let (mut is_cut_short, mut has_timed_out, mut uncertain_record_count) = (false, false, 0);
@@ -202,15 +202,14 @@ pub async fn run<D: Destination>(
         }
         tokio::select! {
             biased;
-            Some((name, ended)) = flows.next_ended() => match ended {
+            Some(ended) = flows.next_ended() => match ended {
                 Ok(Ended::Drained { is_cut_short: is_cut }) => is_cut_short |= is_cut,
                 Ok(Ended::TimedOut { uncertain_record_count: count }) => {
                     has_timed_out = true;
                     uncertain_record_count += count;
                 }
                 Ok(Ended::Removed) => flows.apply(&configs.borrow()),
-                Err(error) if Arc::ptr_eq(&config, &configs.borrow()) => return Err(error),
-                Err(error) => tracing::error!(flow = name, %error, "the flow cannot begin; another configuration may help"),
+                Err(error) => return Err(error),
             },
             () = changed(&mut configs), if !is_ending => flows.apply(&configs.borrow_and_update()),
             Ok(_) = stop.wait_for(|stop| *stop), if !is_ending => {}
@@ -234,17 +233,15 @@ impl<D: Destination> Flows<D> {
         if *self.stop.borrow() {
             return;
         }
-        for flow in &config.flows {
-            if !self.names.contains(&flow.name) {
-                self.begin(&flow.name, None);
-            }
-        }
+        let new = config.flows.iter().filter(|flow| !self.names.contains(&flow.name));
+        let new: Vec<&str> = new.map(|flow| flow.name.as_str()).collect();
         // Those that are ending have one too.
-        self.common.share.become_equal_to(&Share::of(&config.agent, self.names.len()));
+        self.common.share.become_equal_to(&Share::of(&config.agent, self.names.len() + new.len()));
+        new.into_iter().for_each(|name| self.begin(name, None));
     }
 
     /// Begins the life of a flow with what is stored of it; what that is is found out for one that comes later.
-    fn begin(&mut self, name: &str, stored: Option<(FlowStored, Waiting)>) {
+    fn begin(&mut self, name: &str, stored: Option<(FlowStored, WaitingFlow)>) {
         let life = Life {
             common: Arc::clone(&self.common),
             name: name.to_owned(),
@@ -253,6 +250,7 @@ impl<D: Destination> Flows<D> {
             random: self.random.fork(),
             metrics: self.common.metrics.flow(name),
             health: self.common.health.flow(name),
+            unlinked: Vec::new(),
         };
         self.names.insert(name.to_owned());
         let name = name.to_owned();
@@ -260,7 +258,7 @@ impl<D: Destination> Flows<D> {
     }
 
     /// Waits for a flow to end; none when there is none.
-    async fn next_ended(&mut self) -> Option<(String, io::Result<Ended>)> {
+    async fn next_ended(&mut self) -> Option<io::Result<Ended>> {
         let (name, ended) = match self.lives.join_next().await? {
             Ok(ended) => ended,
             Err(error) => match error.try_into_panic() {
@@ -270,7 +268,7 @@ impl<D: Destination> Flows<D> {
             },
         };
         self.names.remove(&name);
-        Some((name, ended))
+        Some(ended)
     }
 }
 

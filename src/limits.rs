@@ -375,6 +375,9 @@ pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often a line of figures is logged.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long a flow waits that cannot begin while the agent runs, as without threads.
+pub const BEGIN_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
 // --- Reading back ---
 
 /// `settle` when the configuration says nothing: how long after a request can last have been accepted its records are readable.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{oneshot, watch};
 
@@ -13,17 +13,31 @@ use crate::readback::start::{Parts, reconcile};
 use crate::span::FileKey;
 use crate::writing::Writing;
 
-/// How many flows have not begun yet that were there at the start. When the last has, nothing more can be found of what a store has lost.
-#[derive(Clone)]
+/// How many flows have not begun yet that were there at the start. When the last has, nothing more can be found of what a store has
+/// lost.
 pub(super) struct Waiting(Arc<AtomicUsize>);
+
+/// One of them; a clone is the same.
+#[derive(Clone)]
+pub(super) struct WaitingFlow {
+    all: Arc<AtomicUsize>,
+    has_begun: Arc<AtomicBool>,
+}
 
 impl Waiting {
     pub(super) fn of(flow_count: usize) -> Self {
         Self(Arc::new(AtomicUsize::new(flow_count)))
     }
 
+    pub(super) fn of_flow(&self) -> WaitingFlow {
+        WaitingFlow { all: Arc::clone(&self.0), has_begun: Arc::default() }
+    }
+}
+
+impl WaitingFlow {
+    /// It has begun; true when it is the last, and for the first time.
     fn is_last(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::Relaxed) == 1
+        !self.has_begun.swap(true, Ordering::Relaxed) && self.all.fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 
@@ -33,7 +47,7 @@ pub(super) async fn begin<R: Reader, F: Fn(&str) -> Arc<R> + Send>(
     parts: Parts<F>,
     rows: Vec<(FileKey, Row)>,
     begun: oneshot::Sender<Vec<(FileKey, Row)>>,
-    waiting: Option<Waiting>,
+    waiting: Option<WaitingFlow>,
     mut stop: watch::Receiver<bool>,
 ) {
     let (store, writing, is_rolled_back) = (Arc::clone(&parts.store), parts.writing, parts.is_rolled_back);

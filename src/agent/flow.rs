@@ -2,12 +2,12 @@
 //! what it is made of has changed: then the next one goes on where it has come to.
 //!
 //! Between two runs the store knows everything of the first, as between two starts of the agent, so that nothing else is handed
-//! from one to the other. What a run is made of is in `run`.
+//! from one to the other, but open files that are deleted: there is no other way to them. What a run is made of is in `run`.
 
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -15,16 +15,17 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Common;
-use super::beginning::Waiting;
+use super::beginning::WaitingFlow;
 use super::run::Run;
 use crate::checkpointer::Event;
 use crate::config::{Config, Flow, ReadBack};
 use crate::health::FlowReporter;
-use crate::limits::COMMIT_INTERVAL;
+use crate::limits::{BEGIN_RETRY_INTERVAL, COMMIT_INTERVAL};
 use crate::metrics::FlowMetrics;
 use crate::offsets::{OpenError, Row, RunKey, Sending, Stored};
 use crate::sender::Destination;
 use crate::span::FileKey;
+use crate::tailer::Unlinked;
 
 /// What a run of a flow is made of; as long as it is the same, the run goes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,8 @@ pub(super) struct Life<D> {
     pub(super) random: fastrand::Rng,
     pub(super) metrics: FlowMetrics,
     pub(super) health: FlowReporter,
+    /// Files of the run before that nobody could find again.
+    pub(super) unlinked: Vec<Unlinked>,
 }
 
 /// How the runs of a flow have ended.
@@ -99,8 +102,9 @@ impl<D: Destination> Life<D> {
     /// # Errors
     /// A thread could not be started, a pattern that was checked with the configuration is none after all, or records are to be
     /// encrypted and there is no source of data keys.
-    pub(super) async fn run(mut self, given: Option<(FlowStored, Waiting)>) -> io::Result<Ended> {
-        let (mut stored, mut waiting) = given.unzip();
+    pub(super) async fn run(mut self, given: Option<(FlowStored, WaitingFlow)>) -> io::Result<Ended> {
+        let mut is_at_start = given.is_some();
+        let (mut stored, waiting) = given.unzip();
         loop {
             let stored = match stored.take() {
                 Some(stored) => stored,
@@ -114,18 +118,27 @@ impl<D: Destination> Life<D> {
                 self.forget(0);
                 return Ok(Ended::Removed);
             };
-            let mut run = match self.begin(&rules, stored, waiting.take()).await {
+            let mut stop = self.stop.clone();
+            let begun = tokio::select! {
+                biased;
+                Ok(_) = stop.wait_for(|stop| *stop) => return Ok(Ended::Drained { is_cut_short: true }),
+                begun = self.begin(&rules, stored, waiting.clone()) => begun,
+            };
+            let mut run = match begun {
                 Ok(run) => run,
+                Err(error) if is_at_start => return Err(error),
                 Err(error) => {
-                    self.forget(0);
-                    return Err(error);
+                    self.wait_to_begin(&error).await;
+                    continue;
                 }
             };
+            is_at_start = false;
             let cause = self.until_it_ends(&mut run, &rules).await;
             let ended = self.end(&mut run, &cause).await;
             if !matches!(cause, Cause::Change) || !self.is_left(&run).await {
                 return Ok(ended);
             }
+            self.unlinked = std::mem::take(&mut *run.unlinked.lock().unwrap_or_else(PoisonError::into_inner));
             self.forget(run.budget.taken() as u64);
             if self.rules().is_none() {
                 tracing::info!(flow = self.name, "the flow is not in the configuration any more: it has ended");
@@ -134,6 +147,19 @@ impl<D: Destination> Life<D> {
             tracing::info!(flow = self.name, "the flow goes on with what has changed in the configuration");
             self.metrics = self.common.metrics.flow(&self.name);
             self.health = self.common.health.flow(&self.name);
+        }
+    }
+
+    /// The others go on, and this flow tries again.
+    async fn wait_to_begin(&mut self, error: &io::Error) {
+        self.health.paused(&format!("it cannot begin: {error}"));
+        tracing::error!(flow = self.name, %error, "the flow cannot begin; trying again");
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = stop.wait_for(|stop| *stop) => {}
+            () = changed(&mut self.configs) => {}
+            () = sleep(BEGIN_RETRY_INTERVAL) => {}
         }
     }
 
@@ -205,19 +231,19 @@ impl<D: Destination> Life<D> {
     /// What the store says now; none when the agent ends before it can be read.
     async fn stored(&mut self) -> Option<FlowStored> {
         loop {
-            let store = Arc::clone(&self.common.store);
-            match self.common.writing.run(move || store.stored()).await {
+            let (store, mut stop) = (Arc::clone(&self.common.store), self.stop.clone());
+            let stored = tokio::select! {
+                biased;
+                Ok(_) = stop.wait_for(|stop| *stop) => return None,
+                stored = self.common.writing.run(move || store.stored()) => stored,
+            };
+            match stored {
                 Ok(Ok(mut stored)) => return Some(FlowStored::of(&mut stored, &self.name)),
                 Ok(Err(error)) => self.tell(&error),
                 // The runtime is going down.
                 Err(_) => return None,
             }
-            let mut stop = self.stop.clone();
-            tokio::select! {
-                biased;
-                Ok(_) = stop.wait_for(|stop| *stop) => return None,
-                () = sleep(COMMIT_INTERVAL) => {}
-            }
+            sleep(COMMIT_INTERVAL).await;
         }
     }
 

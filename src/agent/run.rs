@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::beginning::{Waiting, begin};
+use super::beginning::{WaitingFlow, begin};
 use super::flow::{FlowStored, Life, Rules};
 use super::{Common, Reading, Way};
 use crate::budget::Budget;
@@ -27,13 +27,15 @@ use crate::readback::start;
 use crate::sender::survey::{Doubt, Survey};
 use crate::sender::{self, Destination, Sender, Unknown};
 use crate::stream::{Load, StreamFacts};
-use crate::tailer::{self, Tailer};
+use crate::tailer::{self, Tailer, Unlinked};
 
 /// A run.
 pub(super) struct Run {
     pub(super) stages: JoinSet<()>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) is_cut_short: Arc<AtomicBool>,
+    /// What the tailer leaves that nobody could find again.
+    pub(super) unlinked: Arc<Mutex<Vec<Unlinked>>>,
     /// Gone when the tailer is, which may hang in a system call after everything else has ended.
     pub(super) tailer: watch::Receiver<()>,
     pub(super) unknown: Unknown,
@@ -43,7 +45,7 @@ pub(super) struct Run {
 
 impl<D: Destination> Life<D> {
     /// Begins a run: its stages work from now on.
-    pub(super) async fn begin(&mut self, rules: &Rules, stored: FlowStored, waiting: Option<Waiting>) -> io::Result<Run> {
+    pub(super) async fn begin(&mut self, rules: &Rules, stored: FlowStored, waiting: Option<WaitingFlow>) -> io::Result<Run> {
         let common = &*self.common;
         let flow = Arc::new(rules.flow.clone());
         let run_key = RunKey { run_id: (common.new_run_id)(), flow: flow.name.clone() };
@@ -78,6 +80,55 @@ impl<D: Destination> Life<D> {
         };
         let globs = Globs::new(&flow.files, &flow.exclude).map_err(|mistake| io::Error::other(mistake.message))?;
         let flow_index = common.next_flow_index.fetch_add(1, Ordering::Relaxed);
+        let FlowStored { rows, runs, is_first_start, is_rolled_back } = stored;
+        let mut stages = JoinSet::new();
+        let (stop, stopped) = watch::channel(false);
+        let (begun, rows_of_flow) = oneshot::channel();
+        let own_threads = common.reading == Reading::OwnThreads;
+        let parts = tailer::Parts {
+            flow_index,
+            globs,
+            watch: (own_threads && !flow.poll).then(|| Watch::new(&hints)),
+            hints,
+            is_first_start,
+            // They come when it begins.
+            rows: Vec::new(),
+            unlinked: std::mem::take(&mut self.unlinked),
+            flow: Arc::clone(&flow),
+            chunks,
+            events: common.events.clone(),
+            gate: gate.clone(),
+            forget_after: rules.forget_after,
+            budget: budget.clone(),
+            metrics: metrics.clone(),
+            random: self.random.fork(),
+        };
+        let (alive, tailer) = watch::channel(());
+        let (is_cut_short, unlinked) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Unlinked>>>::default());
+        let tail = {
+            let (mode, is_cut_short, left) = (common.mode, Arc::clone(&is_cut_short), Arc::clone(&unlinked));
+            let (progress, stopped) = (progress.clone(), stopped.clone());
+            async move {
+                let _alive = alive;
+                let unlinked = match rows_of_flow.await {
+                    Ok(rows) => {
+                        let tailer = Tailer::new(tailer::Parts { rows, ..parts });
+                        progress.follow(Stage::Tailer, tailer.run(mode, stopped.clone())).await
+                    }
+                    // Told to stop before it has begun.
+                    Err(_) => parts.unlinked,
+                };
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = unlinked;
+                is_cut_short.fetch_or(*stopped.borrow(), Ordering::Relaxed);
+            }
+        };
+        if own_threads {
+            on_own_thread(tail)?;
+            let mut tailer = tailer.clone();
+            stages.spawn(async move { while tailer.changed().await.is_ok() {} });
+        } else {
+            stages.spawn(tail);
+        }
         let account = FlowAccount {
             run: run_key,
             stream: stream.map(str::to_owned),
@@ -89,8 +140,6 @@ impl<D: Destination> Life<D> {
         // Without a checkpointer the agent has ended.
         let _ = common.events.send(Event::Begun { flow_index, account: Box::new(account) }).await;
 
-        let mut stages = JoinSet::new();
-        let (stop, stopped) = watch::channel(false);
         let (load, doubt) = (Load::default(), Doubt::default());
         let (learned, facts) = watch::channel(StreamFacts::before_asking(&flow.delivery.destination));
         let random_of_survey = self.random.fork();
@@ -131,7 +180,6 @@ impl<D: Destination> Life<D> {
             events: common.events.clone(),
             metrics: metrics.clone(),
         });
-        let FlowStored { rows, runs, is_first_start, is_rolled_back } = stored;
         let streams = runs.iter().filter_map(|(_, sending)| sending.stream.clone());
         let readers: HashMap<String, Arc<D>> = streams.map(|name| (name.clone(), common.reader_of(&flow, name))).collect();
         let unread = Arc::clone(&destination);
@@ -150,51 +198,11 @@ impl<D: Destination> Life<D> {
             store: Arc::clone(&common.store),
             writing: common.writing,
         };
-        let (begun, rows_of_flow) = oneshot::channel();
         stages.spawn(progress.follow(Stage::ReadBack, begin(parts, rows, begun, waiting, stopped.clone())));
         stages.spawn(progress.follow(Stage::Packer, packer.run(chunks_out)));
         stages.spawn(progress.follow(Stage::Sender, sender.run(requests_out)));
 
-        let own_threads = common.reading == Reading::OwnThreads;
-        let parts = tailer::Parts {
-            flow_index,
-            globs,
-            watch: (own_threads && !flow.poll).then(|| Watch::new(&hints)),
-            hints,
-            is_first_start,
-            // They come when it begins.
-            rows: Vec::new(),
-            flow,
-            chunks,
-            events: common.events.clone(),
-            gate,
-            forget_after: rules.forget_after,
-            budget: budget.clone(),
-            metrics,
-            random: self.random.fork(),
-        };
-        let (alive, tailer) = watch::channel(());
-        let is_cut_short = Arc::<AtomicBool>::default();
-        let tail = {
-            let (mode, is_cut_short) = (common.mode, Arc::clone(&is_cut_short));
-            async move {
-                let _alive = alive;
-                // Told to stop before it has begun, it has none.
-                if let Ok(rows) = rows_of_flow.await {
-                    let tailer = Tailer::new(tailer::Parts { rows, ..parts });
-                    progress.follow(Stage::Tailer, tailer.run(mode, stopped.clone())).await;
-                }
-                is_cut_short.fetch_or(*stopped.borrow(), Ordering::Relaxed);
-            }
-        };
-        if own_threads {
-            on_own_thread(tail)?;
-            let mut tailer = tailer.clone();
-            stages.spawn(async move { while tailer.changed().await.is_ok() {} });
-        } else {
-            stages.spawn(tail);
-        }
-        Ok(Run { stages, stop, is_cut_short, tailer, unknown, flow_index, budget })
+        Ok(Run { stages, stop, is_cut_short, unlinked, tailer, unknown, flow_index, budget })
     }
 }
 

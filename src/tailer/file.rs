@@ -89,6 +89,13 @@ pub(super) enum Look {
     Different,
 }
 
+/// An open file that is deleted: there is no other way to it.
+pub struct Unlinked {
+    /// The life that goes on in it.
+    pub(super) key: FileKey,
+    pub(super) source: Source,
+}
+
 impl TailedFile {
     /// The file behind `source`, of which nothing is known.
     pub(super) fn new(key: FileKey, path: Arc<Path>, source: Source, rules: &Arc<Rules>) -> io::Result<Self> {
@@ -324,6 +331,13 @@ impl TailedFile {
     /// The open file.
     pub(super) fn opened(&mut self) -> io::Result<&mut Source> {
         self.source.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// What is left of it when its tailer ends, if it is deleted.
+    pub(super) fn into_unlinked(self) -> Option<Unlinked> {
+        let is_deleted = self.is_deleted();
+        let Self { key, source, .. } = self;
+        source.filter(|_| is_deleted).map(|source| Unlinked { key, source })
     }
 
     /// No name leads to it any more, as far as the open file tells.

@@ -116,6 +116,11 @@ impl KnownLives {
         self.remove(oldest).map(|life| life.key)
     }
 
+    /// A life.
+    pub(super) fn get(&self, key: FileKey) -> Option<&KnownLife> {
+        self.lives.get(&key)
+    }
+
     /// Takes a life out.
     pub(super) fn remove(&mut self, key: FileKey) -> Option<KnownLife> {
         let life = self.lives.remove(&key)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::file::{Inode, TailedFile};
+use super::file::{Inode, TailedFile, Unlinked};
 use super::known::KnownLife;
 use super::problems::problem_of;
 use super::source::{Source, place_of};
@@ -25,6 +25,9 @@ impl Tailer {
     pub(super) async fn rescan(&mut self) {
         for file in std::mem::take(&mut self.forgotten) {
             send(&self.parts.events, Event::Forgotten(file)).await;
+        }
+        for unlinked in std::mem::take(&mut self.parts.unlinked) {
+            self.take_over(unlinked).await;
         }
         let scan = self.parts.globs.scan();
         let mut is_told_of_all = false;
@@ -74,6 +77,25 @@ impl Tailer {
             send(&self.parts.events, Event::Started { flow_index: self.parts.flow_index }).await;
         }
         self.show_figures();
+    }
+
+    /// Goes on in a deleted file that the run before had open. What cannot be read of it is lost and found out to be so as after a
+    /// restart.
+    async fn take_over(&mut self, Unlinked { key, source }: Unlinked) {
+        let Some(life) = self.known.get(key).cloned() else { return };
+        let new_key = self.new_key();
+        let opened = source.anew().and_then(|source| {
+            let place = place_of(&source.metadata()?);
+            let file = TailedFile::new(new_key, Arc::from(life.path.as_path()), source, &self.rules)?;
+            Ok((Inode { device: place.device, inode: place.inode }, file))
+        });
+        let Ok((inode, file)) = opened else { return };
+        let tailed = Tailed { is_gone: true, quiet_since: Some(Instant::now()), ..Tailed::new(file) };
+        self.files.insert(inode, tailed);
+        self.open_count += 1;
+        if self.resume(inode, life).await.is_err() {
+            self.files.remove(&inode);
+        }
     }
 
     /// Opens a file that was not tailed before. Whose life goes on in it is not known yet.

@@ -40,7 +40,7 @@ struct Running {
     chunks: mpsc::Receiver<Chunk>,
     events: mpsc::Receiver<Event>,
     stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<Vec<Unlinked>>,
 }
 
 impl Host {
@@ -83,6 +83,7 @@ impl Host {
             hints: Hints::default(),
             watch: None,
             rows: self.rows.clone(),
+            unlinked: Vec::new(),
             is_first_start: self.starts == 1,
             chunks,
             events,

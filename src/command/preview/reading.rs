@@ -67,6 +67,7 @@ impl Reading {
             hints: Hints::default(),
             watch: None,
             rows,
+            unlinked: Vec::new(),
             is_first_start: false,
             chunks,
             events,
