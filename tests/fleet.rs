@@ -26,7 +26,13 @@ mkdir -p @etc@/conf.d
 [ -e @etc@/agent.toml ] || echo '# ships nothing' > @etc@/agent.toml
 echo "${0##*/} ${package##*/}" >> @calls@
 "#;
-const SYSTEMCTL: &str = "#!/bin/sh\necho \"systemctl $*\" >> @calls@\n";
+/// The service runs once it was started; it reloads unless that is made to fail.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+if [ "$1 $2" = "--quiet is-active" ]; then [ -e @etc@.active ]; exit; fi
+echo "systemctl $*" >> @calls@
+if [ "$1" = start ]; then : > @etc@.active; fi
+if [ "$1" = reload ]; then [ ! -e @etc@.broken ]; exit; fi
+"#;
 
 struct Host(TempDir);
 
@@ -111,7 +117,7 @@ fn with_debs() -> Host {
 
 const ENABLED: &str = "systemctl enable --quiet kinetail";
 const STARTED: &str = "systemctl start kinetail";
-const RELOADED: &str = "systemctl reload-or-restart kinetail";
+const RELOADED: &str = "systemctl reload kinetail";
 
 #[test]
 fn a_host_without_kinetail_has_it_afterwards_and_a_second_run_changes_nothing() {
@@ -119,7 +125,7 @@ fn a_host_without_kinetail_has_it_afterwards_and_a_second_run_changes_nothing() 
     let rpm = format!("kinetail-{VERSION}-1.x86_64.rpm");
     for (installer, package) in [("apt-get", deb), ("rpm", rpm)] {
         let host = Host::new(installer, &package);
-        host.succeeds(&[("KINETAIL_VERSION", VERSION)], &[&format!("{installer} {package}"), ENABLED, RELOADED]);
+        host.succeeds(&[("KINETAIL_VERSION", VERSION)], &[&format!("{installer} {package}"), ENABLED, STARTED]);
         assert_eq!(host.configuration("agent.toml").as_deref(), Some(SOUND));
         host.succeeds(&[("KINETAIL_VERSION", VERSION)], &[ENABLED, STARTED]);
     }
@@ -129,7 +135,7 @@ fn a_host_without_kinetail_has_it_afterwards_and_a_second_run_changes_nothing() 
 #[test]
 fn without_settings_it_is_the_version_of_the_script() {
     let host = with_debs();
-    host.succeeds(&[], &[&format!("apt-get kinetail_{VERSION}_amd64.deb"), ENABLED, RELOADED]);
+    host.succeeds(&[], &[&format!("apt-get kinetail_{VERSION}_amd64.deb"), ENABLED, STARTED]);
 }
 
 #[test]
@@ -145,6 +151,30 @@ fn another_configuration_is_put_in_place_and_reloaded() {
     assert!(host.configuration("conf.d/audit.toml").unwrap().contains("'audit'"));
     let left: Vec<_> = fs::read_dir(host.path("etc")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn an_agent_that_could_not_be_told_is_told_the_next_time() {
+    let host = with_debs();
+    assert!(host.run(&[]).0.status.success());
+    host.puts("agent.toml", &SOUND.replace("stream = 's'", "stream = 't'"));
+    fs::write(host.path("etc.broken"), "").unwrap();
+    assert!(!host.run(&[]).0.status.success());
+    fs::remove_file(host.path("etc.broken")).unwrap();
+    host.succeeds(&[], &[ENABLED, RELOADED]);
+    host.succeeds(&[], &[ENABLED, STARTED]);
+}
+
+#[test]
+fn what_symbolic_links_lead_to_is_not_written_to_before_it_was_checked() {
+    let host = with_debs();
+    assert!(host.run(&[]).0.status.success());
+    let elsewhere = host.path("elsewhere.toml");
+    fs::rename(host.path("etc/agent.toml"), &elsewhere).unwrap();
+    symlink(&elsewhere, host.path("etc/agent.toml")).unwrap();
+    host.puts("agent.toml", &SOUND.replace("stream", "steam"));
+    assert_eq!(host.run(&[]).0.status.code(), Some(78));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), SOUND);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -187,6 +188,14 @@ async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Acc
             return exit::OSERR;
         }
     };
+    // Opening the store may take a while, and who reloads meanwhile shall not end the agent.
+    let hang_up = match signal(SignalKind::hangup()) {
+        Ok(hang_up) => hang_up,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen to signals");
+            return exit::OSERR;
+        }
+    };
     let (store, stored) = match Offsets::open(state_dir).and_then(|store| Ok((store.stored()?, store))) {
         Ok((stored, store)) => (store, stored),
         Err(error) => {
@@ -227,7 +236,7 @@ async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Acc
         progress,
     };
     let first_signal = Cell::new(TERM);
-    let (signals, hang_up) = match Signals::new() {
+    let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "cannot listen to signals");

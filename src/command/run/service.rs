@@ -224,9 +224,8 @@ impl Teller {
         }
         if seen.is_stopping {
             if !std::mem::replace(&mut self.has_told_stopping, true) {
-                manager.tell_surely("STOPPING=1".to_owned());
                 let ending_max = service.configs.borrow().agent.drain_timeout + ENDING_MARGIN;
-                let _ = writeln!(text, "EXTEND_TIMEOUT_USEC={}", ending_max.as_micros());
+                manager.tell_surely(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", ending_max.as_micros()));
             }
         } else if seen.is_begun && !self.is_ready {
             self.is_ready = true;
@@ -508,7 +507,7 @@ mod tests {
         settled().await;
         assert_eq!(
             listener.heard()[..2],
-            ["STOPPING=1", "STATUS=Stopping: 0 B still to be delivered\nEXTEND_TIMEOUT_USEC=55000000"]
+            ["STOPPING=1\nEXTEND_TIMEOUT_USEC=55000000", "STATUS=Stopping: 0 B still to be delivered"]
         );
         running.abort();
     }

@@ -22,10 +22,9 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on none of them ends the process by itself, nor does SIGHUP, which comes beside.
-    pub(super) fn new() -> io::Result<(Self, Signal)> {
-        let signals = Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
-        Ok((signals, signal(SignalKind::hangup())?))
+    /// From now on none of them ends the process by itself.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// Tells `stop` at the first signal, whose number goes into `first`, and returns that of the second.
