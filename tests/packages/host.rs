@@ -16,7 +16,7 @@ use crate::common::installed;
 const SUITE: &str = "bookworm";
 
 /// What a host has anyway. `adduser` is there too, so that either way of making users can be gone.
-const INCLUDED: &str = "adduser,ca-certificates,systemd-standalone-sysusers";
+const INCLUDED: &str = "adduser,ca-certificates,procps,systemd-standalone-sysusers";
 
 /// The root of a system.
 pub(crate) struct Host {
