@@ -250,7 +250,7 @@ impl<D: Destination> Flows<D> {
             random: self.random.fork(),
             metrics: self.common.metrics.flow(name),
             health: self.common.health.flow(name),
-            unlinked: Vec::new(),
+            open_files: Vec::new(),
         };
         self.names.insert(name.to_owned());
         let name = name.to_owned();

@@ -40,7 +40,7 @@ use tokio::time::{Instant, sleep_until};
 pub use self::charset::utf_8_cut_before;
 pub use self::contradiction::Contradictions;
 use self::file::Inode;
-pub use self::file::Unlinked;
+pub use self::file::OpenFile;
 use self::known::KnownLives;
 pub use self::lines::Line;
 pub use self::newest::{Position, UnfitPosition, row_at, row_before_newest};
@@ -116,8 +116,8 @@ pub struct Parts {
     pub watch: Option<Watch>,
     /// The rows of this flow in the store.
     pub rows: Vec<(FileKey, Row)>,
-    /// Files that the run before had open and to which no name leads any more.
-    pub unlinked: Vec<Unlinked>,
+    /// Files that the run before had open.
+    pub open_files: Vec<OpenFile>,
     /// This flow has never looked at its files before.
     pub is_first_start: bool,
     /// Where chunks go.
@@ -203,8 +203,8 @@ impl Tailer {
         }
     }
 
-    /// Tails until `stop` is true, or, with [`Mode::Once`], until all is read. Returns the open files that nobody could find again.
-    pub async fn run(mut self, mode: Mode, mut stop: watch::Receiver<bool>) -> Vec<Unlinked> {
+    /// Tails until `stop` is true, or, with [`Mode::Once`], until all is read. Returns the files that are open.
+    pub async fn run(mut self, mode: Mode, mut stop: watch::Receiver<bool>) -> Vec<OpenFile> {
         tokio::select! {
             biased;
             // A sender of `stop` that is gone means the same.
@@ -216,7 +216,7 @@ impl Tailer {
                 }
             } => {}
         }
-        self.files.into_values().filter_map(|tailed| tailed.file.into_unlinked()).collect()
+        self.files.into_values().filter_map(|tailed| tailed.file.into_open_file()).collect()
     }
 
     async fn read_once(&mut self) {

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -286,31 +286,39 @@ fn changed_in_an_outage_a_flow_goes_on_after_it_and_doubles_nothing() {
     agent.stop();
 }
 
-/// Logs were rotated and deleted while the stream was wrong: mending the configuration is no reason to lose them.
+/// Logs are rotated and deleted while the stream is wrong, and while the flow ends: mending the configuration is no reason to lose them.
 #[test]
-fn what_is_deleted_and_not_read_yet_is_read_on_after_a_reload() {
-    let kinesis = kinesis(&["a"]);
-    let place = Place::new();
-    let agent_keys = "memory_max = \"2 MiB\"\ndrain_timeout = \"100 ms\"";
-    place.configure_agent(&kinesis, agent_keys, &flow("a", "").replace("stream = \"a\"", "stream = \"wrong\""));
-    let sent = lines("a", 20_000);
-    place.append("a.log", &sent);
-    let agent = place.run(&[]);
-    agent.wait_health(503);
-    let log = place.log("a.log");
-    wait_until("the log is open", || agent.open_paths().contains(&log));
-    fs::remove_file(&log).unwrap();
-    let later = lines("later", 10);
-    place.append("a.log", &later);
-    place.configure_agent(&kinesis, agent_keys, &flow("a", ""));
-    reload(&agent, "applied");
-    wait_received(&kinesis, &agent, "a", sent.len() + later.len());
-    verify(&[sent, later].concat(), &kinesis.received("a"));
-    assert_eq!(agent.figures().sum("kinetail_unreachable_bytes_total"), 0);
-    // Read to its end, it is let go.
-    let is_deleted = |path: &PathBuf| path.to_string_lossy().contains("a.log (deleted)");
-    wait_until("the deleted file is closed", || !agent.open_paths().iter().any(is_deleted));
-    agent.stop();
+fn what_is_deleted_or_moved_away_before_it_is_read_is_read_on_after_a_reload() {
+    type Deed = fn(&Path);
+    let nothing: Deed = |_| {};
+    let delete: Deed = |log| fs::remove_file(log).unwrap();
+    let move_away: Deed = |log| {
+        let elsewhere = log.ancestors().nth(2).unwrap().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::rename(log, elsewhere.join("a.log")).unwrap();
+    };
+    for (before, while_it_ends) in [(delete, nothing), (move_away, nothing), (nothing, delete), (nothing, move_away)] {
+        let kinesis = kinesis(&["a"]);
+        let place = Place::new();
+        let agent_keys = "memory_max = \"2 MiB\"\ndrain_timeout = \"1 s\"";
+        place.configure_agent(&kinesis, agent_keys, &flow("a", "").replace("stream = \"a\"", "stream = \"wrong\""));
+        let sent = lines("a", 10_000);
+        place.append("a.log", &sent);
+        let agent = place.run(&[]);
+        agent.wait_health(503);
+        let log = place.log("a.log");
+        wait_until("the log is open", || agent.open_paths().contains(&log));
+        before(&log);
+        place.configure_agent(&kinesis, agent_keys, &flow("a", ""));
+        reload(&agent, "applied");
+        while_it_ends(&log);
+        let later = lines("later", 10);
+        place.append("a.log", &later);
+        wait_received(&kinesis, &agent, "a", sent.len() + later.len());
+        verify(&[sent, later].concat(), &kinesis.received("a"));
+        assert_eq!(agent.figures().sum("kinetail_unreachable_bytes_total"), 0);
+        agent.stop();
+    }
 }
 
 #[test]

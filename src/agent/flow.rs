@@ -2,7 +2,7 @@
 //! what it is made of has changed: then the next one goes on where it has come to.
 //!
 //! Between two runs the store knows everything of the first, as between two starts of the agent, so that nothing else is handed
-//! from one to the other, but open files that are deleted: there is no other way to them. What a run is made of is in `run`.
+//! from one to the other, but open files: should they be deleted, or moved away, there is no other way to them. What a run is made of is in `run`.
 
 use std::future::pending;
 use std::io;
@@ -25,7 +25,7 @@ use crate::metrics::FlowMetrics;
 use crate::offsets::{OpenError, Row, RunKey, Sending, Stored};
 use crate::sender::Destination;
 use crate::span::FileKey;
-use crate::tailer::Unlinked;
+use crate::tailer::OpenFile;
 
 /// What a run of a flow is made of; as long as it is the same, the run goes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +53,8 @@ pub(super) struct Life<D> {
     pub(super) random: fastrand::Rng,
     pub(super) metrics: FlowMetrics,
     pub(super) health: FlowReporter,
-    /// Files of the run before that nobody could find again.
-    pub(super) unlinked: Vec<Unlinked>,
+    /// Files that the run before has left open.
+    pub(super) open_files: Vec<OpenFile>,
 }
 
 /// How the runs of a flow have ended.
@@ -81,6 +81,10 @@ impl Rules {
         let (read_back, settle, forget_after) = (config.agent.read_back, config.agent.settle, config.agent.forget_after);
         Some(Self { flow, read_back, settle, forget_after })
     }
+
+    fn has_files_of(&self, other: &Self) -> bool {
+        (&self.flow.files, &self.flow.exclude) == (&other.flow.files, &other.flow.exclude)
+    }
 }
 
 impl FlowStored {
@@ -103,7 +107,7 @@ impl<D: Destination> Life<D> {
     /// A thread could not be started, a pattern that was checked with the configuration is none after all, or records are to be
     /// encrypted and there is no source of data keys.
     pub(super) async fn run(mut self, given: Option<(FlowStored, WaitingFlow)>) -> io::Result<Ended> {
-        let mut is_at_start = given.is_some();
+        let (mut is_at_start, mut rules_before) = (given.is_some(), None::<Rules>);
         let (mut stored, waiting) = given.unzip();
         loop {
             let stored = match stored.take() {
@@ -118,6 +122,10 @@ impl<D: Destination> Life<D> {
                 self.forget(0);
                 return Ok(Ended::Removed);
             };
+            if rules_before.as_ref().is_some_and(|before| !before.has_files_of(&rules)) {
+                // What no pattern matches any more is left alone; what is deleted, nobody can say of.
+                self.open_files.retain(OpenFile::is_deleted);
+            }
             let mut stop = self.stop.clone();
             let begun = tokio::select! {
                 biased;
@@ -138,7 +146,9 @@ impl<D: Destination> Life<D> {
             if !matches!(cause, Cause::Change) || !self.is_left(&run).await {
                 return Ok(ended);
             }
-            self.unlinked = std::mem::take(&mut *run.unlinked.lock().unwrap_or_else(PoisonError::into_inner));
+            // Held from now on, and through the read-back: in an outage that is when logs are rotated and deleted.
+            self.open_files = std::mem::take(&mut *run.open_files.lock().unwrap_or_else(PoisonError::into_inner));
+            rules_before = Some(rules);
             self.forget(run.budget.taken() as u64);
             if self.rules().is_none() {
                 tracing::info!(flow = self.name, "the flow is not in the configuration any more: it has ended");

@@ -27,15 +27,15 @@ use crate::readback::start;
 use crate::sender::survey::{Doubt, Survey};
 use crate::sender::{self, Destination, Sender, Unknown};
 use crate::stream::{Load, StreamFacts};
-use crate::tailer::{self, Tailer, Unlinked};
+use crate::tailer::{self, OpenFile, Tailer};
 
 /// A run.
 pub(super) struct Run {
     pub(super) stages: JoinSet<()>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) is_cut_short: Arc<AtomicBool>,
-    /// What the tailer leaves that nobody could find again.
-    pub(super) unlinked: Arc<Mutex<Vec<Unlinked>>>,
+    /// What the tailer has left open when it has ended.
+    pub(super) open_files: Arc<Mutex<Vec<OpenFile>>>,
     /// Gone when the tailer is, which may hang in a system call after everything else has ended.
     pub(super) tailer: watch::Receiver<()>,
     pub(super) unknown: Unknown,
@@ -93,7 +93,7 @@ impl<D: Destination> Life<D> {
             is_first_start,
             // They come when it begins.
             rows: Vec::new(),
-            unlinked: std::mem::take(&mut self.unlinked),
+            open_files: std::mem::take(&mut self.open_files),
             flow: Arc::clone(&flow),
             chunks,
             events: common.events.clone(),
@@ -104,21 +104,21 @@ impl<D: Destination> Life<D> {
             random: self.random.fork(),
         };
         let (alive, tailer) = watch::channel(());
-        let (is_cut_short, unlinked) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Unlinked>>>::default());
+        let (is_cut_short, open_files) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<OpenFile>>>::default());
         let tail = {
-            let (mode, is_cut_short, left) = (common.mode, Arc::clone(&is_cut_short), Arc::clone(&unlinked));
+            let (mode, is_cut_short, left) = (common.mode, Arc::clone(&is_cut_short), Arc::clone(&open_files));
             let (progress, stopped) = (progress.clone(), stopped.clone());
             async move {
                 let _alive = alive;
-                let unlinked = match rows_of_flow.await {
+                let open_files = match rows_of_flow.await {
                     Ok(rows) => {
                         let tailer = Tailer::new(tailer::Parts { rows, ..parts });
                         progress.follow(Stage::Tailer, tailer.run(mode, stopped.clone())).await
                     }
                     // Told to stop before it has begun.
-                    Err(_) => parts.unlinked,
+                    Err(_) => parts.open_files,
                 };
-                *left.lock().unwrap_or_else(PoisonError::into_inner) = unlinked;
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = open_files;
                 is_cut_short.fetch_or(*stopped.borrow(), Ordering::Relaxed);
             }
         };
@@ -202,7 +202,7 @@ impl<D: Destination> Life<D> {
         stages.spawn(progress.follow(Stage::Packer, packer.run(chunks_out)));
         stages.spawn(progress.follow(Stage::Sender, sender.run(requests_out)));
 
-        Ok(Run { stages, stop, is_cut_short, unlinked, tailer, unknown, flow_index, budget })
+        Ok(Run { stages, stop, is_cut_short, open_files, tailer, unknown, flow_index, budget })
     }
 }
 

@@ -89,11 +89,22 @@ pub(super) enum Look {
     Different,
 }
 
-/// An open file that is deleted: there is no other way to it.
-pub struct Unlinked {
+/// A file that a tailer has left open when it ended: should it be deleted or moved away, there is no other way to it.
+pub struct OpenFile {
     /// The life that goes on in it.
     pub(super) key: FileKey,
     pub(super) source: Source,
+}
+
+impl OpenFile {
+    /// No name leads to it any more.
+    pub fn is_deleted(&self) -> bool {
+        is_deleted(&self.source)
+    }
+}
+
+fn is_deleted(source: &Source) -> bool {
+    source.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }
 
 impl TailedFile {
@@ -333,16 +344,15 @@ impl TailedFile {
         self.source.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// What is left of it when its tailer ends, if it is deleted.
-    pub(super) fn into_unlinked(self) -> Option<Unlinked> {
-        let is_deleted = self.is_deleted();
+    /// What is left of it when its tailer ends, if it is open.
+    pub(super) fn into_open_file(self) -> Option<OpenFile> {
         let Self { key, source, .. } = self;
-        source.filter(|_| is_deleted).map(|source| Unlinked { key, source })
+        source.map(|source| OpenFile { key, source })
     }
 
     /// No name leads to it any more, as far as the open file tells.
     pub(super) fn is_deleted(&self) -> bool {
-        self.source.as_ref().is_some_and(|source| source.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
+        self.source.as_ref().is_some_and(is_deleted)
     }
 
     /// A rescan has seen the file; whether it has the same content, the next look tells.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::file::{Inode, TailedFile, Unlinked};
+use super::file::{Inode, OpenFile, TailedFile};
 use super::known::KnownLife;
 use super::problems::problem_of;
 use super::source::{Source, place_of};
@@ -26,8 +26,8 @@ impl Tailer {
         for file in std::mem::take(&mut self.forgotten) {
             send(&self.parts.events, Event::Forgotten(file)).await;
         }
-        for unlinked in std::mem::take(&mut self.parts.unlinked) {
-            self.take_over(unlinked).await;
+        for file in std::mem::take(&mut self.parts.open_files) {
+            self.take_over(file).await;
         }
         let scan = self.parts.globs.scan();
         let mut is_told_of_all = false;
@@ -79,9 +79,8 @@ impl Tailer {
         self.show_figures();
     }
 
-    /// Goes on in a deleted file that the run before had open. What cannot be read of it is lost and found out to be so as after a
-    /// restart.
-    async fn take_over(&mut self, Unlinked { key, source }: Unlinked) {
+    /// Goes on in a file that the run before had open. If that cannot be, it is looked for by its name, as after a restart.
+    async fn take_over(&mut self, OpenFile { key, source }: OpenFile) {
         let Some(life) = self.known.get(key).cloned() else { return };
         let new_key = self.new_key();
         let opened = source.anew().and_then(|source| {

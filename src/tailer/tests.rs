@@ -40,7 +40,7 @@ struct Running {
     chunks: mpsc::Receiver<Chunk>,
     events: mpsc::Receiver<Event>,
     stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<Vec<Unlinked>>,
+    task: tokio::task::JoinHandle<Vec<OpenFile>>,
 }
 
 impl Host {
@@ -83,7 +83,7 @@ impl Host {
             hints: Hints::default(),
             watch: None,
             rows: self.rows.clone(),
-            unlinked: Vec::new(),
+            open_files: Vec::new(),
             is_first_start: self.starts == 1,
             chunks,
             events,

@@ -133,7 +133,7 @@ impl Watching {
             hints,
             is_first_start: true,
             rows: Vec::new(),
-            unlinked: Vec::new(),
+            open_files: Vec::new(),
             flow: Arc::new(Flow { start_at: StartAt::End, ..flow.clone() }),
             chunks,
             events,

@@ -67,7 +67,7 @@ impl Reading {
             hints: Hints::default(),
             watch: None,
             rows,
-            unlinked: Vec::new(),
+            open_files: Vec::new(),
             is_first_start: false,
             chunks,
             events,
