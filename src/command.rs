@@ -25,7 +25,7 @@ pub mod exit {
     pub const IOERR: u8 = 74;
     /// Another agent uses the state folder; later it may go (`EX_TEMPFAIL`).
     pub const TEMPFAIL: u8 = 75;
-    /// Only the user whom the agent runs as may do that (`EX_NOPERM`).
+    /// The state folder belongs to another user, who alone may do that (`EX_NOPERM`).
     pub const NOPERM: u8 = 77;
     /// The configuration is wrong (`EX_CONFIG`).
     pub const CONFIG: u8 = 78;

@@ -21,6 +21,20 @@ files = ["LOGS/*.log"]
 stream = "s"
 "#;
 
+/// An agent of root would leave files that the service cannot open.
+#[test]
+fn a_state_folder_of_another_user_is_refused() {
+    let (_kinesis, place) = stage();
+    fs::create_dir(place.state()).unwrap();
+    if chown(place.state(), Some(65_534), None).is_err() {
+        return skipped("a_state_folder_of_another_user_is_refused", "only root gives folders away");
+    }
+    let refused = place.run(&["--once"]).wait();
+    assert_eq!(refused.code, Some(77), "{}", refused.stderr);
+    assert!(refused.stderr.contains("owner=65534"), "{}", refused.stderr);
+    assert_eq!(fs::read_dir(place.state()).unwrap().count(), 0);
+}
+
 fn stage() -> (Kinesis, Place) {
     let kinesis = Kinesis::with_stream("s", 2);
     let place = Place::new();

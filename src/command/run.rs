@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -188,6 +189,14 @@ async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Acc
             return exit::OSERR;
         }
     };
+    if let Some(owner) = other_owner(state_dir) {
+        tracing::error!(
+            state_dir = %state_dir.display(),
+            owner,
+            "the state folder belongs to another user, whose agent could not use it any more after this run; run this as that user"
+        );
+        return exit::NOPERM;
+    }
     // Opening the store may take a while, and who reloads meanwhile shall not end the agent.
     let hang_up = match signal(SignalKind::hangup()) {
         Ok(hang_up) => hang_up,
@@ -262,6 +271,12 @@ async fn ship(options: &Options, loaded: Loaded, state_dir: &Path, accesses: Acc
         never = answers => match never {},
         never = reloads.at_each(hang_up, can_reload) => match never {},
     }
+}
+
+/// The user whom the state folder belongs to, if it is another one.
+fn other_owner(state_dir: &Path) -> Option<u32> {
+    let owner = std::fs::metadata(state_dir).ok()?.uid();
+    (owner != rustix::process::geteuid().as_raw()).then_some(owner)
 }
 
 fn warn_of_unset(config: &Config, surroundings: &Surroundings) {
