@@ -375,6 +375,9 @@ pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often a line of figures is logged.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A flow that has changed has usually ended after so long, once its lines are delivered; else it says why it waits.
+pub const HAND_OVER_USUAL: Duration = Duration::from_secs(3);
+
 /// How long a flow waits that cannot begin while the agent runs, as without threads.
 pub const BEGIN_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 

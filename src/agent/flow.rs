@@ -20,7 +20,7 @@ use super::run::Run;
 use crate::checkpointer::Event;
 use crate::config::{Config, Flow, ReadBack};
 use crate::health::FlowReporter;
-use crate::limits::{BEGIN_RETRY_INTERVAL, COMMIT_INTERVAL};
+use crate::limits::{BEGIN_RETRY_INTERVAL, COMMIT_INTERVAL, HAND_OVER_USUAL};
 use crate::metrics::FlowMetrics;
 use crate::offsets::{OpenError, Row, RunKey, Sending, Stored};
 use crate::sender::Destination;
@@ -142,6 +142,12 @@ impl<D: Destination> Life<D> {
             };
             is_at_start = false;
             let cause = self.until_it_ends(&mut run, &rules).await;
+            if matches!(cause, Cause::Change) {
+                tracing::info!(
+                    flow = self.name,
+                    "the flow has changed: what it has read is delivered first, or drain_timeout passes"
+                );
+            }
             let ended = self.end(&mut run, &cause).await;
             if !matches!(cause, Cause::Change) || !self.is_left(&run).await {
                 return Ok(ended);
@@ -231,10 +237,18 @@ impl<D: Destination> Life<D> {
             // Without a checkpointer the agent has ended.
             self.common.events.send(ended).await.is_ok() && is_committed.await.is_ok()
         };
+        let tell = async {
+            sleep(HAND_OVER_USUAL).await;
+            let reason = "it has changed, and waits until its files answer and its offsets are committed";
+            self.health.paused(reason);
+            tracing::warn!(flow = self.name, reason, "the flow cannot go on yet");
+            pending().await
+        };
         tokio::select! {
             biased;
             Ok(_) = stop.wait_for(|stop| *stop) => false,
             is_left = left => is_left,
+            never = tell => never,
         }
     }
 

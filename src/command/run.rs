@@ -122,7 +122,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// What is logged when nothing else is said: what matters to an operator. What the SDK takes for errors of its own making is
 /// told as a failure of the request.
-const LOGGED: &str = "error,aws_smithy_runtime=off,kinetail=info";
+const LOGGED: &str = "error,aws_smithy_runtime=off,aws_smithy_runtime_api=off,kinetail=info";
 
 /// Logs what `KINETAIL_LOG` says (`debug`, `kinetail=debug,aws_config=info`), else what `otherwise` does.
 pub(super) fn log_to<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W, otherwise: &str) {
