@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::source::{Source, fingerprint_of};
 use super::whereabouts::{Whereabouts, Wheres};
+use crate::discovery::siblings;
 use crate::offsets::Row;
 use crate::span::{Check, Span};
 
@@ -21,30 +22,49 @@ pub struct Contradictions {
 impl Contradictions {
     /// Whether the file of the row, where it is now, is the same up to what the row says, and ends before `span` does, or has
     /// something else at its end than that says. So it is, too, where the file is there and cannot be read: then its lines are sent
-    /// again, which is better than not at all. Of a file that is gone or has become another nobody can tell, and nobody writes there.
+    /// again, which is better than not at all. Of one that is gone or has become another its copies tell, as copytruncate makes them:
+    /// lines may have come to it before it was copied. Without a copy nobody can tell, and nobody writes there.
     pub fn of(&mut self, row: &Row, span: Span) -> bool {
         let contradicts = match self.wheres.of(row) {
             Whereabouts::There(_) | Whereabouts::Truncated(_) => contradicts(row, Path::new(&row.path), span),
             Whereabouts::Renamed(path, _) => contradicts(row, &path, span),
-            Whereabouts::Replaced | Whereabouts::Gone => return false,
+            Whereabouts::Replaced | Whereabouts::Gone => Ok(None),
             Whereabouts::Unknown(error) => Err(error),
         };
-        contradicts.unwrap_or_else(|error| error.kind() != io::ErrorKind::NotFound)
+        match contradicts {
+            Ok(Some(contradicts)) => contradicts,
+            Ok(None) => copies_contradict(row, span),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 }
 
-fn contradicts(row: &Row, path: &Path, span: Span) -> io::Result<bool> {
+/// Whether there are copies of the file next to where it was, and none of them has what was sent.
+fn copies_contradict(row: &Row, span: Span) -> bool {
+    let mut is_contradicted = false;
+    for copy in siblings(Path::new(&row.path)) {
+        match contradicts(row, &copy.path, span) {
+            Ok(Some(false)) => return false,
+            Ok(Some(true)) => is_contradicted = true,
+            Ok(None) | Err(_) => {}
+        }
+    }
+    is_contradicted
+}
+
+/// None where the file has another content altogether.
+fn contradicts(row: &Row, path: &Path, span: Span) -> io::Result<Option<bool>> {
     let mut source = Source::open(path)?;
     if source.is_compressed() || !is_of(row, &mut source)? {
-        return Ok(false);
+        return Ok(None);
     }
     if source.byte_count_told()? < span.end {
-        return Ok(true);
+        return Ok(Some(true));
     }
-    let Some(check) = span.last_line else { return Ok(false) };
+    let Some(check) = span.last_line else { return Ok(Some(false)) };
     let mut bytes = Vec::new();
     source.read_at(&mut bytes, span.end.saturating_sub(u64::from(check.byte_count)), span.end)?;
-    Ok(Check::of(&bytes) != check)
+    Ok(Some(Check::of(&bytes) != check))
 }
 
 /// What the row knows of the content is still there.
@@ -99,6 +119,16 @@ mod tests {
             assert_eq!(contradicts(sent), is_contradicted, "{content:?}, renamed");
             fs::rename(folder.path().join("a.log.1"), &path).unwrap();
         }
+        // Copied and truncated after other lines had come: the copy tells.
+        let copy = folder.path().join("a.log.copy");
+        for (content, is_contradicted) in
+            [("first\nsecond\nthird\n", false), ("first\nsecond\nother\n", true), ("other\n", false)]
+        {
+            fs::write(&path, "").unwrap();
+            fs::write(&copy, content).unwrap();
+            assert_eq!(Contradictions::default().of(&row, sent), is_contradicted, "{content:?}, copied");
+        }
+        fs::remove_file(&copy).unwrap();
         fs::remove_file(&path).unwrap();
         assert!(!Contradictions::default().of(&row, sent));
     }

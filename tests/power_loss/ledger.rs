@@ -80,8 +80,10 @@ impl Ledger {
         let mut settled: HashMap<FileKey, Settlement> = HashMap::new();
         for (file, row) in &found.rows {
             let mut stored = Settlement::default();
-            let spans = self.spans_by_file.get(file).map_or(&[][..], Vec::as_slice);
-            for (_, start, end) in spans.iter().filter(|(before, ..)| *before <= last) {
+            // What a copy has passed over was stored as the file that it is a copy of.
+            let is_same = |other: &&(FileKey, Row)| other.1.identity.fingerprint == row.identity.fingerprint;
+            let spans = found.rows.iter().filter(is_same).filter_map(|(file, _)| self.spans_by_file.get(file)).flatten();
+            for (_, start, end) in spans.filter(|(before, ..)| *before <= last) {
                 stored.settle(*start, *end);
             }
             let is_stored = |start, end| start >= end || stored.settled_until(start).is_some_and(|until| until >= end);
