@@ -149,7 +149,7 @@ impl<D: Destination> Life<D> {
                 );
             }
             let ended = self.end(&mut run, &cause).await;
-            if !matches!(cause, Cause::Change) || !self.is_left(&run).await {
+            if !matches!(cause, Cause::Change) || !self.is_handed_over(&run).await {
                 return Ok(ended);
             }
             // Held from now on, and through the read-back: in an outage that is when logs are rotated and deleted.
@@ -225,9 +225,9 @@ impl<D: Destination> Life<D> {
     }
 
     /// Waits until nothing of the run is left and the store has everything that it has reported; false when the agent ends before.
-    async fn is_left(&mut self, run: &Run) -> bool {
+    async fn is_handed_over(&mut self, run: &Run) -> bool {
         let (mut tailer, mut stop) = (run.tailer.clone(), self.stop.clone());
-        let left = async {
+        let handed_over = async {
             if tailer.has_changed().is_ok() {
                 tracing::warn!(flow = self.name, "the files of the flow do not answer: it goes on when they do");
             }
@@ -247,7 +247,7 @@ impl<D: Destination> Life<D> {
         tokio::select! {
             biased;
             Ok(_) = stop.wait_for(|stop| *stop) => false,
-            is_left = left => is_left,
+            is_handed_over = handed_over => is_handed_over,
             never = tell => never,
         }
     }

@@ -33,11 +33,13 @@ impl Tailer {
     pub(super) fn close_idle(&mut self, keep: Option<Inode>) {
         let is_open = |tailed: &&mut Tailed| tailed.file.is_open();
         self.open_count = self.files.values_mut().filter(is_open).count();
-        if self.open_count < self.parts.budget.share().open_files_max() {
+        // Read once: a reload may change it at any moment.
+        let open_files_max = self.parts.budget.share().open_files_max();
+        if self.open_count < open_files_max {
             return;
         }
         // Some more, so that it is not done again for the next file.
-        let excess = self.open_count - self.parts.budget.share().open_files_max() * 3 / 4;
+        let excess = self.open_count - open_files_max * 3 / 4;
         let unread = &self.unread;
         let mut closable: Vec<(bool, Instant, Inode)> = (self.files.iter())
             .filter(|(_, tailed)| tailed.file.is_open() && !tailed.is_gone && !tailed.file.is_compressed())
