@@ -1,80 +1,190 @@
-//! A Kinesis that takes every record, and keeps none.
+//! A Kinesis, and a Firehose, that takes every record and keeps none: a process of its own, over TLS 1.3 on loopback.
+//!
+//! It must cost less than what is measured with it. So a body is not gathered but looked through as it comes, for no more than
+//! its records and their hash keys, and answers are made of prepared pieces. The process is the benchmark itself, started again with a hidden argument;
+//! it ends with its standard input, on which it is also told to go dark.
 
-use std::net::Ipv4Addr;
+mod answers;
+mod cbor;
+mod clock;
+mod json;
+mod lines;
+mod records;
+mod server;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::HeaderMap;
-use bytes::Bytes;
-use tokio::runtime::Runtime;
+use tempfile::TempDir;
+
+#[allow(unused_imports, reason = "each benchmark has its own use of it")]
+pub(crate) use clock::now;
+#[allow(unused_imports, reason = "each benchmark has its own use of it")]
+pub(crate) use lines::MARK;
+
+/// The hidden first argument of the process.
+const ROLE: &str = "serve-blackhole";
+
+/// More than come before somebody looks.
+const EVENTS_WAITING: usize = 1 << 16;
+
+/// What it is like.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    /// Equal shards of its one stream.
+    pub(crate) shard_count: u32,
+    /// From the last byte of a request to the first of its answer.
+    pub(crate) latency: Duration,
+    pub(crate) telling: Telling,
+}
+
+/// What it tells of by itself.
+#[allow(dead_code, reason = "each benchmark has its own use of it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    /// Of each request with records.
+    Requests,
+    /// Of the lines in them too, which costs it much more.
+    Lines,
+}
+
+/// How it treats those who come.
+#[allow(dead_code, reason = "each benchmark has its own use of it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// Takes everything.
+    Bright,
+    /// Nobody listens; connections that are open are reset.
+    Refused,
+    /// Takes connections and requests, and answers none.
+    Silent,
+    /// Answers status 500.
+    Failing,
+}
+
+/// What was told. Times are those of [`now`].
+#[allow(dead_code, reason = "each benchmark has its own use of it")]
+pub(crate) enum Event {
+    /// A request with records was answered.
+    Answered(Duration),
+    /// So was one in which these lines are, by the numbers behind their [`MARK`].
+    Lines(Duration, Vec<(u64, u64)>),
+}
+
+/// What it has taken so far.
+#[allow(dead_code, reason = "each benchmark has its own use of it")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) request_count: u64,
+    pub(crate) record_count: u64,
+    /// Of the bodies of requests with records, as they are sent.
+    pub(crate) body_bytes: u64,
+    /// When the last answer to such a request was given.
+    pub(crate) last_answer: Duration,
+}
 
 /// The service. What uses it may look at only a part.
 #[allow(dead_code, reason = "each benchmark has its own use of it")]
 pub(crate) struct Blackhole {
     pub(crate) url: String,
-    /// When requests with records have come.
-    pub(crate) arrivals: Receiver<Instant>,
-    _server: Runtime,
+    pub(crate) events: Receiver<Event>,
+    child: Child,
+    orders: ChildStdin,
+    tallies: Receiver<Tally>,
+    folder: TempDir,
 }
 
-#[derive(Clone)]
-struct Service {
-    shard_count: u128,
-    /// From the last byte of a request to the first of its answer.
-    latency: Duration,
-    arrive: SyncSender<Instant>,
-}
-
-impl Blackhole {
-    /// One with a stream of `shard_count` shards, that answers `latency` after it was asked.
-    pub(crate) fn start(shard_count: u128, latency: Duration) -> Self {
-        let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = server.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (arrive, arrivals) = sync_channel(1024);
-        let service = Service { shard_count, latency, arrive };
-        let router = axum::Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(service);
-        server.spawn(async move { axum::serve(listener, router).await });
-        Self { url, arrivals, _server: server }
+/// Whether this process was started to be a blackhole; then it has been one until now.
+pub(crate) fn has_served() -> bool {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [role, shard_count, latency_us, telling, certificate] = &arguments[..] else { return false };
+    if role != ROLE {
+        return false;
     }
-}
-
-async fn answer(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> String {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    match target.split_once('.').map_or("", |(_, operation)| operation) {
-        "ListShards" => shards(service.shard_count),
-        "DescribeStreamSummary" => summary(service.shard_count),
-        _ => {
-            // When nobody waits for them there may be no room left.
-            let _ = service.arrive.try_send(Instant::now());
-            if !service.latency.is_zero() {
-                tokio::time::sleep(service.latency).await;
-            }
-            put_records(&body)
-        }
-    }
-}
-
-fn put_records(body: &[u8]) -> String {
-    let record_count = memchr::memmem::find_iter(body, b"\"Data\":").count();
-    let results = vec![r#"{"SequenceNumber":"1","ShardId":"shardId-000000000000"}"#; record_count].join(",");
-    format!(r#"{{"FailedRecordCount":0,"Records":[{results}]}}"#)
-}
-
-fn shards(count: u128) -> String {
-    let width = u128::MAX / count;
-    let shard = |index: u128| {
-        let (start, end) = (index * width, if index + 1 == count { u128::MAX } else { (index + 1) * width - 1 });
-        format!(
-            r#"{{"ShardId":"shardId-{index:012}","HashKeyRange":{{"StartingHashKey":"{start}","EndingHashKey":"{end}"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}"#
-        )
+    let settings = Settings {
+        shard_count: shard_count.parse().unwrap(),
+        latency: Duration::from_micros(latency_us.parse().unwrap()),
+        telling: [Telling::Nothing, Telling::Requests, Telling::Lines]
+            .into_iter()
+            .find(|one| format!("{one:?}") == *telling)
+            .unwrap(),
     };
-    format!(r#"{{"Shards":[{}]}}"#, (0..count).map(shard).collect::<Vec<_>>().join(","))
+    server::serve(settings, Path::new(certificate));
+    true
 }
 
-fn summary(shard_count: u128) -> String {
-    format!(
-        r#"{{"StreamDescriptionSummary":{{"StreamName":"bench","StreamARN":"arn:aws:kinesis:us-east-1:123456789012:stream/bench","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":0,"EnhancedMonitoring":[],"OpenShardCount":{shard_count}}}}}"#
-    )
+#[allow(dead_code, reason = "each benchmark has its own use of it")]
+impl Blackhole {
+    pub(crate) fn start(settings: Settings) -> Self {
+        let folder = TempDir::new().unwrap();
+        let Settings { shard_count, latency, telling } = settings;
+        let words = [shard_count.to_string(), latency.as_micros().to_string(), format!("{telling:?}")];
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(ROLE).args(words).arg(certificate_in(&folder)).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (orders, said) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut said = BufReader::new(said).lines().map_while(Result::ok);
+        let port = said.next().unwrap();
+        let (event_in, events) = sync_channel(EVENTS_WAITING);
+        let (tally_in, tallies) = sync_channel(1);
+        std::thread::spawn(move || said.for_each(|line| hear(&line, &event_in, &tally_in)));
+        Self { url: format!("https://127.0.0.1:{port}"), events, child, orders, tallies, folder }
+    }
+
+    /// Lines of `[aws]` that lead there.
+    pub(crate) fn aws(&self) -> String {
+        let (url, certificate) = (&self.url, certificate_in(&self.folder));
+        format!("endpoints.kinesis = {url:?}\nendpoints.firehose = {url:?}\nca_file = {certificate:?}\n")
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn tally(&mut self) -> Tally {
+        writeln!(self.orders, "tally").unwrap();
+        self.tallies.recv().unwrap()
+    }
+
+    /// It is so when this returns.
+    pub(crate) fn set_mood(&mut self, mood: Mood) {
+        writeln!(self.orders, "{mood:?}").unwrap();
+        self.tallies.recv().unwrap();
+    }
+}
+
+impl Drop for Blackhole {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn certificate_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("certificate.pem")
+}
+
+fn hear(line: &str, events: &SyncSender<Event>, tallies: &SyncSender<Tally>) {
+    let words: Vec<&str> = line.split(' ').collect();
+    let number = |index: usize| words[index].parse().unwrap();
+    let time = |index: usize| Duration::from_nanos(number(index));
+    // Nobody may be interested any more.
+    let _ = match words[0] {
+        "answered" => events.send(Event::Answered(time(1))).is_ok(),
+        "lines" => {
+            let numbers: Vec<u64> = (2..words.len()).map(number).collect();
+            let ranges = numbers.chunks(2).map(|range| (range[0], range[1])).collect();
+            events.send(Event::Lines(time(1), ranges)).is_ok()
+        }
+        _ => {
+            let [request_count, record_count, body_bytes] = [1, 2, 3].map(number);
+            tallies.send(Tally { request_count, record_count, body_bytes, last_answer: time(4) }).is_ok()
+        }
+    };
 }

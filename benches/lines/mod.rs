@@ -1,6 +1,10 @@
 //! Lines as programs write them, without their terminators: different from each other, the same in every run.
 
+mod access;
+
 use fastrand::Rng;
+
+use access::{access, address, agent, apache_time, clock, one_of, path, referer, status};
 
 /// One kind of line, and a flow for it.
 pub(crate) struct Case {
@@ -61,10 +65,7 @@ fn apache_common(random: &mut Rng, line: &mut String) {
 }
 
 fn apache_combined(random: &mut Rng, line: &mut String) {
-    let (client, user, time) = (address(random), one_of(random, &["-", "-", "-", "alice"]), apache_time(random));
-    let (path, status, bytes) = (path(random, 30), status(random), random.u32(100..90_000));
-    let (referer, agent) = (referer(random), agent(random));
-    *line += &format!("{client} - {user} [{time}] \"GET {path} HTTP/1.1\" {status} {bytes} \"{referer}\" \"{agent}\"");
+    access(random, 30, line);
 }
 
 fn nginx_combined(random: &mut Rng, line: &mut String) {
@@ -181,54 +182,8 @@ fn aws_vpc_flow(random: &mut Rng, line: &mut String) {
     );
 }
 
-fn one_of<'a>(random: &mut Rng, all: &[&'a str]) -> &'a str {
-    random.choice(all).copied().unwrap_or_default()
-}
-
-fn address(random: &mut Rng) -> String {
-    format!("203.0.{}.{}", random.u8(..), random.u8(..))
-}
-
 fn host(random: &mut Rng) -> String {
     format!("{}-{:02}.shop.example", one_of(random, &["web", "orders", "cart"]), random.u8(0..64))
-}
-
-fn clock(random: &mut Rng) -> String {
-    format!("{:02}:{:02}:{:02}", random.u8(0..24), random.u8(0..60), random.u8(0..60))
-}
-
-fn apache_time(random: &mut Rng) -> String {
-    format!("21/Nov/2026:{} +0000", clock(random))
-}
-
-fn status(random: &mut Rng) -> &'static str {
-    one_of(random, &["200", "200", "200", "304", "404", "500"])
-}
-
-/// Of about this many bytes.
-fn path(random: &mut Rng, byte_count: usize) -> String {
-    let mut path = String::new();
-    while path.len() < byte_count {
-        path.push('/');
-        path += one_of(random, &["api", "v2", "orders", "articles", "cart", "items", "checkout", "images"]);
-        path += &format!("/{}", random.u32(1..99_999));
-    }
-    path
-}
-
-fn referer(random: &mut Rng) -> String {
-    format!("https://shop.example/search?q={}", one_of(random, &["lamp", "green+chair", "table"]))
-}
-
-fn agent(random: &mut Rng) -> &'static str {
-    one_of(
-        random,
-        &[
-            "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Safari/537.36",
-            "curl/8.10.1",
-        ],
-    )
 }
 
 /// Of about this many bytes.

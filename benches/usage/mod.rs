@@ -1,59 +1,35 @@
 //! What an agent has used of the machine: figures of `/proc`.
 
-use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
 use crate::common::Agent;
 
-/// What the threads of an agent have used so far. It is sampled each second, so that little is missed of a thread that
-/// ends: `/proc/PID/stat` has them all, and counts in 10 ms, which is all that an idle agent uses in minutes.
-#[derive(Default)]
-pub(crate) struct Usage(HashMap<String, ThreadUsage>);
-
-/// What one thread has used.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct ThreadUsage {
-    pub(crate) cpu: Duration,
-    /// How often it waited for something.
-    pub(crate) wakeup_count: u64,
-}
-
-impl Usage {
-    pub(crate) fn of(agent: &Agent) -> Self {
-        let mut usage = Self::default();
-        usage.sample(agent);
-        usage
-    }
-
-    pub(crate) fn sample(&mut self, agent: &Agent) {
-        for thread in fs::read_dir(format!("/proc/{}/task", agent.id())).unwrap() {
-            let thread = thread.unwrap();
-            let read = |name: &str| fs::read_to_string(thread.path().join(name));
-            // A thread may have ended meanwhile.
-            let (Ok(schedule), Ok(status)) = (read("schedstat"), read("status")) else { continue };
-            let usage = ThreadUsage {
-                cpu: Duration::from_nanos(schedule.split(' ').next().unwrap().parse().unwrap()),
-                wakeup_count: field(&status, "voluntary_ctxt_switches:").parse().unwrap(),
-            };
-            self.0.insert(thread.file_name().into_string().unwrap(), usage);
-        }
-    }
-
-    pub(crate) fn total(&self) -> ThreadUsage {
-        self.0.values().fold(ThreadUsage::default(), |total, thread| ThreadUsage {
-            cpu: total.cpu + thread.cpu,
-            wakeup_count: total.wakeup_count + thread.wakeup_count,
-        })
-    }
-}
-
 /// A figure of memory in `/proc/PID/status`, such as `VmRSS:`.
 pub(crate) fn memory_mib(agent: &Agent, name: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
-    field(&status, name).strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0
+    // A process that has ended has none.
+    let figure = status.lines().find_map(|line| line.strip_prefix(name));
+    figure.map_or(0.0, |figure| figure.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0)
 }
 
-fn field<'a>(text: &'a str, name: &str) -> &'a str {
-    text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim()
+/// What a process has used: all its threads, also those that have ended, and the child processes that it has waited for, in steps of
+/// 10 ms. The sum of user and system time is exact but for the steps: the kernel scales both to the time that it has measured.
+#[allow(dead_code, reason = "each benchmark has its own use of it")]
+pub(crate) fn cpu_of(process: u32) -> Duration {
+    // Fields 14 to 17 of proc(5); the first here is the third.
+    let ticks = stat(process)[11..15].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Whether a process has ended, that nobody has waited for yet: its figures are still there.
+#[allow(dead_code, reason = "each benchmark has its own use of it")]
+pub(crate) fn has_ended(process: u32) -> bool {
+    stat(process)[0] == "Z"
+}
+
+/// The fields behind the name, which is in parentheses.
+fn stat(process: u32) -> Vec<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split_whitespace().map(str::to_owned).collect()
 }

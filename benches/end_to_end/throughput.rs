@@ -1,0 +1,94 @@
+//! A backlog of 1 GiB, by what is made of its lines.
+
+use std::time::Duration;
+
+use crate::allocations;
+use crate::blackhole::{Settings, Telling};
+use crate::choice::Choice;
+use crate::input::Input;
+use crate::run::ship;
+
+/// What is made of lines.
+struct Case {
+    name: &'static str,
+    flow: &'static str,
+    /// Of its requests none holds up another: a shard takes 1 MiB or 1,000 records a second.
+    shard_count: u32,
+    /// Processor seconds per GiB.
+    aim: Option<f64>,
+}
+
+/// Peak memory, in MiB.
+const PEAK_AIM: f64 = 32.0;
+
+const CASES: [Case; 7] = [
+    Case { name: "raw lines, KPL", flow: "[flow.kinesis]\nstream = \"bench\"", shard_count: 1_024, aim: Some(2.0) },
+    Case {
+        name: "raw lines, joined",
+        flow: "[flow.record]\nterminator = \"\\n\"\n[flow.kinesis]\nstream = \"bench\"\naggregate = \"lines\"\nmax_record_bytes = \"1000 KiB\"",
+        shard_count: 1_024,
+        aim: Some(1.2),
+    },
+    Case {
+        name: "raw lines, a record each",
+        flow: "[flow.kinesis]\nstream = \"bench\"\naggregate = \"none\"",
+        shard_count: 2_048,
+        aim: Some(2.2),
+    },
+    Case {
+        name: "apache_combined to JSON, KPL",
+        flow: "[flow.parse]\nformat = \"apache_combined\"\n[flow.kinesis]\nstream = \"bench\"",
+        shard_count: 1_024,
+        aim: Some(3.2),
+    },
+    Case { name: "one-pass regex to JSON, KPL", flow: ONE_PASS, shard_count: 1_024, aim: Some(6.0) },
+    Case { name: "usual regex to JSON, KPL", flow: USUAL, shard_count: 1_024, aim: None },
+    Case { name: "raw lines, Firehose", flow: "[flow.firehose]\ndelivery_stream = \"bench\"", shard_count: 1, aim: None },
+];
+
+const ONE_PASS: &str = r#"[flow.parse]
+regex = '^(?<host>[^ ]*) (?<ident>[^ ]*) (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<request>[^"]*)" (?<status>[^ ]*) (?<size>[^ ]*) "(?<referer>[^"]*)" "(?<agent>[^"]*)"$'
+[flow.kinesis]
+stream = "bench""#;
+/// As it is found on the web: where a group ends is only known at what follows.
+const USUAL: &str = r#"[flow.parse]
+regex = '^(?<host>\S+) (?<ident>\S+) (?<user>\S+) \[(?<time>.*?)\] "(?<request>.*?)" (?<status>\d{3}) (?<size>\d+|-) "(?<referer>.*?)" "(?<agent>.*?)"$'
+[flow.kinesis]
+stream = "bench""#;
+
+pub(crate) fn measure(choice: &Choice) {
+    let byte_count = choice.full_or_quick(1 << 30, 256 << 10);
+    let file_counts = choice.full_or_quick(&[1, 100][..], &[3]);
+    let inputs: Vec<Input> = file_counts.iter().map(|file_count| Input::new(byte_count, *file_count)).collect();
+    let fewer = Input::new(choice.full_or_quick(8 << 20, 16 << 10), 1);
+    let more = Input::new(choice.full_or_quick(72 << 20, 128 << 10), 1);
+    println!(
+        "| case | files | MB/s | cpu-s/GiB | aim | VmHWM MiB | aim | requests | records a request | KiB a request | allocations a line | \
+         blackhole, cpu-s/GiB |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for case in CASES.iter().filter(|case| choice.has_case(case.name)) {
+        let settings = Settings { shard_count: case.shard_count, latency: Duration::ZERO, telling: Telling::Nothing };
+        let [allocation_count, _] = allocations::per_line(&fewer, &more, case.flow, settings);
+        for input in &inputs {
+            let shipped = ship(input, case.flow, settings);
+            let (tally, request_count) = (shipped.tally, shipped.tally.request_count as f64);
+            if case.flow.contains("\"none\"") {
+                assert_eq!(tally.record_count, input.line_count, "each line is a record");
+            }
+            println!(
+                "| {} | {} | {:.0} | {:.2} | {} | {:.1} | {PEAK_AIM} | {} | {:.0} | {:.0} | {allocation_count:.2} | {:.2} |",
+                case.name,
+                input.file_count,
+                shipped.mb_per_second(),
+                shipped.per_gib(shipped.cpu),
+                case.aim.map_or_else(String::new, |aim| format!("{aim:.1}")),
+                shipped.peak_mib,
+                tally.request_count,
+                tally.record_count as f64 / request_count,
+                tally.body_bytes as f64 / 1024.0 / request_count,
+                shipped.per_gib(shipped.blackhole_cpu),
+            );
+        }
+    }
+}
