@@ -39,6 +39,10 @@ impl Input {
     pub(crate) fn glob(&self) -> String {
         self.folder.join("*.log").to_str().unwrap().to_owned()
     }
+
+    pub(crate) fn first_file(&self) -> PathBuf {
+        first_file(&self.folder)
+    }
 }
 
 fn first_file(folder: &Path) -> PathBuf {

@@ -18,12 +18,15 @@ mod blackhole;
 mod choice;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod growth;
 #[path = "../host/mod.rs"]
 mod host;
 mod idle;
 mod input;
+mod latency;
 #[path = "../machine/mod.rs"]
 mod machine;
+mod memory;
 mod run;
 mod threads;
 mod throughput;
@@ -35,7 +38,13 @@ use choice::Choice;
 type Part = (&'static str, fn(&Choice));
 
 /// Parts by their names.
-const PARTS: [Part; 2] = [("throughput", throughput::measure), ("idle", idle::measure)];
+const PARTS: [Part; 5] = [
+    ("throughput", throughput::measure),
+    ("idle", idle::measure),
+    ("latency", latency::measure),
+    ("growth", growth::measure),
+    ("memory", memory::measure),
+];
 
 fn main() {
     let is_helper = kinetail::offsets::read_for_parent(std::env::args_os()) || blackhole::has_served() || allocations::have_run();
