@@ -191,6 +191,11 @@ impl Processor {
         }
     }
 
+    /// Whether lines go as they are: nothing is to be done.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
     /// Makes `line`, without its terminator, into the record `out`; `key` becomes its partition key, of at most 256
     /// characters. Both are cleared first; `key` stays empty when the line has none of its own.
     pub fn process(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
