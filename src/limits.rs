@@ -347,6 +347,8 @@ pub const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MARK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// How much later than they would the idle threads of sled may look whether there is something to do.
+pub const STORE_THREADS_SLACK: Duration = Duration::from_secs(60);
 /// In what portions sled's file grows and is used again.
 pub const STORE_SEGMENT_BYTES: usize = 256 * KIB;
 /// How many entries are written at once to a new store.
