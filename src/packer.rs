@@ -162,6 +162,7 @@ impl Packer {
         for line in &chunk.lines {
             let (span, text) = (chunk.span(line), chunk.text(line));
             let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now, ec2: &ec2 };
+            record.clear();
             let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
             self.count(&processed, &chunk.path);
             let partition_key = rules::key_of(&self.flow.delivery.partition_key, &file_key, &field_key);
