@@ -33,7 +33,7 @@ pub(super) struct Processing {
 /// A processor, and what it writes into.
 struct Bench {
     processor: Processor,
-    record: Vec<u8>,
+    /// Of the newest line.
     key: String,
     made: ProcessedLines,
 }
@@ -154,12 +154,7 @@ impl Processing {
 
 impl Bench {
     fn new(flow: &Flow, surroundings: &Surroundings) -> Self {
-        Self {
-            processor: Processor::new(flow, surroundings),
-            record: Vec::new(),
-            key: String::new(),
-            made: ProcessedLines::default(),
-        }
+        Self { processor: Processor::new(flow, surroundings), key: String::new(), made: ProcessedLines::default() }
     }
 
     fn process(&mut self, chunk: Chunk, ec2: &Ec2) -> ProcessedChunk {
@@ -169,8 +164,9 @@ impl Bench {
         let (now, header) = (Timestamp::now(), chunk.header.as_deref());
         for line in &chunk.lines {
             let origin = Origin { path: &chunk.path, file: chunk.file, offset: chunk.span(line).start, header, now, ec2 };
-            let processed = self.processor.process(chunk.text(line), &origin, &mut self.record, &mut self.key);
-            made.push(processed, &self.record, &self.key);
+            let record_start = made.records.len();
+            let processed = self.processor.process(chunk.text(line), &origin, &mut made.records, &mut self.key);
+            made.push(processed, record_start, &self.key);
         }
         ProcessedChunk { chunk, made: Some(made) }
     }
@@ -184,9 +180,9 @@ impl ProcessedLines {
         self.counts = Counts::default();
     }
 
-    fn push(&mut self, processed: Processed, record: &[u8], key: &str) {
-        let (record_start, key_start) = (self.records.len(), self.keys.len());
-        self.records.extend_from_slice(record);
+    /// Adds a line of which the record is what stands at the end.
+    fn push(&mut self, processed: Processed, record_start: usize, key: &str) {
+        let key_start = self.keys.len();
         self.keys.push_str(key);
         self.lines.push(ProcessedLine {
             made: processed.made,
