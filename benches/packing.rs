@@ -69,6 +69,7 @@ fn pack(runtime: &Runtime, config: &Config, chunk_count: usize) -> usize {
         metadata: Metadata::nothing(),
         tokens: DeliveryTokens::new(1),
         request_bytes: delivery.request_bytes,
+        thread_count: 1,
         facts: watch::channel(StreamFacts::before_asking(&delivery.destination)).1,
         load: Load::default(),
         keys: None,

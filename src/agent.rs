@@ -122,6 +122,8 @@ struct Common<D> {
     new_run_id: Box<dyn Fn() -> u128 + Send + Sync>,
     way_of: Of<Way<D>>,
     share: Share,
+    /// How many threads may process the lines of one flow at once.
+    thread_count: usize,
     /// The road back.
     events: mpsc::Sender<Event>,
     knocked: Arc<Notify>,
@@ -176,6 +178,7 @@ pub async fn run<D: Destination>(
         new_run_id: setting.new_run_id,
         way_of: Box::new(way_of),
         share: Share::of(&config.agent, config.flows.len()),
+        thread_count: config.agent.thread_count(),
         events,
         knocked,
         next_flow_index: AtomicUsize::new(0),

@@ -5,7 +5,9 @@
 //! named, and those of `conf.d` beside it.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use files::flows_folder;
@@ -92,6 +94,16 @@ pub struct Agent {
     pub forget_after: Duration,
     /// Files that are kept open at once, by all flows together; at least [`crate::limits::OPEN_FILES_MIN`] a flow.
     pub max_open_files: usize,
+    /// Threads that process, pack and send; `None` when the file does not say.
+    pub threads: Option<usize>,
+}
+
+impl Agent {
+    /// On how many threads lines are processed, packed and sent, at least 1. When the file does not say it is half as many as
+    /// there are cores: the host is there for somebody else's program.
+    pub fn thread_count(&self) -> usize {
+        self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get) / 2).max(1)
+    }
 }
 
 /// Whether streams are read back where nobody knows what is stored: after an end that was not orderly, and when a request has had

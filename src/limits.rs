@@ -218,6 +218,10 @@ pub const MEMORY_MAX: usize = usize::MAX >> 20;
 /// The part of a flow's bytes that may wait in the packer, so that sending goes on while it fills.
 pub const PACKER_SHARE: usize = 4;
 
+/// Greatest `threads`: more cores than any instance of EC2 has.
+pub const THREADS_MAX: usize = 1024;
+/// Bytes of the buffer of what was made of a chunk that are kept for the next: JSON is seldom four times as long as its lines.
+pub const PROCESSED_BYTES_KEPT: usize = 4 * READ_BYTES;
 /// Chunks between tailer and packer: one being packed, one waiting. The bound that counts is the budget.
 pub const CHUNKS_WAITING: usize = 2;
 /// Requests between packer and sender.
@@ -343,6 +347,8 @@ pub const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MARK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Memory that sled may use for its pages.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// How much later than they would the idle threads of sled may look whether there is something to do.
+pub const STORE_THREADS_SLACK: Duration = Duration::from_secs(60);
 /// In what portions sled's file grows and is used again.
 pub const STORE_SEGMENT_BYTES: usize = 256 * KIB;
 /// How many entries are written at once to a new store.

@@ -1,11 +1,13 @@
 //! Lines into requests: the task that runs processor, aggregator or joiner, compressor and collector.
 //!
 //! It decides what is made of a line that is longer than the stream takes, and when something that is not full is sent: when its
-//! oldest line has waited `max_delay`, or when so much is waiting that the tailer may soon have to. Which lines share a record
-//! and where that goes is decided in `records`; what a record looks like, and what fits, the others know.
+//! oldest line has waited `max_delay`, or when so much is waiting that the tailer may soon have to. How many threads process
+//! lines is decided in `processing`, which lines share a record and where that goes in `records`; what a record looks like, and
+//! what fits, the others know.
 
 mod layout;
 mod places;
+mod processing;
 mod records;
 pub mod rules;
 
@@ -13,12 +15,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::layout::Layout;
+use self::processing::{Counts, PLAIN, ProcessedChunk, ProcessedLine, Processing};
 use self::records::{Records, UserRecord};
 use crate::budget::Share;
 use crate::checkpointer::Event;
@@ -31,7 +33,7 @@ use crate::failpoint;
 use crate::limits::{FACTS_WAIT, PACKER_SHARE, TERMINATOR_BYTES_MAX};
 use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;
-use crate::processor::{Made, Origin, Processed, Processor, Surroundings};
+use crate::processor::{Made, Surroundings};
 use crate::settlement::{DropReason, Outcome, Settled};
 use crate::span::{Span, Spans};
 use crate::stream::{Load, StreamFacts};
@@ -49,6 +51,8 @@ pub struct Parts {
     pub tokens: DeliveryTokens,
     /// Most bytes of a request.
     pub request_bytes: usize,
+    /// How many threads may process lines at once.
+    pub thread_count: usize,
     /// What is known of the destination. Before the first lines are packed it is waited for a first change, a little.
     pub facts: watch::Receiver<StreamFacts>,
     /// Where records that may go anywhere are sent soonest.
@@ -68,7 +72,7 @@ pub struct Parts {
 /// The task.
 pub struct Packer {
     flow: Arc<Flow>,
-    processor: Processor,
+    processing: Processing,
     metadata: Metadata,
     layout: Layout,
     records: Records,
@@ -88,9 +92,6 @@ pub struct Packer {
     events: mpsc::Sender<Event>,
     metrics: FlowMetrics,
     has_told_too_long: bool,
-    /// The newest line's.
-    record: Vec<u8>,
-    field_key: String,
     /// Records that are complete, on their way to the collector.
     complete: Vec<Entry>,
 }
@@ -98,12 +99,12 @@ pub struct Packer {
 impl Packer {
     /// A packer that has nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { flow, surroundings, metadata, tokens, request_bytes, facts, load, keys, share, .. } = parts;
-        let Parts { requests, events, metrics, .. } = parts;
+        let Parts { flow, surroundings, metadata, tokens, request_bytes, thread_count, facts, load, .. } = parts;
+        let Parts { keys, share, requests, events, metrics, .. } = parts;
         let known = facts.borrow().clone();
         let layout = Layout::new(&flow, &known);
         Self {
-            processor: Processor::new(&flow, &surroundings),
+            processing: Processing::new(&flow, &surroundings, thread_count),
             metadata,
             layout,
             records: Records::new(&flow.delivery.partition_key, layout, &known, load, tokens),
@@ -118,8 +119,6 @@ impl Packer {
             events,
             metrics,
             has_told_too_long: false,
-            record: Vec::new(),
-            field_key: String::new(),
             complete: Vec::new(),
             flow,
         }
@@ -134,60 +133,84 @@ impl Packer {
         yield_now().await;
         // To have waited for them is not to have looked at them.
         self.facts.mark_changed();
-        loop {
+        let mut is_ended = false;
+        while !(is_ended && self.processing.is_idle()) {
             let flush_at = self.waiting_since.map(|since| since + self.flow.delivery.max_delay);
             tokio::select! {
                 biased;
                 () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => self.flush().await,
-                chunk = chunks.recv() => match chunk {
-                    Some(chunk) => self.pack(chunk).await,
-                    None => break,
+                processed = self.processing.next(), if !self.processing.is_idle() => self.pack(processed).await,
+                chunk = chunks.recv(), if !is_ended && self.processing.has_room() => match chunk {
+                    Some(chunk) => {
+                        let ec2 = self.metadata.current();
+                        if let Some(processed) = self.processing.begin(chunk, &ec2, !chunks.is_empty()) {
+                            self.pack(processed).await;
+                        }
+                    }
+                    None => is_ended = true,
                 },
             }
         }
         self.flush().await;
     }
 
-    async fn pack(&mut self, chunk: Chunk) {
+    async fn pack(&mut self, processed: ProcessedChunk) {
         failpoint::pass("packing");
         self.look_at_facts().await;
-        let mut dropped = Dropped::default();
-        let file_key = rules::file_key(&self.flow.delivery.partition_key, &chunk.path);
-        let hash_key = (self.flow.delivery.order == Order::File).then(|| places::of_file(chunk.file));
+        let ProcessedChunk { chunk, made } = processed;
         self.waiting_since.get_or_insert(chunk.read_at);
-        let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
-        let ec2 = self.metadata.current();
-        let (now, header) = (Timestamp::now(), chunk.header.as_deref());
-        let is_as_in_file = self.flow.line.encoding == Encoding::Utf8;
-        for line in &chunk.lines {
-            let (span, text) = (chunk.span(line), chunk.text(line));
-            let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now, ec2: &ec2 };
-            let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
-            self.count(&processed, &chunk.path);
-            let partition_key = rules::key_of(&self.flow.delivery.partition_key, &file_key, &field_key);
-            let data = match rules::data_of(processed.made, text, &record, self.layout.data_bytes_max) {
-                Ok(data) => data,
-                Err(DropReason::RecordTooLarge) if self.is_text_sent(&processed) => {
-                    let too_large = UserRecord { partition_key, data: text, span, too_long: None, hash_key };
-                    self.pack_too_long(&chunk, line, &too_large, &mut dropped).await;
-                    continue;
+        let place = ChunkPlace {
+            file_key: rules::file_key(&self.flow.delivery.partition_key, &chunk.path),
+            hash_key: (self.flow.delivery.order == Order::File).then(|| places::of_file(chunk.file)),
+        };
+        let mut dropped = Dropped::default();
+        match made {
+            None => {
+                for line in &chunk.lines {
+                    self.pack_line(&chunk, line, &place, &PLAIN, (b"", ""), &mut dropped).await;
                 }
-                Err(reason) => {
-                    dropped.push(reason, span);
-                    continue;
+            }
+            Some(made) => {
+                self.count(&made.counts, &chunk.path);
+                for (line, processed) in chunk.lines.iter().zip(&made.lines) {
+                    let (record, field_key) = (made.record(processed), made.key(processed));
+                    self.pack_line(&chunk, line, &place, processed, (record, field_key), &mut dropped).await;
                 }
-            };
-            let too_long = self.is_text_alone(&processed).then_some(self.flow.line.too_long);
-            let span = if is_as_in_file { span.ending_in(&chunk.bytes[line.whole.clone()]) } else { span };
-            self.push(&UserRecord { partition_key, data, span, too_long, hash_key }).await;
+                self.processing.take_back(made);
+            }
         }
-        (self.record, self.field_key) = (record, field_key);
         dropped.report(&self.events, &self.metrics).await;
         if self.waiting_byte_count.max(self.built_byte_count()) >= (self.share.byte_count_max() / PACKER_SHARE) as u64 {
             self.flush().await;
         }
         if self.waiting_byte_count == 0 {
             self.waiting_since = None;
+        }
+    }
+
+    async fn pack_line(
+        &mut self,
+        chunk: &Chunk,
+        line: &Line,
+        place: &ChunkPlace,
+        processed: &ProcessedLine,
+        (record, field_key): (&[u8], &str),
+        dropped: &mut Dropped,
+    ) {
+        let (span, text, hash_key) = (chunk.span(line), chunk.text(line), place.hash_key);
+        let partition_key = rules::key_of(&self.flow.delivery.partition_key, &place.file_key, field_key);
+        match rules::data_of(processed.made, text, record, self.layout.data_bytes_max) {
+            Ok(data) => {
+                let too_long = self.is_text_alone(processed).then_some(self.flow.line.too_long);
+                let is_as_in_file = self.flow.line.encoding == Encoding::Utf8;
+                let span = if is_as_in_file { span.ending_in(&chunk.bytes[line.whole.clone()]) } else { span };
+                self.push(&UserRecord { partition_key, data, span, too_long, hash_key }).await;
+            }
+            Err(DropReason::RecordTooLarge) if self.is_text_sent(processed) => {
+                let too_large = UserRecord { partition_key, data: text, span, too_long: None, hash_key };
+                self.pack_too_long(chunk, line, &too_large, dropped).await;
+            }
+            Err(reason) => dropped.push(reason, span),
         }
     }
 
@@ -203,14 +226,14 @@ impl Packer {
     }
 
     /// What is sent is the text of the line, as it is in the file, and the terminator.
-    fn is_text_sent(&self, processed: &Processed) -> bool {
+    fn is_text_sent(&self, processed: &ProcessedLine) -> bool {
         let is_sent_raw = match self.flow.record.output {
             Output::Raw => true,
             Output::Json | Output::Template(_) => {
-                processed.mismatched && self.flow.parse.as_ref().is_some_and(|parse| parse.on_mismatch == OnMismatch::SendRaw)
+                processed.is_mismatched && self.flow.parse.as_ref().is_some_and(|parse| parse.on_mismatch == OnMismatch::SendRaw)
             }
         };
-        let is_as_in_file = processed.masks == 0 && self.flow.line.encoding == Encoding::Utf8;
+        let is_as_in_file = !processed.is_masked && self.flow.line.encoding == Encoding::Utf8;
         (processed.made == Made::Raw || is_sent_raw) && is_as_in_file
     }
 
@@ -220,7 +243,7 @@ impl Packer {
     }
 
     /// What is sent is nothing but that.
-    fn is_text_alone(&self, processed: &Processed) -> bool {
+    fn is_text_alone(&self, processed: &ProcessedLine) -> bool {
         self.is_sent_as_is() && self.is_text_sent(processed)
     }
 
@@ -258,24 +281,24 @@ impl Packer {
         (self.collector.byte_count() + self.records.byte_count_max()) as u64
     }
 
-    /// Counts what parsing could not do, and tells it the first time.
-    fn count(&mut self, processed: &Processed, path: &Path) {
-        let (flow, path) = (&self.metrics.name, path.display());
-        if processed.mismatched && self.metrics.mismatched_lines.inc() == 0 {
+    /// Counts what processing could not do, and tells it the first time.
+    fn count(&mut self, counts: &Counts, path: &Path) {
+        let (flow, path, metrics) = (&self.metrics.name, path.display(), &self.metrics);
+        let is_first = |count_before: u64, count: u64| count_before == 0 && count > 0;
+        if is_first(metrics.mismatched_lines.inc_by(counts.mismatched_lines), counts.mismatched_lines) {
             tracing::warn!(flow, %path, "a line is not of the format of [flow.parse], the first of this flow");
         }
-        if processed.replaced && self.metrics.replaced_characters_lines.inc() == 0 {
+        if is_first(metrics.replaced_characters_lines.inc_by(counts.replaced_characters_lines), counts.replaced_characters_lines)
+        {
             tracing::warn!(flow, %path, "a line is not UTF-8, in JSON it has U+FFFD instead; the first of this flow");
         }
-        if processed.unknown_variables && self.metrics.unknown_variables_lines.inc() == 0 {
+        if is_first(metrics.unknown_variables_lines.inc_by(counts.unknown_variables_lines), counts.unknown_variables_lines) {
             tracing::warn!(flow, %path, "a variable of [flow.record] is not known, its value is null; the first line of this flow");
         }
-        if processed.key_missing {
-            self.metrics.partition_key_missing_lines.inc();
-        }
-        self.metrics.type_mismatches.inc_by(u64::from(processed.type_mismatches));
-        self.metrics.masked_places.inc_by(u64::from(processed.masks));
-        self.metrics.overwritten_fields.inc_by(u64::from(processed.overwritten_fields));
+        metrics.partition_key_missing_lines.inc_by(counts.partition_key_missing_lines);
+        metrics.type_mismatches.inc_by(counts.type_mismatches);
+        metrics.masked_places.inc_by(counts.masked_places);
+        metrics.overwritten_fields.inc_by(counts.overwritten_fields);
     }
 
     async fn push(&mut self, record: &UserRecord<'_>) {
@@ -331,6 +354,12 @@ impl Packer {
             tracing::debug!(flow = self.metrics.name, "nobody takes requests any more");
         }
     }
+}
+
+/// What the place of a record is decided by that is the same for all lines of a chunk.
+struct ChunkPlace {
+    file_key: String,
+    hash_key: Option<u128>,
 }
 
 /// What of a chunk is not sent, by reason.

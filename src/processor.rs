@@ -125,7 +125,7 @@ pub struct Processed {
 pub enum Made {
     /// The line itself.
     Raw,
-    /// What stands in `out`.
+    /// What was appended to `out`.
     Record,
     /// Nothing.
     Dropped(DropReason),
@@ -191,10 +191,15 @@ impl Processor {
         }
     }
 
-    /// Makes `line`, without its terminator, into the record `out`; `key` becomes its partition key, of at most 256
-    /// characters. Both are cleared first; `key` stays empty when the line has none of its own.
+    /// Whether lines go as they are: nothing is to be done.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Appends the record of `line`, which has no terminator, to `out`: what is behind its former end is the record, and nothing
+    /// unless [`Made::Record`] is returned. `key` is cleared, and becomes the record's partition key, of at most 256 characters;
+    /// it stays empty when the line has none of its own.
     pub fn process(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
-        out.clear();
         key.clear();
         if self.is_plain {
             return Processed::of(Made::Raw);

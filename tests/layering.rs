@@ -28,7 +28,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("http_body_util", &["admin", "aws::http", "command::offsets::ask"]),
     ("hyper", &["admin", "aws::trouble", "command::offsets::ask", "config::aws"]),
     ("indicatif", &["local"]),
-    ("jiff", &["command::offsets", "command::preview", "config::types", "offsets::opening", "packer", "processor"]),
+    ("jiff", &["command::offsets", "command::preview", "config::types", "offsets::opening", "packer::processing", "processor"]),
     ("md5", &["aggregator", "deaggregator", "hash_key", "offsets", "tailer::source"]),
     ("notify", &["discovery::watch"]),
     ("prometheus_client", &["metrics"]),

@@ -172,6 +172,7 @@ impl<D: Destination> Life<D> {
             metadata: (common.metadata_of)(&flow),
             tokens,
             request_bytes,
+            thread_count: common.thread_count,
             facts,
             load,
             keys,

@@ -65,7 +65,7 @@ pub fn main(options: &Options) -> u8 {
         Err(code) => return code,
     };
     allow_all_descriptors();
-    let runtime = match runtime() {
+    let runtime = match runtime(loaded.config.agent.thread_count()) {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("cannot start threads: {error}"), exit::OSERR),
     };
@@ -114,10 +114,8 @@ pub(super) fn respect_descriptor_limit(agent: &mut config::Agent, flow_count: us
     }
 }
 
-/// Half the cores: the host is there for somebody else's program.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
+fn runtime(thread_count: usize) -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(thread_count).enable_all().build()
 }
 
 /// What is logged when nothing else is said: what matters to an operator. What the SDK takes for errors of its own making is

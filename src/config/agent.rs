@@ -9,6 +9,7 @@ use super::{ADMIN_DEFAULT, Agent, ReadBack};
 use crate::limits::{
     DRAIN_TIMEOUT_DEFAULT, DRAIN_TIMEOUT_MAX, FORGET_AFTER_DEFAULT, FORGET_AFTER_MAX, FORGET_AFTER_MIN, MEMORY_DEFAULT,
     MEMORY_MAX, MEMORY_PER_FLOW_MIN, OPEN_FILES_DEFAULT, OPEN_FILES_MAX, OPEN_FILES_MIN, SETTLE_DEFAULT, SETTLE_MAX, SETTLE_MIN,
+    THREADS_MAX,
 };
 
 /// `[agent]`, and where what depends on the number of flows is written.
@@ -37,6 +38,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Written {
             .duration("forget_after", FORGET_AFTER_MIN..=FORGET_AFTER_MAX)
             .map_or(FORGET_AFTER_DEFAULT, |written| written.value),
         max_open_files: max_open_files.as_ref().map_or(OPEN_FILES_DEFAULT, |written| written.value),
+        threads: table.integer("threads", 1..=THREADS_MAX).map(|written| written.value),
     };
     Written { agent, memory_max, max_open_files }
 }

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+
+use rustix::thread::{current_timer_slack, set_current_timer_slack};
 
 use super::VERSION;
 use super::content::{Entries, Image, check_of, digest, key_of_version_2};
 use super::snapshot::{Encoder, Unfit, is_damage, sync_folder};
 use crate::failpoint;
-use crate::limits::{STORE_BATCH_ENTRIES, STORE_CACHE_BYTES, STORE_SEGMENT_BYTES};
+use crate::limits::{STORE_BATCH_ENTRIES, STORE_CACHE_BYTES, STORE_SEGMENT_BYTES, STORE_THREADS_SLACK};
 
 const RECORD_KEY: &[u8] = b"!";
 /// What sled calls its file.
@@ -197,13 +200,24 @@ pub(super) fn read(folder: &Path) -> io::Result<(Held, Option<sled::Db>)> {
 }
 
 fn open(folder: &Path, segment_bytes: usize) -> sled::Result<sled::Db> {
-    sled::Config::default()
+    let config = sled::Config::default()
         .path(folder)
         .cache_capacity(STORE_CACHE_BYTES)
         .segment_size(segment_bytes)
         // Every commit is flushed explicitly; sled's own flusher would only add wake-ups.
-        .flush_every_ms(None)
-        .open()
+        .flush_every_ms(None);
+    with_patient_threads(|| config.open())
+}
+
+/// Sled's idle threads look once a second for work, of which they are told anyway. Those that `open` starts do so as late as
+/// [`STORE_THREADS_SLACK`] allows; without that they are most of what an idle agent costs.
+fn with_patient_threads<T>(open: impl FnOnce() -> T) -> T {
+    // Where the system does not know it, it costs what it costs.
+    let usual = current_timer_slack().ok().and_then(NonZeroU64::new);
+    let _ = set_current_timer_slack(u64::try_from(STORE_THREADS_SLACK.as_nanos()).ok().and_then(NonZeroU64::new));
+    let opened = open();
+    let _ = set_current_timer_slack(usual);
+    opened
 }
 
 fn image(db: &sled::Db) -> sled::Result<Held> {

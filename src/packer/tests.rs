@@ -49,10 +49,10 @@ struct Received {
 impl Stage {
     /// For a flow with these tables, of which the last is that of the destination.
     fn new(settings: &str) -> Self {
-        Self::with_request_bytes(settings, None)
+        Self::with(settings, None, 1)
     }
 
-    fn with_request_bytes(settings: &str, request_bytes: Option<usize>) -> Self {
+    fn with(settings: &str, request_bytes: Option<usize>, thread_count: usize) -> Self {
         let stream = if settings.contains("[flow.firehose]") { "delivery_stream" } else { "stream" };
         let text = format!("[[flow]]\nname = 'f'\nfiles = '/a'\n{settings}\n{stream} = 's'\n");
         let config = Config::parse(&text, "test").unwrap_or_else(|mistakes| panic!("{mistakes}"));
@@ -68,6 +68,7 @@ impl Stage {
             metadata: Metadata::nothing(),
             tokens: DeliveryTokens::new(1),
             request_bytes: request_bytes.unwrap_or(flow.delivery.request_bytes),
+            thread_count,
             facts: facts_out,
             load: load.clone(),
             keys: None,
@@ -115,7 +116,8 @@ impl Stage {
 
     async fn pack(&mut self, file: u64, lines: &[Vec<u8>]) {
         let chunk = self.chunk(file, lines);
-        self.packer.pack(chunk).await;
+        let processed = self.packer.processing.begin(chunk, &Arc::default(), false).unwrap();
+        self.packer.pack(processed).await;
         self.gather();
     }
 

@@ -4,11 +4,13 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 use md5::{Digest, Md5};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use super::gzip::{GzipReader, is_gzip};
 use crate::discovery::Found;
@@ -169,17 +171,21 @@ pub(super) fn place_of_found(found: &Found) -> Place {
 }
 
 fn read_at(handle: &File, buffer: &mut Vec<u8>, start: u64, end: u64) -> io::Result<()> {
+    let byte_count = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
     buffer.clear();
-    buffer.resize(usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX), 0);
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match handle.read_at(&mut buffer[filled..], start + filled as u64) {
+    if buffer.capacity() / 2 > byte_count {
+        // What is read is as much as there is room for.
+        *buffer = Vec::new();
+    }
+    buffer.reserve_exact(byte_count);
+    while buffer.len() < byte_count {
+        let filled = buffer.len() as u64;
+        match rustix::io::pread(handle, spare_capacity(buffer), start + filled) {
             Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    buffer.truncate(filled);
+    buffer.truncate(byte_count);
     Ok(())
 }

@@ -111,8 +111,7 @@ impl Tailer {
                         let rule = self.parts.flow.line;
                         tracing::warn!(flow, %path, max_bytes = rule.max_bytes, too_long = ?rule.too_long, "a line is too long, the first in this file");
                     }
-                    let read = &self.buffer[..piece.byte_count];
-                    hand_on(piece, &tailed.file, read, &self.parts, chunk_place, event_places);
+                    hand_on(piece, &tailed.file, &mut self.buffer, &self.parts, chunk_place, event_places);
                 }
                 Look::Waiting => {
                     drop((chunk_place, event_places));
@@ -191,23 +190,23 @@ impl Seen {
     }
 }
 
-/// Sends a piece of `file`, of which `read` are the bytes, on its way. Waits for nothing.
+/// Sends a piece of `file`, with which `read` begins, on its way. Waits for nothing.
 fn hand_on(
     piece: Piece,
     file: &TailedFile,
-    read: &[u8],
+    read: &mut Vec<u8>,
     parts: &Parts,
     chunk_place: mpsc::Permit<'_, Chunk>,
     mut event_places: mpsc::PermitIterator<'_, Event>,
 ) {
-    let Piece { start, head, too_long, records, text, replaced_line_count, .. } = piece;
+    let Piece { start, byte_count, head, too_long, records, text, replaced_line_count } = piece;
     let mut report = |event| {
         if let Some(place) = event_places.next() {
             place.send(event);
         }
     };
-    parts.budget.take(read.len());
-    parts.metrics.read_bytes.inc_by(read.len() as u64);
+    parts.budget.take(byte_count);
+    parts.metrics.read_bytes.inc_by(byte_count as u64);
     parts.metrics.read_lines.inc_by(records.len() as u64);
     let span_of = |range: &Range<usize>| Span::new(file.key, start + range.start as u64, start + range.end as u64);
     let dropped = |spans, reason| Event::Settled(Settled { spans, outcome: Outcome::Dropped(reason) });
@@ -223,8 +222,18 @@ fn hand_on(
         tracing::warn!(flow, %path, ?encoding, "a line is malformed in its encoding, it is sent with U+FFFD instead; the first of this flow");
     }
     if !records.is_empty() {
-        let (path, bytes) = (Arc::clone(&file.path), text.unwrap_or_else(|| read.to_vec()));
+        let (path, bytes) = (Arc::clone(&file.path), text.unwrap_or_else(|| beginning_of(read, byte_count)));
         let header = file.header().cloned();
         chunk_place.send(Chunk { file: file.key, path, offset: start, bytes, lines: records, header, read_at: Instant::now() });
     }
+}
+
+/// The first `byte_count` bytes of `read`: without copying them where there is not much else, so that nothing takes up much more
+/// memory than it counts for.
+fn beginning_of(read: &mut Vec<u8>, byte_count: usize) -> Vec<u8> {
+    if byte_count < read.capacity() / 4 * 3 {
+        return read[..byte_count].to_vec();
+    }
+    read.truncate(byte_count);
+    std::mem::take(read)
 }

@@ -18,8 +18,10 @@ pub(crate) fn drawn_config(folder: &Path, story: &Story, rng: &mut fastrand::Rng
     let flow_count = if rng.u8(..4) == 0 { 2 } else { 1 };
     let memory = flow_count * [8, 8, 64][rng.usize(..3)];
     let drain_timeout = ["0 s", "2 s", "30 s", "10 min"][rng.usize(..4)];
+    // Looked up without drawing it, so that the seeds stay what they were.
+    let threads = [1, 3][rng.clone().usize(..2)];
     let mut text = format!(
-        "[agent]\nstate_dir = {state:?}\nadmin = \"off\"\nmemory_max = \"{memory} MiB\"\ndrain_timeout = \"{drain_timeout}\"\n{}",
+        "[agent]\nstate_dir = {state:?}\nadmin = \"off\"\nthreads = {threads}\nmemory_max = \"{memory} MiB\"\ndrain_timeout = \"{drain_timeout}\"\n{}",
         story.config()
     );
     for index in 0..flow_count {

@@ -289,6 +289,7 @@ impl Way {
             metadata: host.metadata.clone(),
             tokens: DeliveryTokens::new(run_id),
             request_bytes,
+            thread_count: 1,
             facts: facts_out,
             load: Load::default(),
             keys: None,

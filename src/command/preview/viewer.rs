@@ -194,6 +194,7 @@ impl<'s, O: Write, N: Write> Viewer<'s, O, N> {
         let header = chunk.header.as_deref();
         let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now: Timestamp::now(), ec2: &ec2 };
         let (mut record, mut field_key) = (std::mem::take(&mut self.record), std::mem::take(&mut self.field_key));
+        record.clear();
         let processed = self.processor.process(text, &origin, &mut record, &mut field_key);
         let unfit_fields = if processed.type_mismatches > 0 { self.processor.unfit_fields(text, &origin) } else { Vec::new() };
         let rule = &self.flow.delivery.partition_key;

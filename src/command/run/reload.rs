@@ -61,15 +61,18 @@ impl Reload {
 
     fn apply(&self, mut config: Config) {
         let before = Arc::clone(&self.configs.borrow());
-        for (key, has_changed) in
-            [("state_dir", before.agent.state_dir != config.agent.state_dir), ("admin", before.agent.admin != config.agent.admin)]
-        {
+        let (old, new) = (&before.agent, &mut config.agent);
+        for (key, has_changed) in [
+            ("state_dir", old.state_dir != new.state_dir),
+            ("admin", old.admin != new.admin),
+            ("threads", old.threads != new.threads),
+        ] {
             if has_changed {
                 tracing::warn!(key, "a key of [agent] has changed that takes effect at the next start only");
             }
         }
         // As they are, so that the next reload says it again.
-        (config.agent.state_dir, config.agent.admin) = (before.agent.state_dir.clone(), before.agent.admin);
+        (new.state_dir, new.admin, new.threads) = (old.state_dir.clone(), old.admin, old.threads);
         respect_descriptor_limit(&mut config.agent, config.flows.len());
         (self.announce)(&config);
         if *before == config {

@@ -14,6 +14,7 @@ const CHANGES: &[(&str, &str, &str, [&str; 2])] = &[
     ("agent", "settle", "[agent]\nsettle = @", ["'1 s'", "'2 s'"]),
     ("agent", "forget_after", "[agent]\nforget_after = @", ["'1 d'", "'2 d'"]),
     ("agent", "max_open_files", "[agent]\nmax_open_files = @", ["100", "200"]),
+    ("agent", "threads", "[agent]\nthreads = @", ["1", "2"]),
     ("prices", "shard_hour", "[prices]\nshard_hour = @", ["1", "2"]),
     ("prices", "put_units_million", "[prices]\nput_units_million = @", ["1", "2"]),
     ("prices", "on_demand_stream_hour", "[prices]\non_demand_stream_hour = @", ["1", "2"]),

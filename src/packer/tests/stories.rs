@@ -14,7 +14,7 @@ const BY_KEY: &str =
 
 /// What a packer makes of `lines`, each read by itself, for a flow with `settings`; with a budget of [`BUDGET_BYTES`].
 async fn requests(settings: &str, request_bytes: usize, lines: &[Vec<u8>]) -> Vec<Vec<Entry>> {
-    let mut stage = Stage::with_request_bytes(settings, Some(request_bytes));
+    let mut stage = Stage::with(settings, Some(request_bytes), 1);
     let (chunks, chunks_out) = mpsc::channel(lines.len());
     for line in lines {
         let chunk = stage.chunk(1, std::slice::from_ref(line));
@@ -23,6 +23,27 @@ async fn requests(settings: &str, request_bytes: usize, lines: &[Vec<u8>]) -> Ve
     drop((chunks, stage.facts));
     stage.packer.run(chunks_out).await;
     std::iter::from_fn(|| stage.requests.try_recv().ok()).collect()
+}
+
+/// Chunks that take very different times on four threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_threads_make_the_same_requests_as_one() {
+    let settings = "[flow.parse]\nregex = '^(?<a>.*?)-(?<b>.*?)$'\n[flow.kinesis]\norder = 'file'\nmax_delay = '10 min'";
+    let mut random = fastrand::Rng::with_seed(1);
+    let pieces: Vec<Vec<Vec<u8>>> = (0..40).map(|piece| lines(piece * 100, random.usize(1..100), 1, 2_000)).collect();
+    let mut made = Vec::new();
+    for thread_count in [1, 4] {
+        let mut stage = Stage::with(settings, None, thread_count);
+        let (chunks, chunks_out) = mpsc::channel(pieces.len());
+        for (index, piece) in pieces.iter().enumerate() {
+            chunks.send(stage.chunk(index as u64 % 3, piece)).await.unwrap();
+        }
+        drop((chunks, stage.facts));
+        stage.packer.run(chunks_out).await;
+        made.push(std::iter::from_fn(|| stage.requests.try_recv().ok()).collect::<Vec<_>>());
+    }
+    assert!(made[0].len() > 1, "{} requests", made[0].len());
+    assert_eq!(made[0], made[1]);
 }
 
 #[tokio::test(start_paused = true)]
