@@ -56,6 +56,8 @@ pub mod packer;
 
 pub mod sender;
 
+pub mod wire;
+
 pub mod aws;
 
 pub mod checkpointer;
