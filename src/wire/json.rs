@@ -124,12 +124,12 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// A whole number, which has no zero before other digits.
+    /// A whole number that is no larger than numbers of records are, and has no zero before other digits.
     fn count(&mut self) -> Option<()> {
         let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
         let (digits, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
-        (digits == "0" || !digits.is_empty() && !digits.starts_with('0')).then_some(())
+        (digits == "0" || (1..=9).contains(&digits.len()) && !digits.starts_with('0')).then_some(())
     }
 
     fn string(&mut self) -> Option<&'a str> {
