@@ -57,7 +57,9 @@ async fn answer(State(service): State<Service>, headers: HeaderMap, body: Bytes)
 }
 
 fn put_records(body: &[u8]) -> String {
-    let record_count = memchr::memmem::find_iter(body, b"\"Data\":").count();
+    // The name of the member as JSON has it, and as CBOR does.
+    let name: &[u8] = if body.starts_with(b"{") { b"\"Data\":" } else { b"\x64Data" };
+    let record_count = memchr::memmem::find_iter(body, name).count();
     let results = vec![r#"{"SequenceNumber":"1","ShardId":"shardId-000000000000"}"#; record_count].join(",");
     format!(r#"{{"FailedRecordCount":0,"Records":[{results}]}}"#)
 }
