@@ -5,15 +5,18 @@
 //! looked for again at the next: a region or a role that comes late is enough. A [`Client`] is one of the SDK's for one
 //! service, which is made anew when credentials were [renewed](Client::renew).
 //!
-//! Requests go through an HTTP client of our own (`http`), so that of a request that failed it is known whether it can have
+//! Requests for records are [`Ready`] when the SDK gets them, their bodies written into [`Buffers`] that are used again.
+//! All requests go through an HTTP client of our own (`http`), so that of a request that failed it is known whether it can have
 //! been carried out ([`Delivery`]). What a failure without an answer means is decided in [`trouble`]. Which requests are
 //! made, and what is done about failures, is left to `sender`.
 
+mod buffers;
 mod connect;
 mod delivery;
 mod http;
 mod load;
 mod proxy;
+mod ready;
 mod tls;
 pub mod trouble;
 
@@ -33,7 +36,9 @@ use crate::limits::RENEWAL_INTERVAL;
 use crate::outcome::{Failure, Verdict};
 use crate::service_clock::ServiceClock;
 
+pub use self::buffers::Buffers;
 pub use self::delivery::Delivery;
+pub use self::ready::{Answer, Ready, Request, Unwell};
 
 /// The HTTP client of the SDK for what belongs to this host: without a proxy, whatever configuration and environment say.
 pub fn direct_http_client() -> SharedHttpClient {
@@ -74,6 +79,7 @@ pub struct Access {
     state: AsyncMutex<State>,
     renewal: Mutex<Renewal>,
     clock: ServiceClock,
+    buffers: Buffers,
 }
 
 #[derive(Default)]
@@ -122,12 +128,18 @@ impl Access {
     pub fn new(settings: Aws, credentials: Option<Credentials>) -> Self {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let clock = ServiceClock::new(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX));
-        Self { settings, credentials, state: AsyncMutex::default(), renewal: Mutex::default(), clock }
+        let (state, renewal) = (AsyncMutex::default(), Mutex::default());
+        Self { settings, credentials, state, renewal, clock, buffers: Buffers::default() }
     }
 
     /// What time it is there, as answers tell.
     pub fn clock(&self) -> &ServiceClock {
         &self.clock
+    }
+
+    /// Buffers for the bodies of requests.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// What the access is made by.

@@ -39,7 +39,9 @@ mod types;
 mod units;
 mod whole;
 
-pub use aws::{AccountIdEndpointMode, AssumeRole, Aws, Endpoints, Proxy, ProxyUrl, SESSION_NAME_CHARS_MAX, is_of_session_name};
+pub use aws::{
+    AccountIdEndpointMode, AssumeRole, Aws, Endpoints, Proxy, ProxyUrl, SESSION_NAME_CHARS_MAX, WireSetting, is_of_session_name,
+};
 pub use delivery::{Aggregate, Compression, Delivery, Destination, Order, PartitionKey};
 pub use encryption::Encryption;
 pub use errors::{FileError, LoadError, Trouble};

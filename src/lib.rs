@@ -25,7 +25,7 @@
 //! many user records into a Kinesis record in the format of the KPL (the [`aggregator`]) or one behind the other
 //! (the [`joiner`]), compressed (the [`compressor`]) and encrypted ([`encryption`]) if that is wanted, and Kinesis
 //! records into a request (the [`collector`]). The [`sender`] sends requests, at the pace of each shard and by the
-//! way that [`aws`] knows, until every entry is delivered. What it learns of the [`stream`] decides where further
+//! way that [`aws`] knows, in the bytes of [`wire`], until every entry is delivered. What it learns of the [`stream`] decides where further
 //! records go.
 //!
 //! On the way back only spans travel. The [`checkpointer`] keeps what is settled of each file ([`settlement`]):
@@ -55,6 +55,8 @@ pub mod collector;
 pub mod packer;
 
 pub mod sender;
+
+pub mod wire;
 
 pub mod aws;
 

@@ -276,6 +276,10 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
 /// Longest answer of a service: 10 MiB of records in base64 with their keys, and something more. What is longer is none.
 pub const ANSWER_BYTES_MAX: usize = 20 * MIB;
+/// Buffers of bodies that are kept while no request needs them: enough for those that follow each other closely.
+pub const BODIES_KEPT_MAX: usize = 4;
+/// Bytes of these together: one of the longest bodies, 10 MiB in base64, or several of the usual ones.
+pub const BODY_BYTES_KEPT_MAX: usize = 16 * MIB;
 /// Name, TCP, proxy and TLS together, when the configuration says nothing.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Least `connect_timeout`: round trips through a proxy add up.
@@ -485,6 +489,7 @@ const _: () = assert!(LINE_BYTES_MAX + ENVELOPE_BYTES_MAX <= RECORD_BYTES_MAX);
 const ENVELOPE_BYTES_AT_WORST: usize = 60 + 2 * 4 * PARTITION_KEY_CHARS_MAX + 41 + 80 + TERMINATOR_BYTES_MAX + 823;
 const _: () = assert!(ENVELOPE_BYTES_MAX >= ENVELOPE_BYTES_AT_WORST);
 const _: () = assert!(REQUEST_BYTES_MIN <= REQUEST_BYTES_DEFAULT && REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_KEPT_MAX >= REQUEST_BYTES_MAX.div_ceil(3) * 4 + MIB);
 const _: () = assert!(READ_BYTES <= ROUND_BYTES);
 const _: () = assert!(FINGERPRINT_BYTES <= READ_BYTES && MARK_BYTES <= READ_BYTES);
 const _: () = assert!(OPEN_FILES_MIN <= OPEN_FILES_DEFAULT && OPEN_FILES_DEFAULT <= OPEN_FILES_MAX);

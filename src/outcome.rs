@@ -8,6 +8,8 @@ mod rows;
 
 use std::fmt;
 
+use crate::stream::ShardId;
+
 pub use self::rows::{ROWS, Row, Scope, Which};
 
 /// What became of one record of a request that was answered.
@@ -16,7 +18,7 @@ pub enum RecordResult {
     /// The service returned a sequence number, or of Firehose a record ID.
     Delivered {
         /// The shard that has it; of Firehose none.
-        shard_id: Option<String>,
+        shard_id: Option<ShardId>,
     },
     /// It returned an error for this record.
     Failed {
@@ -202,6 +204,12 @@ impl Failure {
             None => message.to_owned(),
         };
         Self { verdict, code: code.to_owned(), message }
+    }
+
+    /// The same failure, of a request in CBOR where none was ever taken, and the configuration asks for CBOR.
+    #[must_use]
+    pub fn refusing_cbor(self) -> Self {
+        Self { message: format!("{} ({})", self.message, advice::OF_CBOR), ..self }
     }
 
     /// The service will not answer this, however often it is asked.

@@ -9,6 +9,7 @@
 
 mod answers;
 mod condition;
+mod exchange;
 pub mod firehose;
 pub mod kinesis;
 mod lanes;

@@ -22,11 +22,14 @@ pub struct StreamFacts {
     pub record_bytes_max: usize,
 }
 
+/// The name of a shard, `shardId-000000000007`, shared by all who have it.
+pub type ShardId = Arc<str>;
+
 /// An open shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// `shardId-000000000007`
-    pub id: Arc<str>,
+    /// Its name.
+    pub id: ShardId,
     /// Its hash keys.
     pub range: HashRange,
 }

@@ -219,10 +219,104 @@ fn answers_of_firehose() {
 /// A request that has surely not left as a whole was not stored.
 #[test]
 fn a_connection_lost_in_the_middle_of_a_request() {
-    // In the one request of these, 5.5 MB with their encoding, there is more than the buffers of the system for a connection take,
-    // 4 MiB. Of each of 16 ranges of hash keys one may go at once.
-    let sent: Vec<String> = (0..4).map(|number| line("a", number, 1_040_000)).collect();
+    // In the one request of these, 5.1 MB, there is more than the buffers of the system for a connection take, 4 MiB. Of each of 16
+    // ranges of hash keys one may go at once.
+    let sent: Vec<String> = (0..5).map(|number| line("a", number, 1_030_000)).collect();
     tell(&TO_KINESIS.replace("20 ms", "1 s"), "", &sent, story([LostAfterHead], Doubled::None, false));
+}
+
+/// Records go to Kinesis in CBOR, to Firehose in JSON, and as the configuration says.
+#[test]
+fn records_go_in_the_format_that_is_configured() {
+    for (destination, aws, is_cbor) in [
+        (TO_KINESIS, "", true),
+        (TO_KINESIS, "wire = \"cbor\"", true),
+        (TO_KINESIS, "wire = \"json\"", false),
+        (TO_FIREHOSE, "", false),
+        (TO_FIREHOSE, "wire = \"cbor\"", false),
+    ] {
+        let service = Scripted::start(Vec::new());
+        let place = place(&service, destination, aws);
+        let sent = lines("a \"quoted\" é", 10);
+        place.append("a.log", &sent);
+        place.ship_once();
+        let request_count = service.requests().len();
+        assert_eq!(service.cbor_request_count(), if is_cbor { request_count } else { 0 }, "{destination}{aws}");
+        assert_eq!(lines_of(&service.take()).iter().collect::<BTreeSet<_>>(), sent.iter().collect());
+    }
+}
+
+/// A service that does not know CBOR gets the same records in JSON, at once where it says that it has stored nothing; from then on
+/// in JSON alone, which is said once, and nothing is doubled.
+#[test]
+fn a_service_that_does_not_know_cbor() {
+    for (status, body) in [
+        (400, error("SerializationException", "no")),
+        (404, error("UnknownOperationException", "")),
+        (400, error("InvalidSignatureException", "no")),
+        (415, String::new()),
+        (403, "<html><body>this is the firewall</body></html>".to_owned()),
+    ] {
+        let service = Scripted::start(Vec::new());
+        service.refuse_cbor(status, body.clone());
+        let place = place(&service, TO_KINESIS, "");
+        let mut sent = lines("a", 10);
+        place.append("a.log", &sent);
+        let agent = place.run(&[]);
+        agent.wait_settled(place.byte_count("a.log"));
+        let more = lines("b", 10);
+        place.append("a.log", &more);
+        sent.extend(more);
+        let figures = agent.wait_settled(place.byte_count("a.log"));
+        let log = agent.stop().stderr;
+        assert_eq!(service.cbor_request_count(), 1, "{body}");
+        assert_eq!(log.matches("records are sent in JSON from now on").count(), 1, "{log}");
+        assert_eq!(figures.sum("kinetail_possibly_doubled_records_total"), 0, "{body}");
+        let mut received = lines_of(&service.take());
+        received.sort_unstable();
+        sent.sort_unstable();
+        assert_eq!(received, sent, "{body}");
+    }
+}
+
+/// One that breaks down over it gets JSON after a few tries; nothing is there twice, where that can be looked up.
+#[test]
+fn a_service_that_breaks_down_over_cbor() {
+    let service = Scripted::start(Vec::new());
+    service.refuse_cbor(500, "<html><body>Internal Server Error</body></html>".to_owned());
+    service.allow(Reading::Allowed);
+    let place = place(&service, TO_KINESIS, "");
+    let mut sent = Vec::new();
+    let agent = place.run(&[]);
+    for turn in 0..6 {
+        let more = lines(&format!("turn {turn}"), 10);
+        place.append("a.log", &more);
+        sent.extend(more);
+        agent.wait_settled(place.byte_count("a.log"));
+    }
+    let figures = agent.figures();
+    let log = agent.stop().stderr;
+    assert!(service.cbor_request_count() <= 3, "{}", service.cbor_request_count());
+    assert_eq!(log.matches("records are sent in JSON from now on").count(), 1, "{log}");
+    assert_eq!(figures.sum("kinetail_possibly_doubled_records_total"), 0);
+    let mut received = lines_of(&service.take());
+    received.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(received, sent);
+}
+
+/// Who asks for CBOR alone is told what is wrong.
+#[test]
+fn a_service_that_does_not_know_the_cbor_that_it_is_to_know() {
+    let service = Scripted::start(Vec::new());
+    service.refuse_cbor(404, error("UnknownOperationException", ""));
+    let place = place(&service, TO_KINESIS, "wire = \"cbor\"");
+    place.append("a.log", &lines("a", 10));
+    let agent = place.run(&[]);
+    wait_paused(&agent, "the service may not know CBOR");
+    agent.stop();
+    assert_eq!(service.cbor_request_count(), service.requests().len());
+    assert!(service.take().is_empty());
 }
 
 /// A request that is not answered in time may have been stored.

@@ -11,12 +11,13 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config"]),
     ("aws_config", &["aws", "metadata::imds"]),
     ("aws_sdk_firehose", &["sender::firehose"]),
-    ("aws_sdk_kinesis", &["sender::kinesis", "sender::sdk", "local"]),
+    ("aws_sdk_kinesis", &["sender::exchange", "sender::kinesis", "sender::sdk", "local"]),
     ("aws_sdk_kms", &["encryption::kms"]),
     ("aws_smithy_runtime_api", &["aws"]),
     ("aws_smithy_types", &["aws"]),
     ("axum", &["local"]),
     ("base64", &["command::preview"]),
+    ("base64_simd", &["wire::json"]),
     ("clap", &["command::arguments", "main"]),
     ("csv_core", &["processor::format::csv"]),
     ("encoding_rs", &["tailer::encoding"]),
@@ -88,6 +89,7 @@ const PURE: &[&str] = &[
     "tailer::identity",
     "tailer::lines",
     "tailer::multiline",
+    "wire",
 ];
 
 /// What a pure module would need for anything else.

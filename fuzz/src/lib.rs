@@ -7,8 +7,11 @@ use std::path::Path;
 
 use kinetail::config::Config;
 use kinetail::metadata::Ec2;
+use kinetail::outcome::Service;
 use kinetail::processor::{Made, Origin, Processor, Surroundings};
 use kinetail::span::FileKey;
+use kinetail::wire::Wire;
+use kinetail::wire::answer::{self, ShardIds};
 use serde_json::value::RawValue;
 
 /// Longest pattern or template. What is longer only costs more time.
@@ -51,6 +54,20 @@ pub fn json(line: &[u8]) {
     let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(line);
     if let Ok(object) = object {
         assert_eq!(serde_json::from_slice::<serde_json::Map<_, _>>(&record.unwrap()).unwrap(), object);
+    }
+}
+
+/// What a service has answered: it is read or not, and what is usual says what it says in other words.
+pub fn answer(body: &[u8]) {
+    let _ = answer::error(body);
+    for service in [Service::Kinesis, Service::Firehose] {
+        let read = |body: &[u8]| answer::results(service, body, 0, &mut ShardIds::default());
+        let said = read(body);
+        if answer::wire_of(body) == Some(Wire::Json) {
+            let value: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+            let general = value.and_then(|value| read(&serde_json::to_vec_pretty(&value).unwrap()).ok());
+            assert_eq!(said.ok(), general);
+        }
     }
 }
 

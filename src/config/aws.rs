@@ -40,6 +40,24 @@ pub struct Aws {
     pub connect_timeout: Option<Duration>,
     /// Longest for a request as a whole.
     pub attempt_timeout: Option<Duration>,
+    /// In which format records go to Kinesis.
+    pub wire: Option<WireSetting>,
+}
+
+/// `wire`: in which format records go to Kinesis. To Firehose they go in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WireSetting {
+    /// CBOR; where it is refused, JSON.
+    #[default]
+    Auto,
+    /// JSON.
+    Json,
+    /// CBOR, also where it is refused.
+    Cbor,
+}
+
+impl WireSetting {
+    const WORDS: [(&str, Self); 3] = [("auto", Self::Auto), ("json", Self::Json), ("cbor", Self::Cbor)];
 }
 
 /// `endpoints`: http or https URLs instead of those of the region.
@@ -147,6 +165,7 @@ impl Aws {
             ca_file,
             connect_timeout,
             attempt_timeout,
+            wire,
         } = self.clone();
         Self {
             region: region.or_else(|| base.region.clone()),
@@ -161,6 +180,7 @@ impl Aws {
             ca_file: ca_file.or_else(|| base.ca_file.clone()),
             connect_timeout: connect_timeout.or(base.connect_timeout),
             attempt_timeout: attempt_timeout.or(base.attempt_timeout),
+            wire: wire.or(base.wire),
         }
     }
 
@@ -172,6 +192,11 @@ impl Aws {
     /// Longest for a request as a whole.
     pub fn attempt_timeout(&self) -> Duration {
         self.attempt_timeout.unwrap_or(ATTEMPT_TIMEOUT)
+    }
+
+    /// In which format records go to Kinesis.
+    pub fn wire(&self) -> WireSetting {
+        self.wire.unwrap_or_default()
     }
 }
 
@@ -219,6 +244,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Aws {
         attempt_timeout: table
             .duration("attempt_timeout", ATTEMPT_TIMEOUT_MIN..=ATTEMPT_TIMEOUT_MAX)
             .map(|written| written.value),
+        wire: table.choice("wire", &WireSetting::WORDS),
     }
 }
 

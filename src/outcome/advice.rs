@@ -2,6 +2,9 @@
 
 use super::{Failure, Operation, Service};
 
+/// About a request in CBOR, when no other format may be used.
+pub(super) const OF_CBOR: &str = "the service may not know CBOR: set `wire` = \"auto\" or \"json\" in [aws]";
+
 /// About what the service has answered.
 pub(super) fn of_service(operation: Operation, code: &str, message: &str) -> Option<String> {
     let (stream, setting) = match operation.service() {

@@ -1,38 +1,96 @@
 //! Streams of Kinesis Data Streams: how requests are made of entries and of questions, and what the answers say.
 //!
+//! Requests for records have bodies of our own (`sender::exchange`), in the format that [`choice`](crate::wire::choice) says.
 //! What an error means is decided in [`outcome`](crate::outcome), by way of `sender::sdk`. The SDK's own retries are off, so
 //! that no attempt is invisible.
 
 mod reading;
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
-use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{self, PutRecordsRequestEntry, RecordDistributionStrategy, ShardFilter, ShardFilterType};
+use aws_sdk_kinesis::operation::put_records::{PutRecordsError, PutRecordsOutput};
+use aws_sdk_kinesis::types::{self, RecordDistributionStrategy, ShardFilter, ShardFilterType};
 
+use super::exchange::{Attempt, Exchange};
 use super::sdk;
 use super::{Destination, Summary};
-use crate::aws::{self, Access, Delivery, Made};
+use crate::aws::{self, Access, Buffers, Delivery, Made, Request};
 use crate::collector::Entry;
 use crate::hash_key::HashRange;
 use crate::limits::{KIB, SHARD_PAGES_MAX, SHARDS_PER_PAGE};
-use crate::outcome::{Failure, Operation, RecordResult, Sent, shard_in};
+use crate::outcome::{Failure, Operation, RecordResult, Sent};
 use crate::stream::Shard;
+use crate::wire::answer::ShardIds;
+use crate::wire::choice::{Choice, Then};
+use crate::wire::{self, Record, Wire};
 
 /// A stream.
 pub struct Stream {
     name: String,
     client: aws::Client<Client>,
+    buffers: Buffers,
+    choice: Mutex<Choice>,
+    shard_ids: Arc<Mutex<ShardIds>>,
 }
 
 impl Stream {
     /// The stream `name`.
     pub fn new(name: String, access: Arc<Access>) -> Self {
-        Self { name, client: aws::Client::new(access, aws::Service::Kinesis, Client::new) }
+        let (buffers, choice) = (access.buffers().clone(), Choice::new(access.settings().wire()));
+        let client = aws::Client::new(access, aws::Service::Kinesis, Client::new);
+        Self { name, client, buffers, choice: Mutex::new(choice), shard_ids: Arc::default() }
+    }
+
+    /// One attempt to put `entries`, in one request in this format.
+    async fn attempt(&self, made: &Made<Client>, wire: Wire, entries: &[Entry]) -> Attempt {
+        let output = match PutRecordsOutput::builder().set_records(Some(Vec::new())).build() {
+            Ok(output) => output,
+            Err(error) => return Attempt::not_made(&error),
+        };
+        let byte_count = wire::put_records_bytes(wire, &self.name, entries.iter().map(record));
+        let body = self.buffers.body(byte_count, |body| {
+            wire::put_records(wire, &self.name, entries.iter().map(record), body);
+        });
+        let request = Request { target: "Kinesis_20131202.PutRecords", content_type: wire.content_type(), body };
+        let exchange = Exchange::new(Operation::PutRecords, entries.len(), Arc::clone(&self.shard_ids));
+        let ready = exchange.ready(request, output, PutRecordsError::generic);
+        let delivery = Delivery::default();
+        let put = made.client.put_records().stream_name(&self.name).set_records(Some(Vec::new()));
+        let sent = put.customize().mutate_request(delivery.watching()).interceptor(ready).send().await;
+        exchange.ended(sent, &delivery, &made.place)
+    }
+
+    /// One attempt in the format of now; one more in JSON where CBOR is refused for the first time.
+    async fn put_in_a_format(&self, made: &Made<Client>, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
+        let wire = self.choice().wire();
+        let Attempt { answer, trial } = self.attempt(made, wire, entries).await;
+        if wire == Wire::Json {
+            if self.choice().json(answer.is_ok(), false) {
+                tracing::info!(stream = self.name, "requests in CBOR have failed, records are sent in JSON from now on");
+            }
+            return answer;
+        }
+        let then = self.choice().cbor(trial);
+        match (then, answer) {
+            (Then::AgainInJson, Err(refusal)) => {
+                let Attempt { answer, .. } = self.attempt(made, Wire::Json, entries).await;
+                if self.choice().json(answer.is_ok(), true) {
+                    let reason = refusal.to_string();
+                    tracing::info!(stream = self.name, reason, "CBOR is refused, records are sent in JSON from now on");
+                }
+                answer
+            }
+            (Then::Say, Err(refusal)) => Err(refusal.refusing_cbor()),
+            (_, answer) => answer,
+        }
+    }
+
+    /// A panic while it was held leaves a choice that works, perhaps not the best.
+    fn choice(&self) -> MutexGuard<'_, Choice> {
+        self.choice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The failure of a question.
@@ -70,16 +128,8 @@ impl Stream {
 impl Destination for Stream {
     async fn put(&self, entries: &[Entry]) -> Result<Vec<RecordResult>, Failure> {
         let made = self.client.get().await?;
-        let records = entries.iter().map(record).collect::<Result<_, _>>()?;
-        let delivery = Delivery::default();
-        let request = made.client.put_records().stream_name(&self.name).set_records(Some(records));
-        match request.customize().mutate_request(delivery.watching()).send().await {
-            Ok(output) => Ok(results(output)),
-            Err(error) => {
-                let failure = sdk::failure(Operation::PutRecords, &error, delivery.sent(), &made.place);
-                Err(self.client.renew(&made, failure))
-            }
-        }
+        let answer = self.put_in_a_format(&made, entries).await;
+        answer.map_err(|failure| self.client.renew(&made, failure))
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, Failure> {
@@ -110,28 +160,13 @@ impl Destination for Stream {
     }
 }
 
-fn record(entry: &Entry) -> Result<PutRecordsRequestEntry, Failure> {
-    let record = PutRecordsRequestEntry::builder()
-        .partition_key(&entry.partition_key)
-        .set_explicit_hash_key(entry.is_hash_key_explicit.then(|| entry.hash_key.to_string()))
-        .data(Blob::from_maybe_shared(entry.data.clone()));
-    record.build().map_err(|error| sdk::not_made(&error))
-}
-
-/// Of each record a sequence number or an error, in the order of the request.
-fn results(output: PutRecordsOutput) -> Vec<RecordResult> {
-    let of_record = |record: types::PutRecordsResultEntry| match record.sequence_number {
-        Some(number) if !number.is_empty() => RecordResult::Delivered { shard_id: record.shard_id },
-        _ => {
-            let message = record.error_message.unwrap_or_default();
-            RecordResult::Failed {
-                code: record.error_code.unwrap_or_else(|| Failure::NO_RESULT.to_owned()),
-                shard_id: shard_in(&message).map(str::to_owned),
-                message,
-            }
-        }
-    };
-    output.records.into_iter().map(of_record).collect()
+/// What goes over the wire of an entry.
+fn record(entry: &Entry) -> Record<'_> {
+    Record {
+        data: &entry.data,
+        partition_key: &entry.partition_key,
+        hash_key: entry.is_hash_key_explicit.then_some(entry.hash_key),
+    }
 }
 
 /// Asks for the shards that are open now.

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each story uses a part")]
 
 mod agent;
+pub(crate) mod cbor;
 mod door;
 mod front;
 mod imds;

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use super::Received;
+use super::{Received, cbor};
 
 /// The service, Kinesis or Firehose by what it is asked.
 pub(crate) struct Scripted {
@@ -35,6 +35,10 @@ struct State {
     asked: Vec<(String, Value)>,
     /// Records of each request that was read as a whole.
     requests: Vec<usize>,
+    /// Of these, how many were in CBOR.
+    cbor_request_count: usize,
+    /// What is answered to CBOR, status and body, instead of what the script says; nothing is stored then.
+    to_cbor: Option<(u16, String)>,
     stored: Vec<Received>,
 }
 
@@ -138,6 +142,16 @@ impl Scripted {
         lock(&self.state).requests.clone()
     }
 
+    /// How many of these were in CBOR.
+    pub(crate) fn cbor_request_count(&self) -> usize {
+        lock(&self.state).cbor_request_count
+    }
+
+    /// From now on this is what is answered to CBOR, in JSON; nothing is stored then.
+    pub(crate) fn refuse_cbor(&self, status: u16, body: String) {
+        lock(&self.state).to_cbor = Some((status, body));
+    }
+
     /// Everything that was stored.
     pub(crate) fn take(&self) -> Vec<Received> {
         std::mem::take(&mut lock(&self.state).stored)
@@ -164,12 +178,13 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 fn serve(connection: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let mut from = BufReader::new(connection);
     loop {
-        let (mut target, mut length) = (String::new(), 0);
+        let (mut target, mut length, mut is_cbor) = (String::new(), 0, false);
         let mut line = String::new();
         while from.read_line(&mut line)? > 0 && line != "\r\n" {
             let (name, value) = line.split_once(':').unwrap_or((&line, ""));
             match name.to_ascii_lowercase().as_str() {
                 "x-amz-target" => target = value.trim().to_owned(),
+                "content-type" => is_cbor = cbor::is_cbor(value.trim()),
                 "content-length" => length = value.trim().parse().unwrap(),
                 _ => {}
             }
@@ -178,8 +193,10 @@ fn serve(connection: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
         if line.is_empty() {
             return Ok(());
         }
-        let answer = match target.rsplit_once('.') {
-            Some((_, "PutRecords" | "PutRecordBatch")) => lock(state).next(),
+        let to_cbor = lock(state).to_cbor.clone().filter(|_| is_cbor);
+        let answer = match (to_cbor, target.rsplit_once('.')) {
+            (Some((status, body)), _) => Answer::Refused(status, body),
+            (None, Some((_, "PutRecords" | "PutRecordBatch"))) => lock(state).next(),
             _ => Answer::Well,
         };
         if matches!(answer, Answer::LostAfterHead) {
@@ -187,7 +204,17 @@ fn serve(connection: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
         }
         let mut body = vec![0; length];
         from.read_exact(&mut body)?;
-        let Some((status, body, missing)) = lock(state).carry_out(&answer, &target, &body) else {
+        let carried_out = {
+            let mut state = lock(state);
+            state.cbor_request_count += usize::from(is_cbor);
+            let body = if is_cbor { cbor::in_json(&body) } else { serde_json::from_slice(&body).unwrap() };
+            let speaks_cbor = is_cbor && state.to_cbor.is_none();
+            state.carry_out(&answer, &target, &body).map(|(status, body)| {
+                let in_cbor = cbor::in_cbor(body.as_bytes()).filter(|_| speaks_cbor);
+                (status, in_cbor.unwrap_or_else(|| body.into_bytes()))
+            })
+        };
+        let Some((status, mut body)) = carried_out else {
             if matches!(answer, Answer::Never) {
                 // Until the other side goes away.
                 from.read_exact(&mut [0])?;
@@ -197,11 +224,19 @@ fn serve(connection: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
         if let Answer::Late(delay) = answer {
             thread::park_timeout(delay);
         }
-        let kind = if body.starts_with('<') { "text/html" } else { "application/x-amz-json-1.1" };
-        let length = body.len() + missing;
+        let kind = match body.first() {
+            Some(b'<') => "text/html",
+            Some(0x80..) => "application/x-amz-cbor-1.1",
+            _ => "application/x-amz-json-1.1",
+        };
+        let (length, is_cut) = (body.len(), matches!(answer, Answer::Cut));
+        if is_cut {
+            body.truncate(length / 2);
+        }
         let mut to = connection;
-        write!(to, "HTTP/1.1 {status} Said\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")?;
-        if missing > 0 {
+        write!(to, "HTTP/1.1 {status} Said\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n")?;
+        to.write_all(&body)?;
+        if is_cut {
             return Ok(());
         }
     }
@@ -246,15 +281,13 @@ impl State {
         self.script.pop_front().unwrap_or_else(|| self.standing.clone())
     }
 
-    /// Stores what is to be stored. Status and body of the answer, and how many bytes of it are missing; none when there is no
-    /// answer.
-    fn carry_out(&mut self, answer: &Answer, target: &str, body: &[u8]) -> Option<(u16, String, usize)> {
-        let refused = |status: u16, body: &str| Some((status, body.to_owned(), 0));
-        let body: Value = serde_json::from_slice(body).unwrap();
+    /// Stores what is to be stored. Status and body of the answer; none when there is no answer.
+    fn carry_out(&mut self, answer: &Answer, target: &str, body: &Value) -> Option<(u16, String)> {
+        let refused = |status: u16, body: &str| Some((status, body.to_owned()));
         let Some(records) = body["Records"].as_array() else {
             let operation = target.rsplit('.').next().unwrap_or_default();
             self.asked.push((operation.to_owned(), body.clone()));
-            let (status, body) = self.questions.pop_front().unwrap_or_else(|| self.read(operation, &body));
+            let (status, body) = self.questions.pop_front().unwrap_or_else(|| self.read(operation, body));
             return refused(status, &body.to_string());
         };
         self.requests.push(records.len());
@@ -292,8 +325,7 @@ impl State {
         match answer {
             Answer::LostAfterHead | Answer::LostAfterBody | Answer::LostWithBody | Answer::Never => None,
             Answer::Stored(status, body) => refused(*status, body),
-            Answer::Cut => Some((200, well[..well.len() / 2].to_owned(), well.len() - well.len() / 2)),
-            _ => Some((200, well, 0)),
+            _ => Some((200, well)),
         }
     }
 }

@@ -16,7 +16,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
 use tokio::time::sleep;
 
-use crate::common::{Kinesis, key_of};
+use crate::common::{Kinesis, cbor, key_of};
 
 /// A network on a port and on a thread of its own.
 pub(crate) struct Network {
@@ -146,7 +146,8 @@ impl Network {
         let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = server.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let addr = listener.local_addr().unwrap();
-        let router: Router = kinesis.router().layer(from_fn_with_state(Arc::clone(&shared), pass));
+        let router: Router =
+            kinesis.router().layer(from_fn_with_state(Arc::clone(&shared), pass)).layer(from_fn(cbor::translate));
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { addr, shared, _server: server }
     }

@@ -370,7 +370,7 @@ impl Stream {
                 None => {
                     let stored = &mut state.stored[index.unwrap()];
                     stored.acknowledged_at = Some(now);
-                    let shard_id = Some(stored.shard_id.clone());
+                    let shard_id = Some(stored.shard_id.as_str().into());
                     state.life_tally.acknowledged_record_count += 1;
                     if is_token(&entry.partition_key) {
                         state.acknowledged.insert(entry.partition_key.clone());

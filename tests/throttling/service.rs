@@ -98,7 +98,7 @@ impl Service {
                 if tally.stored_at.last() != Some(&now) {
                     tally.stored_at.push(now);
                 }
-                RecordResult::Delivered { shard_id: Some(shard_id) }
+                RecordResult::Delivered { shard_id: Some(shard_id.into()) }
             } else {
                 tally.throttled_record_count += 1;
                 throttled(&shard_id)

@@ -21,7 +21,7 @@ fn all_of_it_is_read() {
          endpoints.sts = 'https://sts'\nendpoints.kms = 'http://kms:1'\nendpoints.firehose = 'https://f'\n\
          endpoints.cloudwatch = 'https://c'\n\
          proxy = 'http://user:secret@proxy:3128'\nno_proxy = ['10.0.0.0/8', '.internal', '::1', 'fd00::/8']\n\
-         ca_file = '/ca.pem'\nconnect_timeout = '1 s'\nattempt_timeout = '2 min'",
+         ca_file = '/ca.pem'\nconnect_timeout = '1 s'\nattempt_timeout = '2 min'\nwire = 'json'",
     );
     let aws = config.unwrap().aws;
     let expected = Aws {
@@ -48,18 +48,20 @@ fn all_of_it_is_read() {
         ca_file: Some("/ca.pem".into()),
         connect_timeout: Some(Duration::from_secs(1)),
         attempt_timeout: Some(Duration::from_secs(120)),
+        wire: Some(WireSetting::Json),
     };
     assert_eq!(aws, expected);
     assert_eq!((aws.connect_timeout(), aws.attempt_timeout()), (Duration::from_secs(1), Duration::from_secs(120)));
     assert_eq!(Aws::default().connect_timeout(), CONNECT_TIMEOUT);
     assert_eq!(Aws::default().attempt_timeout(), ATTEMPT_TIMEOUT);
+    assert_eq!((aws.wire(), Aws::default().wire()), (WireSetting::Json, WireSetting::Auto));
 }
 
 /// Key by key; a role is one key, an endpoint is one.
 #[test]
 fn what_a_flow_says_goes_before_what_all_say() {
     let written = parse(
-        "region = 'us-east-1'\nproxy = 'off'\nuse_fips = true\nattempt_timeout = '9 s'\nendpoints.sts = 'https://sts'\n\
+        "region = 'us-east-1'\nproxy = 'off'\nuse_fips = true\nattempt_timeout = '9 s'\nwire = 'json'\nendpoints.sts = 'https://sts'\n\
          endpoints.kinesis = 'https://all'\n\
          assume_role = { arn = 'arn:aws:iam::123456789012:role/all', external_id = 'all' }",
     );
@@ -69,6 +71,7 @@ fn what_a_flow_says_goes_before_what_all_say() {
          assume_role = { arn = 'arn:aws:iam::123456789012:role/flow' }",
     );
     let merged = flow.unwrap().aws.over(&base);
+    assert_eq!(merged.wire(), WireSetting::Json);
     assert_eq!((merged.region.as_deref(), merged.profile.as_deref()), (Some("eu-west-1"), Some("p")));
     assert_eq!((merged.proxy, merged.use_fips, merged.use_dualstack), (Some(Proxy::Off), Some(false), None));
     assert_eq!((merged.no_proxy, merged.attempt_timeout), (Some(vec!["a".to_owned()]), Some(Duration::from_secs(9))));

@@ -131,6 +131,7 @@ const AWS_CHANGES: &[(&str, &str, &str, [&str; 2])] = &[
     ("AWS", "ca_file", "[AWS]\nca_file = @", ["'/a'", "'/b'"]),
     ("AWS", "connect_timeout", "[AWS]\nconnect_timeout = @", ["'1 s'", "'2 s'"]),
     ("AWS", "attempt_timeout", "[AWS]\nattempt_timeout = @", ["'1 s'", "'2 s'"]),
+    ("AWS", "wire", "[AWS]\nwire = @", ["'auto'", "'json'"]),
     (
         "AWS.assume_role",
         "arn",

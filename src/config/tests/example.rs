@@ -42,6 +42,7 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let aws = std::mem::take(&mut spelt_out.aws);
     assert_eq!((aws.connect_timeout, aws.attempt_timeout), (Some(CONNECT_TIMEOUT), Some(ATTEMPT_TIMEOUT)));
     assert_eq!((aws.use_fips, aws.use_dualstack), (Some(false), Some(false)));
+    assert_eq!(aws.wire, Some(WireSetting::Auto));
     assert_eq!(aws.account_id_endpoint_mode, Some(AccountIdEndpointMode::Preferred));
     // None of them has a default.
     let Endpoints { kinesis, firehose, sts, cloudwatch, kms, ec2_metadata } = aws.endpoints;

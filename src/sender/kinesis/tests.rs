@@ -1,4 +1,4 @@
-use aws_sdk_kinesis::types::{HashKeyRange, PutRecordsResultEntry, SequenceNumberRange};
+use aws_sdk_kinesis::types::{HashKeyRange, SequenceNumberRange};
 
 use super::*;
 use crate::outcome::Verdict;
@@ -20,32 +20,6 @@ fn shards_that_were_split_or_merged_are_no_shards_to_send_to() {
     ] {
         assert_eq!(open_shard(&listed), expected, "{listed:?}");
     }
-}
-
-#[test]
-fn each_record_has_its_result() {
-    let throttled = "Rate exceeded for shard shardId-000000000001 in stream s under account 1.";
-    let entry = PutRecordsResultEntry::builder;
-    let output = PutRecordsOutput::builder()
-        .records(entry().sequence_number("1").shard_id("shardId-000000000000").build())
-        .records(entry().error_code("ProvisionedThroughputExceededException").error_message(throttled).build())
-        .records(entry().error_code("InternalFailure").error_message("Internal service failure.").build())
-        // Neither is said: it may have been stored.
-        .records(entry().build())
-        .records(entry().sequence_number("").build());
-    let failed = |code: &str, message: &str, shard_id: Option<&str>| RecordResult::Failed {
-        code: code.to_owned(),
-        message: message.to_owned(),
-        shard_id: shard_id.map(str::to_owned),
-    };
-    let expected = [
-        RecordResult::Delivered { shard_id: Some("shardId-000000000000".to_owned()) },
-        failed("ProvisionedThroughputExceededException", throttled, Some("shardId-000000000001")),
-        failed("InternalFailure", "Internal service failure.", None),
-        failed(Failure::NO_RESULT, "", None),
-        failed(Failure::NO_RESULT, "", None),
-    ];
-    assert_eq!(results(output.build().unwrap()), expected);
 }
 
 #[test]

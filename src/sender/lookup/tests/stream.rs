@@ -175,8 +175,8 @@ impl State {
                     let (code, message) = ("InternalFailure".to_owned(), "no".to_owned());
                     RecordResult::Failed { code, message, shard_id: None }
                 }
-                Says::AnotherShard => RecordResult::Delivered { shard_id: Some("shardId-000000000077".to_owned()) },
-                _ => RecordResult::Delivered { shard_id },
+                Says::AnotherShard => RecordResult::Delivered { shard_id: Some("shardId-000000000077".into()) },
+                _ => RecordResult::Delivered { shard_id: shard_id.map(Into::into) },
             });
         }
         match says {

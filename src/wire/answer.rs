@@ -1,0 +1,196 @@
+//! What an answer says: of each record what became of it, or why the whole request was refused.
+//!
+//! The per-record results are all that counts; the number of failures that an answer gives is passed over. Answers as the
+//! services usually write them are read in one pass, and names of shards are shared, so that nothing is allocated for a record
+//! that was delivered. Any other valid answer is read in the general way and says the same. The format is told by the answer itself:
+//! what does not know CBOR may answer in JSON.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{Wire, cbor, json};
+use crate::outcome::{Failure, RecordResult, Service, shard_in};
+use crate::stream::ShardId;
+
+/// What an answer is called that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer is not one of the service")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The error that a whole request was answered with, as far as the body says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorSaid {
+    /// Its name.
+    pub code: Option<String>,
+    /// Its sentence.
+    pub message: Option<String>,
+}
+
+/// The format of a body; none of one that is empty.
+pub fn wire_of(body: &[u8]) -> Option<Wire> {
+    // An object begins with a brace or with white space, a map with a byte of which the first bit is set.
+    body.first().map(|byte| if *byte >= 0x80 { Wire::Cbor } else { Wire::Json })
+}
+
+/// What became of each record, in the order of the request, which had about `record_count`. An error where that cannot be read.
+pub fn results(
+    service: Service,
+    body: &[u8],
+    record_count: usize,
+    shard_ids: &mut ShardIds,
+) -> Result<Vec<RecordResult>, Unreadable> {
+    let shape = Shape::of(service);
+    let mut results = Vec::with_capacity(record_count);
+    if wire_of(body) == Some(Wire::Cbor) {
+        cbor::read(body, shape, |said| results.push(said.result(shard_ids))).ok_or(Unreadable)?;
+    } else if json::read_usual(body, shape, |said| results.push(said.result(shard_ids))).is_none() {
+        results.clear();
+        read_json(body, shape, |said| results.push(said.result(shard_ids))).ok_or(Unreadable)?;
+    }
+    Ok(results)
+}
+
+/// The error in the body of an answer that is one.
+pub fn error(body: &[u8]) -> Result<ErrorSaid, Unreadable> {
+    let mut named = [const { None }; 5];
+    match wire_of(body) {
+        None => {}
+        Some(Wire::Cbor) => cbor::read_texts(body, &ERROR_MEMBERS, &mut named).ok_or(Unreadable)?,
+        Some(Wire::Json) => {
+            let whole: Value = serde_json::from_slice(body).map_err(|_| Unreadable)?;
+            for (text, name) in named.iter_mut().zip(ERROR_MEMBERS) {
+                *text = whole.get(name).and_then(Value::as_str).map(str::to_owned);
+            }
+        }
+    }
+    let [of_code, of_type, message, other_message, error_message] = named;
+    let code = of_code.or(of_type).map(|code| name_of_error(&code).to_owned());
+    Ok(ErrorSaid { code, message: message.or(other_message).or(error_message) })
+}
+
+/// What the name and the sentence of an error are called, those first that count first.
+const ERROR_MEMBERS: [&str; 5] = ["code", "__type", "message", "Message", "errorMessage"];
+
+/// The name alone of `namespace#Name:http://…`, as headers and bodies have it.
+pub fn name_of_error(code: &str) -> &str {
+    let code = code.split_once(':').map_or(code, |(code, _)| code);
+    code.split_once('#').map_or(code, |(_, code)| code)
+}
+
+/// What the members of an answer are called.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// The list of results.
+    pub(super) list: &'static str,
+    /// Of a result what there is only when the record is stored.
+    id: &'static str,
+}
+
+impl Shape {
+    pub(super) fn of(service: Service) -> Self {
+        match service {
+            Service::Kinesis => Self { list: "Records", id: "SequenceNumber" },
+            Service::Firehose => Self { list: "RequestResponses", id: "RecordId" },
+        }
+    }
+}
+
+/// The members of one result while it is read.
+#[derive(Default)]
+pub(super) struct Members<'a> {
+    id: Option<Cow<'a, str>>,
+    shard_id: Option<Cow<'a, str>>,
+    code: Option<Cow<'a, str>>,
+    message: Option<Cow<'a, str>>,
+}
+
+impl<'a> Members<'a> {
+    /// The place of the member `name`; none when it is not known.
+    pub(super) fn of(&mut self, shape: Shape, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
+        match name {
+            "ShardId" => Some(&mut self.shard_id),
+            "ErrorCode" => Some(&mut self.code),
+            "ErrorMessage" => Some(&mut self.message),
+            _ if name == shape.id => Some(&mut self.id),
+            _ => None,
+        }
+    }
+}
+
+/// What is said of one record.
+pub(super) struct Said<'a>(Members<'a>);
+
+impl<'a> From<Members<'a>> for Said<'a> {
+    fn from(members: Members<'a>) -> Self {
+        Self(members)
+    }
+}
+
+impl Said<'_> {
+    /// It is delivered if it has a sequence number, or a record ID; what else is said does not matter then.
+    pub(super) fn result(self, shard_ids: &mut ShardIds) -> RecordResult {
+        let Members { id, shard_id, code, message } = self.0;
+        if id.is_some_and(|id| !id.is_empty()) {
+            return RecordResult::Delivered { shard_id: shard_id.map(|name| shard_ids.of(&name)) };
+        }
+        let message = message.map(Cow::into_owned).unwrap_or_default();
+        RecordResult::Failed {
+            code: code.map_or_else(|| Failure::NO_RESULT.to_owned(), Cow::into_owned),
+            shard_id: shard_in(&message).map(str::to_owned),
+            message,
+        }
+    }
+}
+
+/// Names of shards, each kept once for all results that have it.
+#[derive(Debug)]
+pub struct ShardIds {
+    /// Each in the place that its last digits lead to.
+    known: [Option<ShardId>; Self::COUNT],
+}
+
+impl Default for ShardIds {
+    fn default() -> Self {
+        Self { known: [const { None }; Self::COUNT] }
+    }
+}
+
+impl ShardIds {
+    /// Streams with more open shards have some of their names allocated more than once.
+    const COUNT: usize = 256;
+
+    fn of(&mut self, name: &str) -> ShardId {
+        let digits = name.bytes().rev().take(3).fold(0, |sum, byte| sum * 10 + usize::from(byte));
+        let known = &mut self.known[digits % Self::COUNT];
+        match known {
+            Some(known) if **known == *name => ShardId::clone(known),
+            _ => ShardId::clone(known.insert(name.into())),
+        }
+    }
+}
+
+/// Reads any answer in JSON.
+pub(super) fn read_json(body: &[u8], shape: Shape, mut result: impl FnMut(Said<'_>)) -> Option<()> {
+    let whole: Value = serde_json::from_slice(body).ok()?;
+    for record in whole.get(shape.list)?.as_array()? {
+        let mut members = Members::default();
+        for (name, value) in record.as_object()? {
+            match (members.of(shape, name), value) {
+                (None, _) | (_, Value::Null) => {}
+                (Some(member), Value::String(text)) => *member = Some(text.into()),
+                (Some(_), _) => return None,
+            }
+        }
+        result(members.into());
+    }
+    Some(())
+}
