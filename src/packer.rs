@@ -5,6 +5,7 @@
 //! and where that goes is decided in `records`; what a record looks like, and what fits, the others know.
 
 mod layout;
+mod made;
 mod places;
 mod records;
 pub mod rules;
@@ -19,7 +20,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::layout::Layout;
-use self::records::{Records, UserRecord};
+use self::made::Made as MadeRecords;
+use self::records::{Newest, Records, UserRecord};
 use crate::budget::Share;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
@@ -91,8 +93,8 @@ pub struct Packer {
     /// The newest line's.
     record: Vec<u8>,
     field_key: String,
-    /// Records that are complete, on their way to the collector.
-    complete: Vec<Entry>,
+    /// Records on their way to the collector.
+    made: MadeRecords,
 }
 
 impl Packer {
@@ -120,7 +122,7 @@ impl Packer {
             has_told_too_long: false,
             record: Vec::new(),
             field_key: String::new(),
-            complete: Vec::new(),
+            made: MadeRecords::new(),
             flow,
         }
     }
@@ -159,6 +161,7 @@ impl Packer {
         let ec2 = self.metadata.current();
         let (now, header) = (Timestamp::now(), chunk.header.as_deref());
         let is_as_in_file = self.flow.line.encoding == Encoding::Utf8;
+        let mut newest = Newest::default();
         for line in &chunk.lines {
             let (span, text) = (chunk.span(line), chunk.text(line));
             let origin = Origin { path: &chunk.path, file: chunk.file, offset: span.start, header, now, ec2: &ec2 };
@@ -169,7 +172,7 @@ impl Packer {
                 Ok(data) => data,
                 Err(DropReason::RecordTooLarge) if self.is_text_sent(&processed) => {
                     let too_large = UserRecord { partition_key, data: text, span, too_long: None, hash_key };
-                    self.pack_too_long(&chunk, line, &too_large, &mut dropped).await;
+                    self.pack_too_long(&chunk, line, &too_large, &mut newest, &mut dropped).await;
                     continue;
                 }
                 Err(reason) => {
@@ -178,9 +181,11 @@ impl Packer {
                 }
             };
             let too_long = self.is_text_alone(&processed).then_some(self.flow.line.too_long);
-            let span = if is_as_in_file { span.ending_in(&chunk.bytes[line.whole.clone()]) } else { span };
-            self.push(&UserRecord { partition_key, data, span, too_long, hash_key }).await;
+            let whole = is_as_in_file.then(|| &chunk.bytes[line.whole.clone()]);
+            let span = if is_as_in_file { span.ending_in_a_line() } else { span };
+            self.push(&UserRecord { partition_key, data, span, too_long, hash_key }, whole, &mut newest).await;
         }
+        self.records.close(&mut newest);
         (self.record, self.field_key) = (record, field_key);
         dropped.report(&self.events, &self.metrics).await;
         if self.waiting_byte_count.max(self.built_byte_count()) >= (self.share.byte_count_max() / PACKER_SHARE) as u64 {
@@ -198,8 +203,10 @@ impl Packer {
         }
         let facts = self.facts.borrow_and_update().clone();
         self.layout = Layout::new(&self.flow, &facts);
-        self.records.set(self.layout, &facts, &mut self.complete);
-        self.collect_complete().await;
+        self.records.set(self.layout, &facts, &mut self.made);
+        if self.made.is_due() {
+            self.collect_made().await;
+        }
     }
 
     /// What is sent is the text of the line, as it is in the file, and the terminator.
@@ -225,7 +232,14 @@ impl Packer {
     }
 
     /// Makes of a line of which the stream takes the beginning only what the configuration says of one that is too long.
-    async fn pack_too_long(&mut self, chunk: &Chunk, line: &Line, whole: &UserRecord<'_>, dropped: &mut Dropped) {
+    async fn pack_too_long<'c>(
+        &mut self,
+        chunk: &Chunk,
+        line: &Line,
+        whole: &UserRecord<'_>,
+        newest: &mut Newest<'c>,
+        dropped: &mut Dropped,
+    ) {
         let (too_long, text_bytes_max) = (self.flow.line.too_long, self.layout.data_bytes_max - TERMINATOR_BYTES_MAX);
         if !std::mem::replace(&mut self.has_told_too_long, true) {
             let (flow, path) = (&self.metrics.name, chunk.path.display());
@@ -242,7 +256,7 @@ impl Packer {
             let piece = [&text[..cut], self.flow.record.terminator.as_bytes()].concat();
             let too_long = self.is_sent_as_is().then_some(too_long);
             let span = Span::new(whole.span.file, start, end);
-            self.push(&UserRecord { data: &piece, span, too_long, ..*whole }).await;
+            self.push(&UserRecord { data: &piece, span, too_long, ..*whole }, None, newest).await;
             start = end;
             if self.flow.line.too_long == TooLong::Truncate {
                 break;
@@ -253,9 +267,9 @@ impl Packer {
         }
     }
 
-    /// Bytes of the records in `records` and `collector`: JSON may be larger than its line.
+    /// Bytes of the records in `records`, `made` and `collector`: JSON may be larger than its line.
     fn built_byte_count(&self) -> u64 {
-        (self.collector.byte_count() + self.records.byte_count_max()) as u64
+        (self.collector.byte_count() + self.made.byte_count() + self.records.byte_count_max()) as u64
     }
 
     /// Counts what parsing could not do, and tells it the first time.
@@ -273,22 +287,27 @@ impl Packer {
         if processed.key_missing {
             self.metrics.partition_key_missing_lines.inc();
         }
-        self.metrics.type_mismatches.inc_by(u64::from(processed.type_mismatches));
-        self.metrics.masked_places.inc_by(u64::from(processed.masks));
-        self.metrics.overwritten_fields.inc_by(u64::from(processed.overwritten_fields));
-    }
-
-    async fn push(&mut self, record: &UserRecord<'_>) {
-        self.waiting_byte_count += record.span.byte_count();
-        self.records.push(record, &mut self.complete);
-        if !self.complete.is_empty() {
-            self.collect_complete().await;
+        if processed.type_mismatches | processed.masks | processed.overwritten_fields > 0 {
+            self.metrics.type_mismatches.inc_by(u64::from(processed.type_mismatches));
+            self.metrics.masked_places.inc_by(u64::from(processed.masks));
+            self.metrics.overwritten_fields.inc_by(u64::from(processed.overwritten_fields));
         }
     }
 
-    async fn collect_complete(&mut self) {
-        let mut complete = std::mem::take(&mut self.complete);
-        for mut entry in complete.drain(..) {
+    async fn push<'c>(&mut self, record: &UserRecord<'_>, line: Option<&'c [u8]>, newest: &mut Newest<'c>) {
+        self.waiting_byte_count += record.span.byte_count();
+        let count_before = self.made.count();
+        self.records.push(record, line, newest, &mut self.made);
+        if self.made.count() > count_before
+            && (self.made.is_due() || !self.collector.has_room_for(self.made.count(), self.made.byte_count()))
+        {
+            self.collect_made().await;
+        }
+    }
+
+    async fn collect_made(&mut self) {
+        let mut made = std::mem::replace(&mut self.made, MadeRecords::new());
+        for mut entry in made.complete() {
             self.seal(&mut entry).await;
             if let Err(entry) = self.collector.try_push(entry) {
                 self.send_request().await;
@@ -296,7 +315,7 @@ impl Packer {
                 let _ = self.collector.try_push(entry);
             }
         }
-        self.complete = complete;
+        self.made = made;
     }
 
     /// What is sent instead of the data of a record that is complete. From here on they stay as they are.
@@ -312,8 +331,8 @@ impl Packer {
     }
 
     async fn flush(&mut self) {
-        self.records.take_all(&mut self.complete);
-        self.collect_complete().await;
+        self.records.take_all(&mut self.made);
+        self.collect_made().await;
         self.send_request().await;
         self.waiting_since = None;
     }

@@ -112,7 +112,7 @@ impl Destination for Stream {
 
 fn record(entry: &Entry) -> Result<PutRecordsRequestEntry, Failure> {
     let record = PutRecordsRequestEntry::builder()
-        .partition_key(&entry.partition_key)
+        .partition_key(entry.partition_key.as_str())
         .set_explicit_hash_key(entry.is_hash_key_explicit.then(|| entry.hash_key.to_string()))
         .data(Blob::from_maybe_shared(entry.data.clone()));
     record.build().map_err(|error| sdk::not_made(&error))
