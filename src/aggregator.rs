@@ -5,12 +5,18 @@
 //! key, which the record itself is sent with: KCL discards an aggregate without a word when one inner hash key
 //! lies outside of the shard that it reads, and this way none can, also after a split or a merge.
 //!
+//! The records are written where they stay. What stands in front of the second is known only at the end: the keys, and the spans in
+//! the tag of the first. A gap is left for it, in which it is written so that it ends where the second begins.
+//!
 //! Pure. Which records share an aggregate, and when it is full enough, is the packer's decision.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
 
-use md5::{Digest, Md5};
+use bytes::{Buf as _, BufMut, Bytes};
 
+use crate::digest::{Digest, digests};
 use crate::span::{Span, Spans};
 
 /// The first bytes of every aggregate. They are not valid UTF-8.
@@ -32,28 +38,40 @@ const TAG_KEY: u8 = 1 << 3 | 2;
 const TAG_VALUE: u8 = 2 << 3 | 2;
 
 /// One aggregate while it fills.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Aggregate {
     hash_key: u128,
     /// `hash_key`, decimal.
     explicit_hash_key: String,
-    /// Index in the table by partition key.
-    key_indexes: HashMap<String, u64>,
     /// The partition key table, encoded.
     key_table: Vec<u8>,
+    key_count: u64,
+    /// Index in the table by partition key, as soon as there are two.
+    key_indexes: HashMap<Box<[u8]>, u64>,
+    /// Where in the table the newest key stands, and its index: most aggregates have no other.
+    last_key: (Range<usize>, u64),
     /// The first record without its field header, which is only known when its tag is.
     first: Vec<u8>,
-    /// The further records, encoded.
-    rest: Vec<u8>,
+    /// A gap for what stands in front of them, and the further records, encoded.
+    buffer: Vec<u8>,
+    gap_byte_count: usize,
     spans: Spans,
     user_record_count: u32,
+}
+
+/// An aggregate whose bytes are final but for the digest.
+#[derive(Debug)]
+pub struct Undigested {
+    buffer: Vec<u8>,
+    /// Where in the buffer it begins.
+    start: usize,
 }
 
 /// An aggregate whose bytes are final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// The data of the Kinesis record.
-    pub data: Vec<u8>,
+    pub data: Bytes,
     /// The explicit hash key that the record must be sent with.
     pub explicit_hash_key: u128,
     /// The bytes of files that its user records are made of.
@@ -62,19 +80,58 @@ pub struct Finished {
     pub user_record_count: u32,
 }
 
+/// Spans for whose tag there is room in the gap.
+const SPANS_IN_GAP: usize = 4;
+/// Room for a first record that is kept for the next aggregate.
+const FIRST_BYTES_KEPT: usize = 16 * 1024;
+
+impl Undigested {
+    /// What is digested.
+    pub fn message(&self) -> &[u8] {
+        &self.buffer[self.start + MAGIC.len()..self.buffer.len() - DIGEST_BYTES]
+    }
+
+    /// How long the data are.
+    pub fn byte_count(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// The data of the Kinesis record.
+    pub fn with(mut self, digest: Digest) -> Bytes {
+        if let Some(place) = self.buffer.last_chunk_mut() {
+            *place = digest;
+        }
+        // Room for an aggregate that has become much smaller is given back: this may wait long.
+        if self.buffer.capacity() - self.buffer.len() > self.buffer.len() / 4 {
+            self.buffer.shrink_to_fit();
+        }
+        let mut data = Bytes::from(self.buffer);
+        data.advance(self.start);
+        data
+    }
+}
+
 impl Aggregate {
     /// An empty aggregate that goes to the shard in whose range `explicit_hash_key` lies.
     pub fn new(explicit_hash_key: u128) -> Self {
-        Self {
-            hash_key: explicit_hash_key,
-            explicit_hash_key: explicit_hash_key.to_string(),
-            key_indexes: HashMap::new(),
-            key_table: Vec::new(),
-            first: Vec::new(),
-            rest: Vec::new(),
-            spans: Spans::default(),
-            user_record_count: 0,
-        }
+        let mut new = Self::default();
+        new.begin(explicit_hash_key, 0);
+        new
+    }
+
+    /// Begins anew, as [`Aggregate::new`] does, in the memory that it has, with room for so many bytes.
+    pub fn begin(&mut self, explicit_hash_key: u128, expected_bytes: usize) {
+        self.hash_key = explicit_hash_key;
+        self.explicit_hash_key.clear();
+        // A text takes anything.
+        let _ = fmt::Write::write_fmt(&mut self.explicit_hash_key, format_args!("{explicit_hash_key}"));
+        self.key_table.clear();
+        (self.key_count, self.last_key) = (0, (0..0, 0));
+        self.key_indexes.clear();
+        self.first.clear();
+        self.first.shrink_to(FIRST_BYTES_KEPT);
+        self.buffer = Vec::with_capacity(expected_bytes);
+        (self.gap_byte_count, self.spans, self.user_record_count) = (0, Spans::default(), 0);
     }
 
     /// True when no user record is in it.
@@ -85,8 +142,8 @@ impl Aggregate {
     /// Adds a user record unless the data of the Kinesis record could then be longer than `bytes_max`; then
     /// nothing changes and the answer is false. A record that is the first is always taken.
     pub fn try_push(&mut self, partition_key: &str, data: &[u8], span: Span, bytes_max: usize) -> bool {
-        let known_index = self.key_indexes.get(partition_key).copied();
-        let index = known_index.unwrap_or(self.key_indexes.len() as u64);
+        let known_index = self.index_of(partition_key.as_bytes());
+        let index = known_index.unwrap_or(self.key_count);
         let new_key_byte_count = if known_index.is_some() { 0 } else { field_byte_count(partition_key.len()) };
         let body_byte_count = 1 + varint_byte_count(index) + 2 + field_byte_count(data.len());
         if !self.is_empty() {
@@ -97,64 +154,128 @@ impl Aggregate {
             }
         }
         if known_index.is_none() {
-            put_bytes_field(&mut self.key_table, PARTITION_KEY_TABLE, partition_key.as_bytes());
-            self.key_indexes.insert(partition_key.to_owned(), index);
+            self.add_key(partition_key.as_bytes());
         }
-        let into = if self.is_empty() {
-            &mut self.first
-        } else {
-            put_header(&mut self.rest, RECORDS, body_byte_count);
-            &mut self.rest
-        };
-        into.push(RECORD_PARTITION_KEY_INDEX);
-        put_varint(into, index);
-        into.extend([RECORD_EXPLICIT_HASH_KEY_INDEX, 0]);
-        put_bytes_field(into, RECORD_DATA, data);
         self.spans.push(span);
+        if self.is_empty() {
+            put_body(&mut self.first, index, data);
+            self.gap_byte_count = self.head_byte_count(tag_byte_count(SPANS_IN_GAP * crate::span::SPAN_TAG_BYTES_MAX));
+            self.buffer.resize(self.gap_byte_count, 0);
+        } else {
+            put_header(&mut self.buffer, RECORDS, body_byte_count);
+            put_body(&mut self.buffer, index, data);
+        }
         self.user_record_count += 1;
         true
     }
 
+    /// Where in the table a key stands.
+    fn index_of(&self, key: &[u8]) -> Option<u64> {
+        let (place, index) = &self.last_key;
+        if self.key_count > 0 && self.key_table[place.clone()] == *key {
+            return Some(*index);
+        }
+        self.key_indexes.get(key).copied()
+    }
+
+    fn add_key(&mut self, key: &[u8]) {
+        if self.key_count == 1 {
+            // Until now it was the newest.
+            self.key_indexes.insert(self.key_table[self.last_key.0.clone()].into(), 0);
+        }
+        let index = self.key_count;
+        put_bytes_field(&mut self.key_table, PARTITION_KEY_TABLE, key);
+        let end = self.key_table.len();
+        self.last_key = (end - key.len()..end, index);
+        if index > 0 {
+            self.key_indexes.insert(key.into(), index);
+        }
+        self.key_count += 1;
+    }
+
+    /// The newest span ended in this line.
+    pub fn set_last_line(&mut self, span: &Span, line: &[u8]) {
+        self.spans.set_last_line(span, line);
+    }
+
     /// No more than this many bytes would the data be, finished now.
     pub fn byte_count_max(&self) -> usize {
-        let tag_byte_count =
-            field_byte_count(field_byte_count(SPANS_TAG.len()) + field_byte_count(self.spans.tag_byte_count_max()));
-        let first_byte_count = field_byte_count(self.first.len() + tag_byte_count);
-        MAGIC.len()
-            + self.key_table.len()
-            + field_byte_count(self.explicit_hash_key.len())
-            + first_byte_count
-            + self.rest.len()
-            + DIGEST_BYTES
+        let rest_byte_count = self.buffer.len() - self.gap_byte_count;
+        self.head_byte_count(tag_byte_count(self.spans.tag_byte_count_max())) + rest_byte_count + DIGEST_BYTES
+    }
+
+    /// Bytes up to the second record, where the first still gets so many.
+    fn head_byte_count(&self, more: usize) -> usize {
+        let first_byte_count = field_byte_count(self.first.len() + more);
+        MAGIC.len() + self.key_table.len() + field_byte_count(self.explicit_hash_key.len()) + first_byte_count
     }
 
     /// The final bytes, with the spans in a tag on the first user record.
     ///
     /// # Panics
     /// When it is empty: readers disagree on what an aggregate without records means.
-    pub fn finish(self) -> Finished {
-        let tag = self.spans.to_tag();
-        self.finish_with_tag(Some(&tag))
+    pub fn finish(mut self) -> Finished {
+        self.put_tag();
+        self.finish_without_tag()
     }
 
-    fn finish_with_tag(mut self, tag: Option<&str>) -> Finished {
-        assert!(!self.is_empty(), "an aggregate holds at least one user record");
-        if let Some(tag) = tag {
-            let tag_byte_count = field_byte_count(SPANS_TAG.len()) + field_byte_count(tag.len());
-            put_header(&mut self.first, RECORD_TAGS, tag_byte_count);
-            put_bytes_field(&mut self.first, TAG_KEY, SPANS_TAG.as_bytes());
-            put_bytes_field(&mut self.first, TAG_VALUE, tag.as_bytes());
-        }
-        let mut data = Vec::with_capacity(self.byte_count_max());
-        data.extend(MAGIC);
-        data.extend(&self.key_table);
-        put_bytes_field(&mut data, EXPLICIT_HASH_KEY_TABLE, self.explicit_hash_key.as_bytes());
-        put_bytes_field(&mut data, RECORDS, &self.first);
-        data.extend(&self.rest);
-        let digest = Md5::digest(&data[MAGIC.len()..]);
-        data.extend(digest);
-        Finished { data, explicit_hash_key: self.hash_key, spans: self.spans, user_record_count: self.user_record_count }
+    /// Ends it, as [`Aggregate::finish`] does, but for the digest; and how many user records are in it. It has to be
+    /// [begun](Aggregate::begin) before it is used again.
+    ///
+    /// # Panics
+    /// When it is empty.
+    pub fn take(&mut self) -> (Undigested, Spans, u32) {
+        self.put_tag();
+        self.take_without_tag()
     }
+
+    fn finish_without_tag(mut self) -> Finished {
+        let (undigested, spans, user_record_count) = self.take_without_tag();
+        let mut digest = Vec::new();
+        digests(&[undigested.message()], &mut digest);
+        let data = undigested.with(digest[0]);
+        Finished { data, explicit_hash_key: self.hash_key, spans, user_record_count }
+    }
+
+    fn put_tag(&mut self) {
+        let tag_bytes = self.spans.tag_byte_count();
+        put_header(&mut self.first, RECORD_TAGS, field_byte_count(SPANS_TAG.len()) + field_byte_count(tag_bytes));
+        put_bytes_field(&mut self.first, TAG_KEY, SPANS_TAG.as_bytes());
+        put_header(&mut self.first, TAG_VALUE, tag_bytes);
+        self.spans.write_tag(&mut self.first);
+    }
+
+    fn take_without_tag(&mut self) -> (Undigested, Spans, u32) {
+        assert!(!self.is_empty(), "an aggregate holds at least one user record");
+        let head_byte_count = self.head_byte_count(0);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let start = if let Some(start) = self.gap_byte_count.checked_sub(head_byte_count) {
+            self.put_head(&mut &mut buffer[start..self.gap_byte_count]);
+            start
+        } else {
+            let rest = &buffer[self.gap_byte_count..];
+            let mut whole = Vec::with_capacity(head_byte_count + rest.len() + DIGEST_BYTES);
+            self.put_head(&mut whole);
+            whole.extend_from_slice(rest);
+            buffer = whole;
+            0
+        };
+        buffer.extend_from_slice(&[0; DIGEST_BYTES]);
+        (Undigested { buffer, start }, std::mem::take(&mut self.spans), std::mem::take(&mut self.user_record_count))
+    }
+
+    /// Writes what stands in front of the second record.
+    fn put_head(&self, out: &mut impl BufMut) {
+        out.put_slice(&MAGIC);
+        out.put_slice(&self.key_table);
+        put_bytes_field(out, EXPLICIT_HASH_KEY_TABLE, self.explicit_hash_key.as_bytes());
+        put_bytes_field(out, RECORDS, &self.first);
+    }
+}
+
+/// Bytes of the field of a tag with so many of spans.
+fn tag_byte_count(spans_bytes: usize) -> usize {
+    field_byte_count(field_byte_count(SPANS_TAG.len()) + field_byte_count(spans_bytes))
 }
 
 fn varint_byte_count(value: u64) -> usize {
@@ -167,22 +288,30 @@ fn field_byte_count(length: usize) -> usize {
     1 + varint_byte_count(length as u64) + length
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+fn put_varint(out: &mut impl BufMut, mut value: u64) {
     while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
+        out.put_u8(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value.to_le_bytes()[0]);
+    out.put_u8(value.to_le_bytes()[0]);
 }
 
-fn put_header(out: &mut Vec<u8>, field: u8, length: usize) {
-    out.push(field);
+fn put_header(out: &mut impl BufMut, field: u8, length: usize) {
+    out.put_u8(field);
     put_varint(out, length as u64);
 }
 
-fn put_bytes_field(out: &mut Vec<u8>, field: u8, content: &[u8]) {
+fn put_bytes_field(out: &mut impl BufMut, field: u8, content: &[u8]) {
     put_header(out, field, content.len());
-    out.extend(content);
+    out.put_slice(content);
+}
+
+/// A user record without its field header.
+fn put_body(out: &mut Vec<u8>, key_index: u64, data: &[u8]) {
+    out.push(RECORD_PARTITION_KEY_INDEX);
+    put_varint(out, key_index);
+    out.extend_from_slice(&[RECORD_EXPLICIT_HASH_KEY_INDEX, 0]);
+    put_bytes_field(out, RECORD_DATA, data);
 }
 
 #[cfg(test)]
@@ -191,6 +320,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD as BASE64;
 
     use super::*;
+    use crate::deaggregator::{Deaggregated, deaggregate};
     use crate::span::FileKey;
 
     fn span(start: u64, end: u64) -> Span {
@@ -211,7 +341,7 @@ mod tests {
                 let data = BASE64.decode(record["data_b64"].as_str().unwrap()).unwrap();
                 assert!(aggregate.try_push(record["pk"].as_str().unwrap(), &data, span(0, 1), usize::MAX));
             }
-            assert_eq!(BASE64.encode(aggregate.finish_with_tag(None).data), vector["base64"].as_str().unwrap(), "{name}");
+            assert_eq!(BASE64.encode(aggregate.finish_without_tag().data), vector["base64"].as_str().unwrap(), "{name}");
         }
     }
 
@@ -225,6 +355,39 @@ mod tests {
         assert_eq!(finished.data.windows(6).filter(|window| window == b"shared").count(), 1);
         assert_eq!(finished.user_record_count, 300);
         assert_eq!(finished.spans.iter().collect::<Vec<_>>(), [span(0, 300)]);
+    }
+
+    /// Whatever stands in front of the second record, and however much of it there is: in the gap or not, and in memory that was
+    /// used before.
+    #[test]
+    fn a_reader_finds_all_keys_and_spans_of_an_aggregate() {
+        let mut aggregate = Aggregate::default();
+        for (key_count, span_count) in [(1, 1), (1, 4), (1, 100), (2, 1), (3, 3), (300, 1), (300, 300), (1, 1)] {
+            aggregate.begin(5, 1_000);
+            // The first are not neighbours.
+            let gap = |number| u64::from(number < span_count);
+            let spans: Vec<Span> = (0..300).map(|number| span(number * 10 + gap(number), number * 10 + 10)).collect();
+            for (number, span) in spans.iter().enumerate() {
+                let key = format!("key {}", number as u64 % key_count);
+                assert!(aggregate.try_push(&key, &[b'x'; 50], *span, usize::MAX));
+            }
+            let most = aggregate.byte_count_max();
+            let (undigested, spans_out, user_record_count) = aggregate.take();
+            assert_eq!(undigested.byte_count(), undigested.message().len() + MAGIC.len() + DIGEST_BYTES);
+            let mut digest = Vec::new();
+            digests(&[undigested.message()], &mut digest);
+            let data = undigested.with(digest[0]);
+            assert!(data.len() <= most && user_record_count == 300);
+            assert_eq!(spans_out, spans.into_iter().collect());
+            let Deaggregated::Records(records) = deaggregate(&data, None) else { panic!("a reader loses {key_count}") };
+            assert_eq!(records.len(), 300);
+            for (number, record) in records.iter().enumerate() {
+                assert_eq!(
+                    (&*record.partition_key, record.data),
+                    (&*format!("key {}", number as u64 % key_count), &[b'x'; 50][..])
+                );
+            }
+        }
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! Pure. When a request that is not full is sent, is the packer's decision.
 
+use std::fmt;
+use std::ops::Deref;
 use std::time::Instant;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::config::TooLong;
 use crate::limits::{REQUEST_MARGIN_BYTES, REQUEST_RECORDS_MAX};
@@ -14,7 +17,7 @@ use crate::span::Spans;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Partition key, 1 to 256 characters.
-    pub partition_key: String,
+    pub partition_key: Key,
     /// Where among the hash keys it goes: its explicit hash key, else the MD5 of the partition key.
     pub hash_key: u128,
     /// It is sent with `hash_key` as its explicit hash key.
@@ -41,6 +44,79 @@ impl Entry {
     }
 }
 
+/// A partition key. Those that name one span, of which there may be one for each line, need no memory of their own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(SmallVec<[u8; KEY_BYTES_INLINE]>);
+
+/// As many as the name of one span usually takes, which is some 85.
+const KEY_BYTES_INLINE: usize = 96;
+
+impl Key {
+    /// Of a text in UTF-8.
+    pub(crate) fn of_utf_8(text: &[u8]) -> Self {
+        debug_assert!(str::from_utf8(text).is_ok());
+        Self(SmallVec::from_slice(text))
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Deref for Key {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self::of_utf_8(text.as_bytes())
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(SmallVec::from_vec(text.into_bytes()))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
 /// The entries of one request, in order; their number and bytes are within the limits.
 #[derive(Debug)]
 pub struct Collector {
@@ -63,13 +139,17 @@ impl Collector {
     /// Adds `entry`, or gives it back when the request has no room for it. An empty request takes any entry.
     #[expect(clippy::result_large_err, reason = "the entry comes back as it is")]
     pub fn try_push(&mut self, entry: Entry) -> Result<(), Entry> {
-        let fits = self.entries.len() < REQUEST_RECORDS_MAX && self.byte_count + entry.byte_count() <= self.bytes_max;
-        if !fits && !self.entries.is_empty() {
+        if !self.has_room_for(1, entry.byte_count()) && !self.entries.is_empty() {
             return Err(entry);
         }
         self.byte_count += entry.byte_count();
         self.entries.push(entry);
         Ok(())
+    }
+
+    /// Whether so many more entries, of so many bytes together, have room too.
+    pub fn has_room_for(&self, record_count: usize, byte_count: usize) -> bool {
+        self.entries.len() + record_count <= REQUEST_RECORDS_MAX && self.byte_count + byte_count <= self.bytes_max
     }
 
     /// The entries so far; the request is empty afterwards.
@@ -91,7 +171,7 @@ mod tests {
 
     fn entry(bytes: usize) -> Entry {
         Entry {
-            partition_key: "k".to_owned(),
+            partition_key: "k".into(),
             hash_key: 0,
             is_hash_key_explicit: false,
             data: vec![0; bytes - 1].into(),

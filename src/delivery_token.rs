@@ -7,14 +7,20 @@
 //! Pure. Which records have tokens is decided by the packer, what is done with those that are found by [`readback`](crate::readback).
 
 use crate::limits::PARTITION_KEY_CHARS_MAX;
-use crate::span::Spans;
+use crate::span::{Spans, put_hex};
 
 /// Names of records that are unlike those of any other run: a random run id and a sequence number.
 #[derive(Clone, Debug)]
 pub struct DeliveryTokens {
     run_id: u128,
+    /// What all of them begin with: the run id and a hyphen.
+    prefix: String,
     next: u64,
 }
+
+/// Which of the names of a run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SequenceNumber(u64);
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub const TOKEN_SPANS_BYTES_MAX: usize = PARTITION_KEY_CHARS_MAX - RUN_ID_DIGITS
 impl DeliveryTokens {
     /// Tokens of this run.
     pub fn new(run_id: u128) -> Self {
-        Self { run_id, next: 0 }
+        Self { run_id, prefix: format!("{run_id:0RUN_ID_DIGITS$x}-"), next: 0 }
     }
 
     /// The run's id: as good as a random number.
@@ -43,9 +49,29 @@ impl DeliveryTokens {
 
     /// The next token, of an aggregate.
     pub fn draw(&mut self) -> String {
-        let token = format!("{:0RUN_ID_DIGITS$x}-{:x}", self.run_id, self.next);
+        let (number, mut text) = (self.draw_number(), Vec::new());
+        self.write(number, None, &mut text);
+        // All of it is ASCII.
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The number of the next token.
+    pub fn draw_number(&mut self) -> SequenceNumber {
+        let number = SequenceNumber(self.next);
         self.next += 1;
-        token
+        number
+    }
+
+    /// Writes a token into `text`, instead of what is there: that of an aggregate; or one that names these spans, which must
+    /// [fit](has_room_for).
+    pub fn write(&self, number: SequenceNumber, spans: Option<&Spans>, text: &mut Vec<u8>) {
+        text.clear();
+        text.extend_from_slice(self.prefix.as_bytes());
+        put_hex(text, number.0);
+        if let Some(spans) = spans {
+            text.push(b'-');
+            spans.write_tag(text);
+        }
     }
 }
 
@@ -111,7 +137,12 @@ mod tests {
             list in proptest::collection::vec((0u64..4, 0..u64::MAX - 1000, 1u64..1000), 1..8),
         ) {
             let spans: Spans = list.into_iter().map(|(file, start, len)| Span::new(FileKey(file), start, start + len)).collect();
+            let mut tokens = DeliveryTokens::new(run_id);
+            let number = tokens.draw_number();
+            let mut text = b"something else".to_vec();
+            tokens.write(number, Some(&spans), &mut text);
             let named = naming(&DeliveryTokens::new(run_id).draw(), &spans);
+            prop_assert_eq!(text, named.as_bytes());
             prop_assert_eq!(naming(&named, &spans), named.clone());
             prop_assert_eq!(has_room_for(&spans), spans.to_tag().len() <= TOKEN_SPANS_BYTES_MAX);
             prop_assert!(!has_room_for(&spans) || named.len() <= PARTITION_KEY_CHARS_MAX);

@@ -5,6 +5,8 @@
 //!
 //! Pure. Which records are joined, and when there are enough, is the packer's decision.
 
+use bytes::Bytes;
+
 use crate::span::{Span, Spans};
 
 /// Records that are being joined.
@@ -16,6 +18,16 @@ pub struct Joined {
 }
 
 impl Joined {
+    /// Begins anew, with room for so many bytes.
+    pub fn begin(&mut self, expected_bytes: usize) {
+        *self = Self { data: Vec::with_capacity(expected_bytes), ..Self::default() };
+    }
+
+    /// The newest span ended in this line.
+    pub fn set_last_line(&mut self, span: &Span, line: &[u8]) {
+        self.spans.set_last_line(span, line);
+    }
+
     /// True when no record is in it.
     pub fn is_empty(&self) -> bool {
         self.user_record_count == 0
@@ -48,8 +60,14 @@ impl Joined {
     }
 
     /// The data of the record, the bytes of files that it is made of, and how many records are in it.
-    pub fn finish(self) -> (Vec<u8>, Spans, u32) {
-        (self.data, self.spans, self.user_record_count)
+    /// It is empty afterwards.
+    pub fn take(&mut self) -> (Bytes, Spans, u32) {
+        let mut joined = std::mem::take(self);
+        // Room for a record that has become much smaller is given back: this may wait long.
+        if joined.data.capacity() - joined.data.len() > joined.data.len() / 4 {
+            joined.data.shrink_to_fit();
+        }
+        (joined.data.into(), joined.spans, joined.user_record_count)
     }
 }
 
@@ -67,8 +85,8 @@ mod tests {
         assert!(joined.try_push(b"", b"\n", span(17, 18), 18, |_| true));
         assert!(!joined.try_push(b"", b"\n", span(18, 19), 18, |_| true));
         assert_eq!(joined.byte_count(), 18);
-        let (data, spans, user_record_count) = joined.finish();
-        assert_eq!(data, b"longer than that\n\n");
+        let (data, spans, user_record_count) = joined.take();
+        assert_eq!(data, "longer than that\n\n");
         assert_eq!(spans.iter().collect::<Vec<_>>(), [span(0, 18)]);
         assert_eq!(user_record_count, 2);
     }

@@ -69,6 +69,8 @@ pub mod readback;
 pub mod backoff;
 pub mod budget;
 pub mod delivery_token;
+#[expect(unsafe_code, reason = "two calls of functions that are compiled for processors that have certain vectors")]
+pub mod digest;
 pub mod failpoint;
 pub mod gate;
 pub mod hash_key;

@@ -6,6 +6,7 @@
 //! what fits, the others know.
 
 mod layout;
+mod made;
 mod places;
 mod processing;
 mod records;
@@ -20,8 +21,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::layout::Layout;
+use self::made::Made as MadeRecords;
 use self::processing::{Counts, PLAIN, ProcessedChunk, ProcessedLine, Processing};
-use self::records::{Records, UserRecord};
+use self::records::{Newest, Records, UserRecord};
 use crate::budget::Share;
 use crate::checkpointer::Event;
 use crate::collector::{Collector, Entry};
@@ -92,8 +94,8 @@ pub struct Packer {
     events: mpsc::Sender<Event>,
     metrics: FlowMetrics,
     has_told_too_long: bool,
-    /// Records that are complete, on their way to the collector.
-    complete: Vec<Entry>,
+    /// Records on their way to the collector.
+    made: MadeRecords,
 }
 
 impl Packer {
@@ -119,7 +121,7 @@ impl Packer {
             events,
             metrics,
             has_told_too_long: false,
-            complete: Vec::new(),
+            made: MadeRecords::new(),
             flow,
         }
     }
@@ -159,27 +161,30 @@ impl Packer {
         self.look_at_facts().await;
         let ProcessedChunk { chunk, made } = processed;
         self.waiting_since.get_or_insert(chunk.read_at);
-        let place = ChunkPlace {
+        let mut packing = Packing {
+            chunk: &chunk,
             file_key: rules::file_key(&self.flow.delivery.partition_key, &chunk.path),
             hash_key: (self.flow.delivery.order == Order::File).then(|| places::of_file(chunk.file)),
+            newest: Newest::default(),
+            dropped: Dropped::default(),
         };
-        let mut dropped = Dropped::default();
-        match made {
-            None => {
-                for line in &chunk.lines {
-                    self.pack_line(&chunk, line, &place, &PLAIN, (b"", ""), &mut dropped).await;
-                }
+        if let Some(made) = &made {
+            self.count(&made.counts, &chunk.path);
+        }
+        for (index, line) in chunk.lines.iter().enumerate() {
+            match made.as_ref().map(|made| (made, &made.lines[index])) {
+                None => self.pack_line(&mut packing, line, &PLAIN, (b"", "")),
+                Some((made, of_line)) => self.pack_line(&mut packing, line, of_line, (made.record(of_line), made.key(of_line))),
             }
-            Some(made) => {
-                self.count(&made.counts, &chunk.path);
-                for (line, processed) in chunk.lines.iter().zip(&made.lines) {
-                    let (record, field_key) = (made.record(processed), made.key(processed));
-                    self.pack_line(&chunk, line, &place, processed, (record, field_key), &mut dropped).await;
-                }
-                self.processing.take_back(made);
+            if self.is_collection_due() {
+                self.collect_made().await;
             }
         }
-        dropped.report(&self.events, &self.metrics).await;
+        self.records.close(&mut packing.newest);
+        packing.dropped.report(&self.events, &self.metrics).await;
+        if let Some(made) = made {
+            self.processing.take_back(made);
+        }
         if self.waiting_byte_count.max(self.built_byte_count()) >= (self.share.byte_count_max() / PACKER_SHARE) as u64 {
             self.flush().await;
         }
@@ -188,29 +193,31 @@ impl Packer {
         }
     }
 
-    async fn pack_line(
+    /// Packs what was made of a line: its `record`, or its text, and the key of its own that it has, if any.
+    fn pack_line<'c>(
         &mut self,
-        chunk: &Chunk,
+        packing: &mut Packing<'c>,
         line: &Line,
-        place: &ChunkPlace,
         processed: &ProcessedLine,
         (record, field_key): (&[u8], &str),
-        dropped: &mut Dropped,
     ) {
-        let (span, text, hash_key) = (chunk.span(line), chunk.text(line), place.hash_key);
-        let partition_key = rules::key_of(&self.flow.delivery.partition_key, &place.file_key, field_key);
+        let Packing { chunk, ref file_key, hash_key, .. } = *packing;
+        let (span, text) = (chunk.span(line), chunk.text(line));
+        let partition_key = rules::key_of(&self.flow.delivery.partition_key, file_key, field_key);
         match rules::data_of(processed.made, text, record, self.layout.data_bytes_max) {
             Ok(data) => {
                 let too_long = self.is_text_alone(processed).then_some(self.flow.line.too_long);
                 let is_as_in_file = self.flow.line.encoding == Encoding::Utf8;
-                let span = if is_as_in_file { span.ending_in(&chunk.bytes[line.whole.clone()]) } else { span };
-                self.push(&UserRecord { partition_key, data, span, too_long, hash_key }).await;
+                let whole = is_as_in_file.then(|| &chunk.bytes[line.whole.clone()]);
+                let span = if is_as_in_file { span.ending_in_a_line() } else { span };
+                let record = UserRecord { partition_key, data, span, too_long, hash_key };
+                self.push(&record, whole, &mut packing.newest);
             }
             Err(DropReason::RecordTooLarge) if self.is_text_sent(processed) => {
                 let too_large = UserRecord { partition_key, data: text, span, too_long: None, hash_key };
-                self.pack_too_long(chunk, line, &too_large, dropped).await;
+                self.pack_too_long(chunk, line, &too_large, &mut packing.newest, &mut packing.dropped);
             }
-            Err(reason) => dropped.push(reason, span),
+            Err(reason) => packing.dropped.push(reason, span),
         }
     }
 
@@ -221,8 +228,10 @@ impl Packer {
         }
         let facts = self.facts.borrow_and_update().clone();
         self.layout = Layout::new(&self.flow, &facts);
-        self.records.set(self.layout, &facts, &mut self.complete);
-        self.collect_complete().await;
+        self.records.set(self.layout, &facts, &mut self.made);
+        if self.made.is_due() {
+            self.collect_made().await;
+        }
     }
 
     /// What is sent is the text of the line, as it is in the file, and the terminator.
@@ -248,7 +257,14 @@ impl Packer {
     }
 
     /// Makes of a line of which the stream takes the beginning only what the configuration says of one that is too long.
-    async fn pack_too_long(&mut self, chunk: &Chunk, line: &Line, whole: &UserRecord<'_>, dropped: &mut Dropped) {
+    fn pack_too_long<'c>(
+        &mut self,
+        chunk: &Chunk,
+        line: &Line,
+        whole: &UserRecord<'_>,
+        newest: &mut Newest<'c>,
+        dropped: &mut Dropped,
+    ) {
         let (too_long, text_bytes_max) = (self.flow.line.too_long, self.layout.data_bytes_max - TERMINATOR_BYTES_MAX);
         if !std::mem::replace(&mut self.has_told_too_long, true) {
             let (flow, path) = (&self.metrics.name, chunk.path.display());
@@ -265,7 +281,7 @@ impl Packer {
             let piece = [&text[..cut], self.flow.record.terminator.as_bytes()].concat();
             let too_long = self.is_sent_as_is().then_some(too_long);
             let span = Span::new(whole.span.file, start, end);
-            self.push(&UserRecord { data: &piece, span, too_long, ..*whole }).await;
+            self.push(&UserRecord { data: &piece, span, too_long, ..*whole }, None, newest);
             start = end;
             if self.flow.line.too_long == TooLong::Truncate {
                 break;
@@ -276,9 +292,9 @@ impl Packer {
         }
     }
 
-    /// Bytes of the records in `records` and `collector`: JSON may be larger than its line.
+    /// Bytes of the records in `records`, `made` and `collector`: JSON may be larger than its line.
     fn built_byte_count(&self) -> u64 {
-        (self.collector.byte_count() + self.records.byte_count_max()) as u64
+        (self.collector.byte_count() + self.made.byte_count() + self.records.byte_count_max()) as u64
     }
 
     /// Counts what processing could not do, and tells it the first time.
@@ -301,17 +317,20 @@ impl Packer {
         metrics.overwritten_fields.inc_by(counts.overwritten_fields);
     }
 
-    async fn push(&mut self, record: &UserRecord<'_>) {
+    fn push<'c>(&mut self, record: &UserRecord<'_>, line: Option<&'c [u8]>, newest: &mut Newest<'c>) {
         self.waiting_byte_count += record.span.byte_count();
-        self.records.push(record, &mut self.complete);
-        if !self.complete.is_empty() {
-            self.collect_complete().await;
-        }
+        self.records.push(record, line, newest, &mut self.made);
     }
 
-    async fn collect_complete(&mut self) {
-        let mut complete = std::mem::take(&mut self.complete);
-        for mut entry in complete.drain(..) {
+    /// Enough records are made to go on with.
+    fn is_collection_due(&self) -> bool {
+        let count = self.made.count();
+        count > 0 && (self.made.is_due() || !self.collector.has_room_for(count, self.made.byte_count()))
+    }
+
+    async fn collect_made(&mut self) {
+        let mut made = std::mem::replace(&mut self.made, MadeRecords::new());
+        for mut entry in made.complete() {
             self.seal(&mut entry).await;
             if let Err(entry) = self.collector.try_push(entry) {
                 self.send_request().await;
@@ -319,7 +338,7 @@ impl Packer {
                 let _ = self.collector.try_push(entry);
             }
         }
-        self.complete = complete;
+        self.made = made;
     }
 
     /// What is sent instead of the data of a record that is complete. From here on they stay as they are.
@@ -335,8 +354,8 @@ impl Packer {
     }
 
     async fn flush(&mut self) {
-        self.records.take_all(&mut self.complete);
-        self.collect_complete().await;
+        self.records.take_all(&mut self.made);
+        self.collect_made().await;
         self.send_request().await;
         self.waiting_since = None;
     }
@@ -356,10 +375,15 @@ impl Packer {
     }
 }
 
-/// What the place of a record is decided by that is the same for all lines of a chunk.
-struct ChunkPlace {
+/// A chunk that is being packed.
+struct Packing<'c> {
+    chunk: &'c Chunk,
+    /// The partition key of its lines, where that is the file's.
     file_key: String,
+    /// Where all of it goes, where the order of files is kept.
     hash_key: Option<u128>,
+    newest: Newest<'c>,
+    dropped: Dropped,
 }
 
 /// What of a chunk is not sent, by reason.

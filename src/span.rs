@@ -3,8 +3,9 @@
 //! This module decides how neighbouring spans merge and how they are written into a tag. It does not
 //! know what a line is, nor when a span is settled.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
+use smallvec::SmallVec;
 use twox_hash::XxHash3_64;
 
 /// One life of one file in one flow.
@@ -39,8 +40,8 @@ pub struct Span {
 pub struct Check {
     /// How many bytes before the end of the span are hashed.
     pub byte_count: u8,
-    /// The low 24 bits of their XXH3.
-    pub hash: u32,
+    /// The low 24 bits of their XXH3, the most significant first.
+    pub hash: [u8; 3],
 }
 
 /// Most bytes of a line that a check looks at: as many as XXH3 hashes without setting up.
@@ -50,14 +51,15 @@ impl Check {
     /// The check of a line, terminator included.
     pub fn of(line: &[u8]) -> Self {
         let bytes = &line[line.len().saturating_sub(CHECKED_BYTES_MAX)..];
-        let hash = XxHash3_64::oneshot(bytes) & 0x00ff_ffff;
-        // Neither is cut: the one by its greatest length, the other by the mask.
-        Self { byte_count: u8::try_from(bytes.len()).unwrap_or(u8::MAX), hash: u32::try_from(hash).unwrap_or(0) }
+        let [.., high, middle, low] = XxHash3_64::oneshot(bytes).to_be_bytes();
+        // Never more than fits.
+        Self { byte_count: u8::try_from(bytes.len()).unwrap_or(u8::MAX), hash: [high, middle, low] }
     }
 
     fn from_text(text: &str) -> Option<Self> {
         let (byte_count, hash) = text.split_at_checked(2).filter(|_| text.len() + 1 == CHECK_TEXT_BYTES)?;
-        Some(Self { byte_count: u8::from_str_radix(byte_count, 16).ok()?, hash: u32::from_str_radix(hash, 16).ok()? })
+        let [_, hash @ ..] = u32::from_str_radix(hash, 16).ok()?.to_be_bytes();
+        Some(Self { byte_count: u8::from_str_radix(byte_count, 16).ok()?, hash })
     }
 }
 
@@ -74,15 +76,27 @@ impl Span {
         Self { last_line: Some(Check::of(line)), ..self }
     }
 
+    /// The same, of which the last line is known, but not looked at yet: [`Spans::set_last_line`] does that, for the lines that end
+    /// spans, and not for each.
+    #[must_use]
+    pub fn ending_in_a_line(self) -> Self {
+        Self { last_line: Some(Check { byte_count: 0, hash: [0; 3] }), ..self }
+    }
+
     /// How many bytes it covers.
     pub fn byte_count(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// `next` is of the same file, and begins where this one ends.
+    pub fn is_continued_by(&self, next: &Self) -> bool {
+        self.end == next.start && self.file == next.file
     }
 }
 
 /// Spans in the order in which they were added; a span that continues the last one of its file merges with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spans(Vec<Span>);
+pub struct Spans(SmallVec<[Span; 1]>);
 
 /// How far back [`Spans::push`] looks for a neighbour: enough for a few files whose chunks alternate,
 /// few enough that a push stays a handful of comparisons.
@@ -99,8 +113,18 @@ impl Spans {
 
     /// Which of the newest spans this one continues.
     fn neighbour_of(&self, span: Span) -> Option<usize> {
-        let newest = self.0.iter().enumerate().rev().take(MERGE_WINDOW);
-        newest.into_iter().find(|(_, last)| last.file == span.file && last.end == span.start).map(|(index, _)| index)
+        let mut newest = self.0.iter().enumerate().rev().take(MERGE_WINDOW);
+        newest.find(|(_, last)| last.is_continued_by(&span)).map(|(index, _)| index)
+    }
+
+    /// The last line of the newest span that ends where `span` does, which was the last to be added.
+    pub fn set_last_line(&mut self, span: &Span, line: &[u8]) {
+        let mut newest = self.0.iter_mut().rev().take(MERGE_WINDOW);
+        let ending = newest.find(|last| last.end == span.end && last.file == span.file);
+        debug_assert!(ending.is_some(), "{span:?} is not among the newest");
+        if let Some(ending) = ending {
+            ending.last_line = Some(Check::of(line));
+        }
     }
 
     /// The same, unless what there would be then does not `fit`; then nothing changes and the answer is false.
@@ -148,31 +172,44 @@ impl Spans {
     /// span before (from 0 for the first, and signed because chunks of one file may be aggregated out of order); files are
     /// separated by `;`. All numbers are hexadecimal; a check is 2 digits of how many bytes and 6 of their hash.
     pub fn to_tag(&self) -> String {
-        let mut text = String::with_capacity(self.tag_byte_count_max());
+        let mut text = Vec::with_capacity(self.tag_byte_count_max());
+        self.write_tag(&mut text);
+        // All of it is ASCII.
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// Writes that text behind what stands in `text`.
+    pub fn write_tag(&self, text: &mut Vec<u8>) {
         let mut previous: Option<Span> = None;
         for span in self.iter() {
             let from = match previous {
                 Some(last) if last.file == span.file => {
-                    text.push(',');
+                    text.push(b',');
                     last.end
                 }
-                Some(_) => {
-                    let _ = write!(text, ";{:x}:", span.file.0);
-                    0
-                }
-                None => {
-                    let _ = write!(text, "{:x}:", span.file.0);
+                _ => {
+                    if previous.is_some() {
+                        text.push(b';');
+                    }
+                    put_hex(text, span.file.0);
+                    text.push(b':');
                     0
                 }
             };
-            let sign = if span.start < from { "-" } else { "" };
-            let _ = write!(text, "{sign}{:x}+{:x}", span.start.abs_diff(from), span.byte_count());
+            if span.start < from {
+                text.push(b'-');
+            }
+            put_hex(text, span.start.abs_diff(from));
+            text.push(b'+');
+            put_hex(text, span.byte_count());
             if let Some(Check { byte_count, hash }) = span.last_line {
-                let _ = write!(text, "!{byte_count:02x}{hash:06x}");
+                text.push(b'!');
+                for byte in [byte_count, hash[0], hash[1], hash[2]] {
+                    text.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
+                }
             }
             previous = Some(span);
         }
-        text
     }
 
     /// How long that text is.
@@ -231,6 +268,16 @@ impl Spans {
     }
 }
 
+/// Writes a number in hexadecimal, without zeros in front.
+pub(crate) fn put_hex(text: &mut Vec<u8>, number: u64) {
+    let digits: [u8; 16] = std::array::from_fn(|place| hex_digit(number.to_be_bytes()[place / 2] >> (4 * (1 - place % 2))));
+    text.extend_from_slice(&digits[(number.leading_zeros() as usize / 4).min(15)..]);
+}
+
+fn hex_digit(value: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(value & 0xf)]
+}
+
 /// `!`, and the digits.
 const CHECK_TEXT_BYTES: usize = 1 + 2 + 6;
 /// The longest that one span can be in a tag: `;` key `:` sign gap `+` length, 16 digits each, and a check.
@@ -267,6 +314,10 @@ mod tests {
         let (first, last) = (span(1, 0, 3).ending_in(b"ab\n"), span(1, 3, 6).ending_in(b"cd\n"));
         let spans: Spans = [first, last, span(1, 9, 10)].into_iter().collect();
         assert_eq!(spans.iter().next().unwrap().last_line, Some(Check::of(b"cd\n")));
+        let mut unseen: Spans = [span(1, 0, 3).ending_in_a_line(), span(1, 3, 6).ending_in_a_line()].into_iter().collect();
+        assert_eq!(unseen.tag_byte_count(), spans.to_tag().len() - ",3+1".len());
+        unseen.set_last_line(&span(1, 3, 6), b"cd\n");
+        assert!(unseen.iter().eq(spans.iter().take(1)));
         let mut undone: Spans = [first].into_iter().collect();
         assert!(!undone.try_push(last, |_| false));
         assert_eq!(undone, [first].into_iter().collect());

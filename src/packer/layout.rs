@@ -83,9 +83,9 @@ impl Layout {
         !self.has_keys || delivery_token::has_room_for(spans)
     }
 
-    /// The partition key of a record that is no aggregate, with this token.
-    pub(super) fn key_of(&self, token: String, spans: &Spans) -> String {
-        if self.has_keys { delivery_token::naming(&token, spans) } else { token }
+    /// What the partition key of a record that is no aggregate names, if it is a token.
+    pub(super) fn named<'a>(&self, spans: &'a Spans) -> Option<&'a Spans> {
+        self.has_keys.then_some(spans)
     }
 
     /// A record of these data has no room for others.

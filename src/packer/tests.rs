@@ -230,7 +230,7 @@ impl Stage {
                 let lines = data.split_inclusive(|byte| *byte == b'\n');
                 lines.map(|line| Received { key: None, data: line.to_vec() }).collect()
             }
-            Deaggregated::Raw => vec![Received { key: Some(entry.partition_key.clone()), data }],
+            Deaggregated::Raw => vec![Received { key: Some(entry.partition_key.to_string()), data }],
             lost => panic!("readers lose {lost:?}"),
         }
     }

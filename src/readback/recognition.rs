@@ -63,7 +63,7 @@ mod tests {
             let _ = Spans::from_tag(&tag);
             let mut aggregate = Aggregate::new(5);
             assert!(aggregate.try_push("key", b"line", Span::new(FileKey(1), 3, 4), 10_000));
-            let mut data = aggregate.finish().data;
+            let mut data = aggregate.finish().data.to_vec();
             let index = at.index(data.len());
             data[index] ^= byte;
             prop_assert_eq!(spans_of(key, &data).is_some(), byte == 0);

@@ -45,8 +45,11 @@ fn cut(entry: &Entry, span: Span, bytes_max: usize) -> (Entry, Entry) {
     let middle = span.start + at as u64;
     let part = |data, start, end| {
         let spans = [Span::new(span.file, start, end)].into_iter().collect();
-        let partition_key =
-            if entry.is_token { delivery_token::naming(&entry.partition_key, &spans) } else { entry.partition_key.clone() };
+        let partition_key = if entry.is_token {
+            delivery_token::naming(&entry.partition_key, &spans).into()
+        } else {
+            entry.partition_key.clone()
+        };
         let hash_key = if entry.is_hash_key_explicit { entry.hash_key } else { hash_of(&partition_key) };
         Entry { partition_key, hash_key, data, spans, ..entry.clone() }
     };
@@ -62,7 +65,7 @@ mod tests {
     fn check(too_long: Option<TooLong>, data_bytes: usize, kept: &[usize], dropped_bytes: u64, reason: DropReason) {
         let span = Span::new(FileKey(1), 10, 10 + data_bytes as u64 + 1);
         let entry = Entry {
-            partition_key: "key".to_owned(),
+            partition_key: "key".into(),
             hash_key: 0,
             is_hash_key_explicit: false,
             data: vec![b'x'; data_bytes].into(),

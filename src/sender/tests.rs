@@ -66,7 +66,7 @@ impl ServiceState {
             let (code, message) = ("InternalFailure".to_owned(), "no".to_owned());
             return RecordResult::Failed { code, message, shard_id: None };
         }
-        self.delivered.push(entry.partition_key.clone());
+        self.delivered.push(entry.partition_key.to_string());
         RecordResult::Delivered { shard_id: None }
     }
 }
@@ -98,7 +98,7 @@ impl Destination for Service {
 
 fn entries(count: u64, bytes: usize) -> Vec<Entry> {
     let entry = |number| Entry {
-        partition_key: format!("{number:04}"),
+        partition_key: format!("{number:04}").into(),
         hash_key: hash_of(format!("{number:04}")),
         is_hash_key_explicit: false,
         data: vec![0; bytes - 4].into(),

@@ -52,7 +52,7 @@ impl Doubles {
     pub(crate) fn add(&mut self, stored: &Stored) -> Vec<Doubled> {
         let record = self.records.len();
         self.records.push(Kept {
-            partition_key: stored.entry.partition_key.clone(),
+            partition_key: stored.entry.partition_key.to_string(),
             is_token: stored.entry.is_token,
             life: stored.life,
             accepted_at: stored.accepted_at,

@@ -309,7 +309,7 @@ impl Stream {
             let key_chars = entry.partition_key.chars().count();
             assert!((1..=256).contains(&key_chars), "{key_chars} characters in a partition key");
             if is_token(&entry.partition_key) {
-                let token = &entry.partition_key;
+                let token = &entry.partition_key.to_string();
                 let known = state.tokens.entry(token.clone()).or_insert_with(|| entry.data.clone());
                 assert!(*known == entry.data, "the record {token} is sent again with other bytes");
                 assert!(!state.acknowledged.contains(token), "the record {token} is sent again after it was delivered");
@@ -348,7 +348,7 @@ impl Stream {
     fn answer(&self, entries: &[Entry], answer: Answer, indexes: &[Option<usize>]) -> Result<Vec<RecordResult>, Failure> {
         let mut state = self.state();
         for entry in entries {
-            state.in_flight.remove(&entry.partition_key);
+            state.in_flight.remove(entry.partition_key.as_str());
         }
         state.answered_at = Some(state.now());
         let errors = match answer {
@@ -373,7 +373,7 @@ impl Stream {
                     let shard_id = Some(stored.shard_id.as_str().into());
                     state.life_tally.acknowledged_record_count += 1;
                     if is_token(&entry.partition_key) {
-                        state.acknowledged.insert(entry.partition_key.clone());
+                        state.acknowledged.insert(entry.partition_key.to_string());
                     }
                     RecordResult::Delivered { shard_id }
                 }

@@ -138,5 +138,5 @@ impl Logs {
 fn aggregate(data: &[u8]) -> Vec<u8> {
     let mut aggregate = Aggregate::new(1);
     aggregate.try_push("key", data, Span::new(FileKey(1), 0, 1), usize::MAX);
-    aggregate.finish().data
+    aggregate.finish().data.to_vec()
 }

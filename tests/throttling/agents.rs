@@ -205,7 +205,7 @@ impl Packer {
         let start = self.made_byte_count;
         self.made_byte_count += byte_count as u64;
         Entry {
-            partition_key: format!("{start:016x}"),
+            partition_key: format!("{start:016x}").into(),
             hash_key,
             is_hash_key_explicit: true,
             data: data.clone(),

@@ -199,7 +199,7 @@ mod tests {
     fn entry(partition_key: &str, data_bytes: usize) -> Entry {
         let data = vec![b'x'; data_bytes].into();
         Entry {
-            partition_key: partition_key.to_owned(),
+            partition_key: partition_key.into(),
             hash_key: hash_of(partition_key),
             is_hash_key_explicit: false,
             data,

@@ -189,7 +189,7 @@ mod tests {
 
     fn entry(partition_key: &str, explicit_hash_key: Option<u128>, data: &[u8]) -> Entry {
         Entry {
-            partition_key: partition_key.to_owned(),
+            partition_key: partition_key.into(),
             hash_key: explicit_hash_key.unwrap_or_else(|| hash_of(partition_key)),
             is_hash_key_explicit: explicit_hash_key.is_some(),
             data: data.to_vec().into(),

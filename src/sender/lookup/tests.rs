@@ -33,7 +33,7 @@ const WELL: Put = Put { stores: |_| true, says: Says::Well };
 
 fn entry(number: u64) -> Entry {
     Entry {
-        partition_key: format!("{number:04}"),
+        partition_key: format!("{number:04}").into(),
         hash_key: hash_of(format!("{number:04}")),
         is_hash_key_explicit: false,
         data: format!("data of {number:04}").into_bytes().into(),

@@ -24,7 +24,7 @@ impl State {
     /// A record is in the stream from now on; its index among those that were not taken yet.
     pub(super) fn accept(&mut self, owner: usize, entry: &Entry, at: Duration) -> usize {
         self.add_foreign(owner, entry, at);
-        self.log(owner, entry.partition_key.clone(), entry.data.clone(), entry.spans.clone(), at);
+        self.log(owner, entry.partition_key.to_string(), entry.data.clone(), entry.spans.clone(), at);
         let shard = self.shards.get(owner);
         self.stored.push(Stored {
             life: self.life_id,

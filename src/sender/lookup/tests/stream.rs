@@ -149,7 +149,7 @@ impl State {
     fn store(&mut self, entry: &Entry) -> String {
         let arrived_at_ms = Some(self.clock.now_ms());
         let sequence_number = format!("{:020}", self.stored_keys.len());
-        let (partition_key, data) = (entry.partition_key.clone(), entry.data.clone());
+        let (partition_key, data) = (entry.partition_key.to_string(), entry.data.clone());
         self.stored_keys.push(partition_key.clone());
         let shard = self.shards.iter_mut().find(|of| of.is_open && of.shard.range.contains(entry.hash_key)).unwrap();
         shard.records.push(StoredRecord { sequence_number, arrived_at_ms, partition_key, data });
