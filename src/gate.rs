@@ -137,15 +137,15 @@ impl Gate {
         Some(now)
     }
 
-    /// It is known of a record whether it is stored, that may have been since then.
-    pub fn land(&self, in_flight_since: Instant) {
+    /// It is known of so many records whether they are stored, that may have been since then.
+    pub fn land(&self, in_flight_since: Instant, record_count: usize) {
         let mut flight = self.flight();
         if let Some(count) = flight.records.get_mut(&in_flight_since) {
-            *count -= 1;
+            *count -= record_count;
             if *count == 0 {
                 flight.records.remove(&in_flight_since);
             }
-            flight.record_count -= 1;
+            flight.record_count -= record_count;
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
         gate.marked(Instant::now());
         assert!(!gate.in_flight().is_mark_old);
         advance(MARK_AGE_MAX).await;
-        gate.land(since);
+        gate.land(since, 1);
         assert!(!gate.in_flight().is_mark_old);
     }
 
@@ -312,13 +312,13 @@ mod tests {
         let first = gate.depart(empty(), 2).await;
         advance(Duration::from_secs(1)).await;
         let second = gate.depart(empty(), 1).await;
-        gate.land(first);
+        gate.land(first, 1);
         assert_eq!(gate.in_flight().since, Some(first));
-        gate.land(first);
+        gate.land(first, 1);
         assert_eq!(gate.in_flight().since, Some(second));
         advance(MARK_AGE_MAX).await;
         assert!(!gate.shut_if_idle());
-        gate.land(second);
+        gate.land(second, 1);
         assert!(gate.shut_if_idle());
         gate.marked(Instant::now());
         gate.depart(empty(), 0).await;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::slice;
+use std::time::Instant as StdInstant;
 
 use tokio::time::Instant;
 
@@ -31,6 +32,31 @@ const REFUSALS_UNTIL_BACKOFF: u32 = 256;
 /// step too far costs another one, and its records may be there twice.
 const ROOM_GROWTH: usize = 64;
 
+/// What was delivered by one request, or found in the stream.
+#[derive(Default)]
+struct Delivered {
+    spans: Spans,
+    record_count: usize,
+    byte_count: usize,
+    user_record_count: u64,
+    /// Since when how many of them may have been stored.
+    in_flight_since: Vec<(StdInstant, usize)>,
+}
+
+impl Delivered {
+    fn push(&mut self, entry: &Entry) {
+        self.spans.extend(&entry.spans);
+        self.record_count += 1;
+        self.byte_count += entry.data.len();
+        self.user_record_count += u64::from(entry.user_record_count);
+        let Some(since) = entry.in_flight_since else { return };
+        match self.in_flight_since.last_mut() {
+            Some((last, count)) if *last == since => *count += 1,
+            _ => self.in_flight_since.push((since, 1)),
+        }
+    }
+}
+
 impl<D: Destination> Sender<D> {
     pub(super) async fn answered(&mut self, Answered { sent, answer }: Answered) {
         self.in_flight_byte_count -= sent.byte_count;
@@ -47,7 +73,7 @@ impl<D: Destination> Sender<D> {
     }
 
     async fn by_record(&mut self, sent: Request, results: Vec<RecordResult>) {
-        let (mut delivered, mut landed) = (Spans::default(), Vec::new());
+        let mut delivered = Delivered::default();
         let mut failed = Vec::new();
         let mut last_failure = None;
         let mut by_shard: BTreeMap<usize, ShardAnswer> = BTreeMap::new();
@@ -58,9 +84,7 @@ impl<D: Destination> Sender<D> {
                 RecordResult::Delivered { shard_id } => {
                     of_shard.delivered += Amount::of(&entry);
                     self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
-                    self.count_delivered(&entry);
-                    delivered.extend(&entry.spans);
-                    landed.push(entry);
+                    delivered.push(&entry);
                 }
                 RecordResult::Failed { code, message, shard_id } => {
                     let verdict = outcome::of_record(&code);
@@ -80,14 +104,12 @@ impl<D: Destination> Sender<D> {
                 }
             }
         }
-        let some_delivered = !delivered.is_empty();
+        let some_delivered = delivered.record_count > 0;
         self.lanes.answered(&by_shard, sent.sent_at.into_std(), Instant::now().into_std());
         if some_delivered {
-            self.report(delivered, Outcome::Delivered).await;
-            failpoint::pass("after_report");
+            self.delivered(delivered).await;
             self.delivering(sent.byte_count, sent.is_of_refused);
         }
-        self.land(&landed);
         self.failure_count = 0;
         let Some(failure) = last_failure else {
             self.metrics.request("ok");
@@ -104,18 +126,19 @@ impl<D: Destination> Sender<D> {
         }
     }
 
-    fn count_delivered(&self, entry: &Entry) {
-        self.metrics.delivered_records.inc();
-        self.metrics.delivered_record_bytes.inc_by(entry.data.len() as u64);
-        self.metrics.delivered_user_records.inc_by(u64::from(entry.user_record_count));
-    }
-
-    /// These were delivered. Not before the report: what is in flight is what the checkpointer does not know to be settled.
-    fn land(&self, delivered: &[Entry]) {
-        for since in delivered.iter().filter_map(|entry| entry.in_flight_since) {
-            self.gate.land(since.into());
+    /// Reports what was delivered. Only then it is not in flight any more: what is in flight is what the checkpointer does not know
+    /// to be settled.
+    async fn delivered(&self, delivered: Delivered) {
+        let Delivered { spans, record_count, byte_count, user_record_count, in_flight_since } = delivered;
+        self.metrics.delivered_records.inc_by(record_count as u64);
+        self.metrics.delivered_record_bytes.inc_by(byte_count as u64);
+        self.metrics.delivered_user_records.inc_by(user_record_count);
+        self.report(spans, Outcome::Delivered).await;
+        failpoint::pass("after_report");
+        for (since, count) in in_flight_since {
+            self.gate.land(since.into(), count);
         }
-        self.closed(delivered.len());
+        self.closed(record_count);
     }
 
     /// It is known of so many records whether their last attempt has stored them, or they are counted.
@@ -128,7 +151,7 @@ impl<D: Destination> Sender<D> {
         self.closed(1);
         if entry.in_flight_since == Some(sent_at.into_std()) {
             entry.in_flight_since = None;
-            self.gate.land(sent_at);
+            self.gate.land(sent_at, 1);
         }
     }
 
@@ -153,7 +176,7 @@ impl<D: Destination> Sender<D> {
 
     /// What is stored was delivered, by an attempt that was not answered; what is not is sent again.
     pub(super) async fn looked_up(&mut self, LookedUp { entries, stored }: LookedUp) {
-        let (mut delivered, mut landed) = (Spans::default(), Vec::new());
+        let mut delivered = Delivered::default();
         let (mut again, mut refused, mut is_of_refused) = (Vec::new(), Vec::new(), false);
         failpoint::pass("looked_up");
         for (index, uncertain) in entries.into_iter().enumerate() {
@@ -163,10 +186,8 @@ impl<D: Destination> Sender<D> {
             }
             match stored.as_ref().ok().map(|stored| stored.get(index) == Some(&true)) {
                 Some(true) => {
-                    self.count_delivered(&entry);
                     self.metrics.looked_up_stored.inc();
-                    delivered.extend(&entry.spans);
-                    landed.push(entry);
+                    delivered.push(&entry);
                     is_of_refused |= uncertain.is_of_refused;
                     continue;
                 }
@@ -174,7 +195,7 @@ impl<D: Destination> Sender<D> {
                     self.metrics.looked_up_not_stored.inc();
                     self.closed(1);
                     if let Some(since) = entry.in_flight_since.take() {
-                        self.gate.land(since.into());
+                        self.gate.land(since.into(), 1);
                     }
                 }
                 None => self.possibly_doubled(),
@@ -182,14 +203,18 @@ impl<D: Destination> Sender<D> {
             if uncertain.is_of_refused { refused.push(entry) } else { again.push(entry) }
         }
         let flow = &self.metrics.name;
-        tracing::debug!(flow, stored = landed.len(), not_stored = again.len() + refused.len(), "looked up what may be stored");
+        tracing::debug!(
+            flow,
+            stored = delivered.record_count,
+            not_stored = again.len() + refused.len(),
+            "looked up what may be stored"
+        );
         self.lanes.push_front(again);
         if !refused.is_empty() {
             self.keep_apart(refused);
         }
-        if !landed.is_empty() {
-            self.report(delivered, Outcome::Delivered).await;
-            self.land(&landed);
+        if delivered.record_count > 0 {
+            self.delivered(delivered).await;
             self.got_through(is_of_refused);
         }
     }
@@ -287,7 +312,7 @@ impl<D: Destination> Sender<D> {
         for mut entry in entries {
             // What is too large was not stored by an earlier attempt either.
             if let Some(since) = entry.in_flight_since.take() {
-                self.gate.land(since.into());
+                self.gate.land(since.into(), 1);
             }
             tracing::warn!(flow = self.metrics.name, bytes = entry.byte_count(), "a record is too large for the stream");
             let Shortened { kept, dropped, reason } = shortened(entry, record_bytes_max);

@@ -109,8 +109,8 @@ impl Lanes {
 
     /// They are no longer on their way: the next entries of their files may go.
     pub(super) fn landed(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            self.busy.remove(&entry.hash_key);
+        if self.order == Order::File {
+            entries.iter().for_each(|entry| _ = self.busy.remove(&entry.hash_key));
         }
     }
 
