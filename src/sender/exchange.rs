@@ -29,6 +29,8 @@ pub(super) struct Exchange {
 struct Told {
     is_answered: bool,
     wire: Option<Wire>,
+    /// It is a good one, but for its content.
+    is_unreadable: bool,
     results: Vec<RecordResult>,
 }
 
@@ -64,11 +66,17 @@ impl Exchange {
         let (shard_ids, told) = (Arc::clone(&self.shard_ids), Arc::clone(&self.told));
         Ready::new(request, error, move |answer| {
             let mut told = lock(&told);
-            *told = Told { is_answered: true, wire: wire_of(answer.body), results: Vec::new() };
+            *told = Told { is_answered: true, wire: wire_of(answer.body), ..Told::default() };
             if answer.is_error {
                 return Err(error_in(answer));
             }
-            told.results = answer::results(service, answer.body, record_count, &mut lock(&shard_ids)).map_err(unreadable)?;
+            match answer::results(service, answer.body, record_count, &mut lock(&shard_ids)) {
+                Ok(results) => told.results = results,
+                Err(error) => {
+                    told.is_unreadable = true;
+                    return Err(unreadable(error));
+                }
+            }
             Ok(output.clone())
         })
     }
@@ -87,7 +95,8 @@ impl Exchange {
             }
             Err(error) => {
                 let failure = sdk::failure(self.operation, &error, delivery.sent(), place);
-                let trial = Trial::failed(&failure, told.is_answered, told.wire);
+                let is_broken = told.is_unreadable && told.wire == Some(Wire::Cbor);
+                let trial = if is_broken { Trial::Broken } else { Trial::failed(&failure, told.is_answered, told.wire) };
                 Attempt { answer: Err(failure), trial }
             }
         }

@@ -83,6 +83,10 @@ impl Stream {
                 }
                 answer
             }
+            (Then::JsonForGood, answer) => {
+                tracing::info!(stream = self.name, "answers in CBOR cannot be read, records are sent in JSON from now on");
+                answer
+            }
             (Then::Say, Err(refusal)) => Err(refusal.refusing_cbor()),
             (_, answer) => answer,
         }

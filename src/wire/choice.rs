@@ -3,7 +3,8 @@
 //! As long as the service has not taken a request in CBOR, one request at a time tries it, and all others go in JSON. What
 //! becomes of that one says what it says of CBOR ([`Trial`]). Only what was surely not stored is sent again at once in JSON, so
 //! that a trial doubles nothing; what is uncertain is as uncertain as ever. JSON stays for good when it is taken right after CBOR
-//! was refused, or while CBOR was not answered time and again; CBOR stays for good when it is taken once.
+//! was refused, or while CBOR was not answered time and again. CBOR stays when it is taken once, unless a good answer in it cannot be
+//! read: kinesalite cuts those that are longer than 16 KiB.
 
 use super::Wire;
 use crate::config::WireSetting;
@@ -22,6 +23,8 @@ pub enum Trial {
     Refused,
     /// Something may have been stored, or nobody has answered, and that it was in CBOR may be the reason.
     Unclear,
+    /// It is taken, and answered in a way that cannot be read.
+    Broken,
     /// Nothing.
     Nothing,
 }
@@ -60,6 +63,8 @@ pub enum Then {
     Nothing,
     /// It is sent again at once, in JSON.
     AgainInJson,
+    /// The same; and from now on it is JSON for good.
+    JsonForGood,
     /// CBOR is refused, and is what the configuration asks for: that is said.
     Say,
 }
@@ -67,6 +72,7 @@ pub enum Then {
 /// The format of a destination, as far as it is known.
 #[derive(Debug)]
 pub struct Choice {
+    setting: WireSetting,
     /// For good.
     settled: Option<Wire>,
     /// A request in CBOR was taken.
@@ -86,7 +92,7 @@ impl Choice {
             WireSetting::Json => Some(Wire::Json),
             WireSetting::Cbor => Some(Wire::Cbor),
         };
-        Self { settled, has_accepted: false, is_trying: false, is_json_due: false, unclear_count: 0 }
+        Self { setting, settled, has_accepted: false, is_trying: false, is_json_due: false, unclear_count: 0 }
     }
 
     /// The format of the next request. What becomes of it has to be told, by [`Choice::cbor`] or [`Choice::json`].
@@ -104,8 +110,20 @@ impl Choice {
     /// What a request in CBOR has said.
     pub fn cbor(&mut self, trial: Trial) -> Then {
         self.has_accepted |= trial == Trial::Accepted;
+        if trial == Trial::Broken {
+            return match (self.setting, self.settled) {
+                (WireSetting::Cbor, _) => Then::Say,
+                // Another request has said so before.
+                (_, Some(Wire::Json)) => Then::Nothing,
+                _ => {
+                    self.settled = Some(Wire::Json);
+                    Then::JsonForGood
+                }
+            };
+        }
         if self.settled.is_some() {
-            return if trial == Trial::Refused && !self.has_accepted { Then::Say } else { Then::Nothing };
+            let is_said = self.setting == WireSetting::Cbor && trial == Trial::Refused && !self.has_accepted;
+            return if is_said { Then::Say } else { Then::Nothing };
         }
         // What is refused goes on in JSON as the same trial.
         self.is_trying = trial == Trial::Refused;
@@ -116,7 +134,7 @@ impl Choice {
                 self.is_json_due = true;
                 self.unclear_count += 1;
             }
-            Trial::Nothing => {}
+            Trial::Broken | Trial::Nothing => {}
         }
         Then::Nothing
     }
@@ -241,6 +259,19 @@ mod tests {
             assert_eq!(choice.json(true, false), turn == UNCLEAR_COUNT_MAX);
         }
         assert_eq!(choice.wire(), Wire::Json);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_asked_for_again() {
+        let mut choice = Choice::new(WireSetting::Auto);
+        assert_eq!(choice.wire(), Wire::Cbor);
+        assert_eq!(choice.cbor(Trial::Accepted), Then::Nothing);
+        assert_eq!(choice.cbor(Trial::Broken), Then::JsonForGood);
+        assert_eq!((choice.cbor(Trial::Broken), choice.cbor(Trial::Accepted)), (Then::Nothing, Then::Nothing));
+        assert_eq!(choice.wire(), Wire::Json);
+        let mut choice = Choice::new(WireSetting::Cbor);
+        assert_eq!((choice.cbor(Trial::Accepted), choice.cbor(Trial::Broken)), (Then::Nothing, Then::Say));
+        assert_eq!(choice.wire(), Wire::Cbor);
     }
 
     #[test]
