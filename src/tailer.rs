@@ -42,7 +42,7 @@ pub use self::contradiction::Contradictions;
 use self::file::Inode;
 pub use self::file::OpenFile;
 use self::known::KnownLives;
-pub use self::lines::Line;
+pub use self::lines::{Line, first_lines};
 pub use self::newest::{Position, UnfitPosition, row_at, row_before_newest};
 use self::problems::Problems;
 use self::reader::Rules;

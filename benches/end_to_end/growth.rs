@@ -6,13 +6,14 @@ use crate::blackhole::{Settings, Telling};
 use crate::choice::Choice;
 use crate::input::Input;
 use crate::run::ship;
+use crate::throughput::SHARDS;
 
 const KPL: &str = "[flow.kinesis]\nstream = \"bench\"";
 /// Raw lines, each to the shard of its client.
 const KEYED: &str = "[flow.parse]\nformat = \"apache_combined\"\n[flow.record]\noutput = \"raw\"\n[flow.kinesis]\nstream = \"bench\"\npartition_key = \"${host}\"";
-/// By `aggregate`, with how many shards none is full.
-const PACKINGS: [(&str, u32); 3] = [("kpl", 1_024), ("lines", 1_024), ("none", 2_048)];
-const ROUND_TRIPS_MS: [u64; 3] = [0, 20, 100];
+const PACKINGS: [&str; 3] = ["kpl", "lines", "none"];
+/// With the MB/s of the best other writer of which that is published, see BENCHMARKS.md.
+const ROUND_TRIPS_MS: [(u64, &str); 3] = [(0, "266"), (20, "60"), (100, "")];
 /// What a shard takes a second.
 const SHARD_BYTES: u64 = 1 << 20;
 /// How long all shards take for the backlog at the least.
@@ -26,6 +27,10 @@ pub(crate) fn measure(choice: &Choice) {
     if choice.has_case("shards") {
         let bytes_a_shard = choice.full_or_quick(SHARD_SECONDS * SHARD_BYTES, 64 << 10);
         shards(bytes_a_shard, choice.full_or_quick(&[1, 4, 16, 64], &[1, 4]));
+    }
+    if choice.has_case("single") {
+        let counts = choice.full_or_quick(&[64, 256, 1_024][..], &[64]);
+        single(&Input::new(choice.full_or_quick(64 << 20, 256 << 10), 1), counts);
     }
     if choice.has_case("round trip") {
         round_trips(byte_count);
@@ -41,7 +46,7 @@ fn files(byte_count: u64, file_counts: &[usize]) {
     println!("| files | MB/s | cpu-s/GiB | VmHWM MiB |");
     println!("| ---: | ---: | ---: | ---: |");
     for file_count in file_counts {
-        let shipped = ship(&Input::new(byte_count, *file_count), KPL, settings(1_024, 0));
+        let shipped = ship(&Input::new(byte_count, *file_count), KPL, settings(SHARDS, 0));
         let (rate, cpu, peak) = (shipped.mb_per_second(), shipped.per_gib(shipped.cpu), shipped.peak_mib);
         println!("| {file_count} | {rate:.0} | {cpu:.2} | {peak:.1} |");
     }
@@ -62,18 +67,30 @@ fn shards(bytes_a_shard: u64, shard_counts: &[u32]) {
     println!();
 }
 
+/// Each line a record that may go to any shard: what it costs to choose one.
+fn single(input: &Input, shard_counts: &[u32]) {
+    println!("| shards, a record a line | MB/s | cpu-s/GiB | VmHWM MiB |");
+    println!("| ---: | ---: | ---: | ---: |");
+    for shard_count in shard_counts {
+        let shipped = ship(input, &format!("{KPL}\naggregate = \"none\""), settings(*shard_count, 0));
+        let (rate, cpu, peak) = (shipped.mb_per_second(), shipped.per_gib(shipped.cpu), shipped.peak_mib);
+        println!("| {shard_count} | {rate:.1} | {cpu:.2} | {peak:.1} |");
+    }
+    println!();
+}
+
 fn round_trips(byte_count: u64) {
-    println!("| aggregate | round trip, ms | MB/s | of that without | cpu-s/GiB | VmHWM MiB |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    println!("| aggregate | round trip, ms | MB/s | best peer | of that without | cpu-s/GiB | VmHWM MiB |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     let input = Input::new(byte_count, 1);
-    for (packing, shard_count) in PACKINGS {
+    for packing in PACKINGS {
         let flow = format!("{KPL}\naggregate = \"{packing}\"");
         let mut without = None;
-        for round_trip_ms in ROUND_TRIPS_MS {
-            let shipped = ship(&input, &flow, settings(shard_count, round_trip_ms));
+        for (round_trip_ms, best_peer) in ROUND_TRIPS_MS {
+            let shipped = ship(&input, &flow, settings(SHARDS, round_trip_ms));
             let (rate, cpu, peak) = (shipped.mb_per_second(), shipped.per_gib(shipped.cpu), shipped.peak_mib);
             let share = rate / *without.get_or_insert(rate) * 100.0;
-            println!("| {packing} | {round_trip_ms} | {rate:.0} | {share:.0} % | {cpu:.2} | {peak:.1} |");
+            println!("| {packing} | {round_trip_ms} | {rate:.0} | {best_peer} | {share:.0} % | {cpu:.2} | {peak:.1} |");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::access::long_access;
 use crate::blackhole::{Blackhole, Event, MARK, Settings, Telling, now};
 use crate::choice::Choice;
-use crate::common::{PATIENCE, Place, wait_until};
+use crate::common::{PATIENCE, Place};
 use crate::host::pause;
 use crate::run::configure;
 use crate::usage::cpu_of;
@@ -40,9 +40,6 @@ fn measure_at(rate: u64, aim: Option<u32>, warm_up: Duration, time: Duration) {
     let path = place.log("access.log");
     let mut file = File::options().create(true).append(true).open(&path).unwrap();
     configure(&place, &blackhole, "admin = \"127.0.0.1:0\"", path.to_str().unwrap(), FLOW);
-    let agent = place.run(&[]);
-    wait_until("the file is opened", || agent.figures().sum("kinetail_tailed_files") == 1);
-
     let mut random = fastrand::Rng::with_seed(1);
     let texts: Vec<String> = std::iter::repeat_with(|| {
         let mut text = String::new();
@@ -51,21 +48,28 @@ fn measure_at(rate: u64, aim: Option<u32>, warm_up: Duration, time: Duration) {
     })
     .take(DIFFERENT_LINES)
     .collect();
-    // By the number of the line.
-    let mut written_at: Vec<Duration> = Vec::new();
+    let put =
+        |number: usize, buffer: &mut Vec<u8>| writeln!(buffer, "{} {MARK}{number:010}", texts[number % texts.len()]).unwrap();
+    // The first line is there before the agent is, and is not counted.
     let mut buffer = Vec::new();
+    put(0, &mut buffer);
+    // By the number of the line.
+    let mut written_at = vec![now()];
+    file.write_all(&buffer).unwrap();
+    let agent = place.run(&[]);
+    agent.wait_settled(buffer.len());
     let (begun, cpu_before) = (now(), cpu_of(agent.id()));
     let end = begun + warm_up + time;
     while now() < end {
-        let due = ((now() - begun).as_secs_f64() * rate as f64) as usize + 1;
+        let due = ((now() - begun).as_secs_f64() * rate as f64) as usize + 2;
         buffer.clear();
         for number in written_at.len()..due {
-            writeln!(buffer, "{} {MARK}{number:010}", texts[number % texts.len()]).unwrap();
+            put(number, &mut buffer);
         }
         let at = now();
         file.write_all(&buffer).unwrap();
         written_at.resize(due.max(written_at.len()), at);
-        let next = begun + Duration::from_secs_f64(written_at.len() as f64 / rate as f64);
+        let next = begun + Duration::from_secs_f64((written_at.len() - 1) as f64 / rate as f64);
         pause(next.saturating_sub(now()).max(TICK));
     }
     let cpu_percent = (cpu_of(agent.id()) - cpu_before).as_secs_f64() / (now() - begun).as_secs_f64() * 100.0;

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// A line of the format `apache_combined`, of 245 bytes on average.
+/// A line of the format `apache_combined`, of 247 bytes on average.
 #[allow(dead_code, reason = "not every benchmark goes by it")]
 pub(crate) fn long_access(random: &mut Rng, line: &mut String) {
     access(random, 63, line);

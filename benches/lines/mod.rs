@@ -4,6 +4,8 @@ mod access;
 
 use fastrand::Rng;
 
+#[allow(unused_imports, reason = "not every benchmark goes by it")]
+pub(crate) use access::long_access;
 use access::{access, address, agent, apache_time, clock, one_of, path, referer, status};
 
 /// One kind of line, and a flow for it.

@@ -242,6 +242,11 @@ impl Splitter {
     }
 }
 
+/// The first lines of a file with the content `bytes`, [`PIECE_LINES_MAX`] at most. For benchmarks: nothing else splits by itself.
+pub fn first_lines(rules: LineRules, bytes: &[u8]) -> Vec<Line> {
+    Splitter::new(rules).split(0, bytes, true).lines
+}
+
 /// Of the bytes that end at `offset` those that are whole units of text.
 fn whole_units_before(charset: Charset, offset: u64, before: &[u8]) -> &[u8] {
     if charset.unit_bytes() == 1 {
