@@ -94,7 +94,10 @@ fn check_flow(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
 /// Says of a pattern that costs more than it could how to write it.
 fn tell_cost(pattern: &str, out: &mut impl Write) -> io::Result<()> {
     let PatternCost::Several { instead } = cost_of(pattern) else { return Ok(()) };
-    writeln!(out, "  note: this pattern is not one-pass, so that finding its groups takes three times as long or more")?;
+    writeln!(
+        out,
+        "  note: this pattern is not one-pass, so that a line that cannot be matched straight on takes several times as long"
+    )?;
     writeln!(out, "    {}", one_line(pattern))?;
     match instead {
         Some(instead) => {

@@ -8,6 +8,9 @@ use crate::limits::FIELDS_MAX;
 /// With at most so many fields looking at all that came before costs less than sorting.
 const FEW: usize = 32;
 
+/// Room for so many fields from the start: nearly no format has more, and growing copies them.
+const USUAL: usize = 32;
+
 /// Memory for what is made of one line and does not stand in it as it is; emptied before the next.
 pub type Arena = Bump;
 
@@ -53,7 +56,7 @@ pub enum Value<'l> {
 impl<'l> Fields<'l> {
     /// None so far.
     pub fn new(arena: &'l Arena) -> Self {
-        Self { fields: ArenaVec::new_in(arena), is_replaced: false }
+        Self { fields: ArenaVec::with_capacity_in(USUAL, arena), is_replaced: false }
     }
 
     /// Adds one behind the others; the first that is too many is the last that is added.
@@ -71,7 +74,8 @@ impl<'l> Fields<'l> {
     /// two of them could become the same.
     pub fn keep_one_of_each_name(&mut self) {
         let arena = self.fields.bump();
-        for field in self.fields.iter_mut().filter(|field| str::from_utf8(field.name).is_err()) {
+        let is_text = |name: &[u8]| name.is_ascii() || str::from_utf8(name).is_ok();
+        for field in self.fields.iter_mut().filter(|field| !is_text(field.name)) {
             self.is_replaced = true;
             field.name = arena.alloc_str(&String::from_utf8_lossy(field.name)).as_bytes();
         }

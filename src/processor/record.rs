@@ -9,7 +9,7 @@ mod found;
 use self::found::Found;
 use super::Surroundings;
 use super::fields::{Arena, Value};
-use super::json::{write_string, write_value};
+use super::json::{Sink as _, write_string, write_value};
 use super::nested::{Change, Step, is_at, members, rewrite};
 use super::path::FieldPath;
 use super::template::{Filling, Scope};
@@ -25,8 +25,7 @@ pub(super) struct Plan {
 
 struct Member {
     name: String,
-    /// The name in quotes, and the colon.
-    prefix: Vec<u8>,
+    prefix: Prefix,
     holds: Holds,
 }
 
@@ -113,7 +112,7 @@ impl Plan {
     /// Appends the object that a line makes.
     pub(super) fn write<'l>(&'l self, scope: &Scope<'l>, out: &mut Vec<u8>) -> Written {
         let mut written = Written::default();
-        out.push(b'{');
+        let start = out.len();
         if let Some(found) = &self.found {
             found.write(&self.members, scope, out, &mut written);
         }
@@ -123,7 +122,7 @@ impl Plan {
                 member.write(scope, out, &mut written);
             }
         }
-        out.push(b'}');
+        close(start, out);
         written
     }
 }
@@ -146,21 +145,46 @@ fn insert(members: &mut Vec<Member>, path: &[String], source: Source) {
         insert(&mut members, inner, source);
         Holds::Object(members)
     };
-    members.push(Member { name: name.clone(), prefix: prefix(name), holds });
+    members.push(Member { name: name.clone(), prefix: Prefix::of(name), holds });
 }
 
-fn prefix(name: &str) -> Vec<u8> {
-    let mut prefix = Vec::new();
-    write_string(name.as_bytes(), &mut prefix);
-    prefix.push(b':');
-    prefix
+/// What stands in front of a value: a comma, which [`close`] makes the brace of the first member, the name in quotes and a colon.
+struct Prefix {
+    bytes: Vec<u8>,
+    /// The same, with anything behind, where it is as short as most are: to write that takes no call.
+    block: Option<[u8; PREFIX_BLOCK_BYTES]>,
 }
 
-/// Between two members: behind one there is never a brace that opens.
-fn push_comma(out: &mut Vec<u8>) {
-    if out.last() != Some(&b'{') {
-        out.push(b',');
+const PREFIX_BLOCK_BYTES: usize = 32;
+
+impl Prefix {
+    fn of(name: &str) -> Self {
+        let mut bytes = b",".to_vec();
+        write_string(name.as_bytes(), &mut bytes);
+        bytes.push(b':');
+        let mut padded = bytes.clone();
+        padded.resize(PREFIX_BLOCK_BYTES.max(bytes.len()), 0);
+        Self { bytes, block: padded.try_into().ok() }
     }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match &self.block {
+            Some(block) => {
+                out.extend_from_slice(block);
+                out.cut(PREFIX_BLOCK_BYTES - self.bytes.len());
+            }
+            None => out.extend_from_slice(&self.bytes),
+        }
+    }
+}
+
+/// Makes what stands from `start` on, members each behind a comma, into an object.
+fn close(start: usize, out: &mut Vec<u8>) {
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'{',
+        None => out.push(b'{'),
+    }
+    out.push(b'}');
 }
 
 /// What becomes of a member where the line has something of its name.
@@ -198,15 +222,13 @@ impl Member {
             Holds::Value(source) => source.write(&self.prefix, scope, out, written),
             Holds::Object(members) => {
                 let before = out.len();
-                push_comma(out);
-                out.extend_from_slice(&self.prefix);
+                self.prefix.write(out);
                 let start = out.len();
-                out.push(b'{');
                 members.iter().for_each(|member| member.write(scope, out, written));
-                if out.len() == start + 1 {
+                if out.len() == start {
                     out.truncate(before);
                 } else {
-                    out.push(b'}');
+                    close(start, out);
                 }
             }
         }
@@ -215,7 +237,7 @@ impl Member {
     /// Appends the object `json` of the line with what this one, an object too, has in it.
     fn write_joined<'l>(&'l self, json: &'l str, scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
         let Holds::Object(ours) = &self.holds else { return };
-        out.push(b'{');
+        let start = out.len();
         for own in members(json, scope.arena) {
             let ours = ours.iter().find(|member| member.name == own.name);
             let contest = ours.map(|member| (member, member.contest(own.value(scope.arena), scope)));
@@ -223,7 +245,7 @@ impl Member {
                 written.overwritten_count += 1;
                 continue;
             }
-            push_comma(out);
+            out.push(b',');
             write_string(own.name.as_bytes(), out);
             out.push(b':');
             match contest {
@@ -237,12 +259,13 @@ impl Member {
                 member.write(scope, out, written);
             }
         }
-        out.push(b'}');
+        close(start, out);
     }
 }
 
 impl Source {
-    fn write<'l>(&'l self, prefix: &[u8], scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
+    #[inline]
+    fn write<'l>(&'l self, prefix: &Prefix, scope: &Scope<'l>, out: &mut Vec<u8>, written: &mut Written) {
         match self {
             Self::Slot(slot, inside) => {
                 let value = scope.fields.at(*slot).map_or(Value::Absent, |field| field.value);
@@ -258,18 +281,24 @@ impl Source {
                 write_field(prefix, filled.value, &Inside::default(), scope.arena, out, written);
             }
             Self::Fixed(json) => {
-                push_comma(out);
-                out.extend_from_slice(prefix);
+                prefix.write(out);
                 out.extend_from_slice(json);
             }
         }
     }
 }
 
-fn write_field<'l>(prefix: &[u8], value: Value<'l>, inside: &Inside, arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
+#[inline]
+fn write_field<'l>(
+    prefix: &Prefix,
+    value: Value<'l>,
+    inside: &Inside,
+    arena: &'l Arena,
+    out: &mut Vec<u8>,
+    written: &mut Written,
+) {
     if value != Value::Absent {
-        push_comma(out);
-        out.extend_from_slice(prefix);
+        prefix.write(out);
         inside.write(value, arena, out, written);
     }
 }
@@ -279,8 +308,10 @@ impl Inside {
         self.kept.is_empty() && self.removed.is_empty()
     }
 
+    #[inline]
     fn write<'l>(&self, value: Value<'l>, arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
         match value {
+            Value::Text(text) => written.is_replaced |= write_string(text, out),
             Value::Json(json) if !self.is_all() && value.is_nested() => self.rewrite(json, arena, out),
             _ => written.is_replaced |= write_value(value, out),
         }

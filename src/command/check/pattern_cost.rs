@@ -1,7 +1,8 @@
 //! What a pattern of `[flow.parse]` costs, and how it may be written so that it costs less.
 //!
 //! The crate regex finds groups in one pass over a line if at each byte there is only one way to go on. Otherwise it finds
-//! the match first, and then the groups by keeping all ways in view, which takes three times as long or more (BENCHMARKS.md).
+//! the match first, and then the groups by keeping all ways in view, which takes three times as long or more (BENCHMARKS.md). It
+//! is asked about the lines that the processor cannot match straight on.
 
 use regex_automata::dfa::onepass::{self, DFA};
 use regex_automata::nfa::thompson;

@@ -4,7 +4,9 @@
 //! headers of files, with hyphens, whether the header, the configuration or nobody says them. `-` says that there is no value;
 //! so do most words of a line that tells of no traffic (NODATA) or of lost records (SKIPDATA).
 
-use super::pieces::value;
+use std::iter;
+
+use super::pieces::{find_near, value};
 use crate::config::Columns;
 use crate::processor::fields::{Arena, Fields};
 
@@ -76,7 +78,13 @@ fn fill<'l>(names: impl Iterator<Item = &'l [u8]>, line: &'l [u8], fields: &mut 
 
 /// What stands between single spaces; between two there is an empty one.
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.trim_ascii_end().split(|byte| *byte == b' ')
+    let mut rest = Some(line.trim_ascii_end());
+    iter::from_fn(move || {
+        let text = rest?;
+        let end = find_near(b' ', text);
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Patterns with named groups, tried in order.
 
+mod straight;
+
 use regex::bytes::{CaptureLocations, Regex};
 
 use crate::config;
 use crate::processor::fields::{Fields, Value};
+
+use self::straight::Straight;
 
 /// Patterns, and what their groups are.
 pub(in crate::processor) struct Patterns {
@@ -13,9 +17,12 @@ pub(in crate::processor) struct Patterns {
 }
 
 struct Pattern {
+    /// What most patterns of logs are matched by, several times faster than by the regex, which decides where this cannot.
+    straight: Option<Straight>,
     regex: Regex,
-    /// Where the groups of the newest line are.
     groups: CaptureLocations,
+    /// The newest line was matched straight on, so that its groups are there.
+    is_straight: bool,
     /// For each of the names the group that is called so.
     group_by_slot: Vec<Option<usize>>,
 }
@@ -35,7 +42,9 @@ impl Patterns {
     pub(super) fn new(patterns: &[config::Pattern]) -> Self {
         let names = names(patterns);
         let pattern = |regex: &config::Pattern| Pattern {
+            straight: Straight::new(regex.as_str()),
             groups: regex.capture_locations(),
+            is_straight: false,
             group_by_slot: names
                 .iter()
                 .map(|name| regex.capture_names().position(|group| group == Some(name.as_str())))
@@ -48,10 +57,9 @@ impl Patterns {
     /// A group that takes no part in a match is null; one that only other patterns have is absent.
     pub(super) fn parse<'l>(&'l mut self, line: &'l [u8], fields: &mut Fields<'l>) -> Option<()> {
         let Self { names, patterns } = self;
-        let pattern =
-            patterns.iter_mut().find_map(|pattern| pattern.regex.captures_read(&mut pattern.groups, line).map(|_| &*pattern))?;
+        let pattern = &*patterns.iter_mut().find_map(|pattern| pattern.matches(line).then_some(pattern))?;
         for (name, group) in names.iter().zip(&pattern.group_by_slot) {
-            let value = match group.map(|group| pattern.groups.get(group)) {
+            let value = match group.map(|group| pattern.group(group)) {
                 Some(Some((start, end))) => Value::Text(&line[start..end]),
                 Some(None) => Value::Null,
                 None => Value::Absent,
@@ -59,6 +67,21 @@ impl Patterns {
             fields.push(name, value);
         }
         Some(())
+    }
+}
+
+impl Pattern {
+    fn matches(&mut self, line: &[u8]) -> bool {
+        self.is_straight = self.straight.as_mut().is_some_and(|straight| straight.matches(line));
+        self.is_straight || self.regex.captures_read(&mut self.groups, line).is_some()
+    }
+
+    /// Where a group is in the newest line, which matched.
+    fn group(&self, index: usize) -> Option<(usize, usize)> {
+        match &self.straight {
+            Some(straight) if self.is_straight => straight.group(index),
+            _ => self.groups.get(index),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn taken<'l, P>(rest: &mut &'l [u8], piece: impl FnOnce(&mut &'l [u8]
 
 /// What stands before the next space or the end of the line; at least one byte.
 pub(super) fn word<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
-    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    let end = find_near(b' ', rest).unwrap_or(rest.len());
     let (word, left) = rest.split_at_checked(end)?;
     *rest = left;
     (!word.is_empty()).then_some(word)
@@ -29,8 +29,35 @@ pub(super) fn word<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
 
 /// A word of decimal digits, or `-`.
 pub(super) fn number<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
-    word(rest).filter(|word| *word == b"-" || word.iter().all(u8::is_ascii_digit))
+    let digit_count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let byte_count = if digit_count == 0 && rest.starts_with(b"-") { 1 } else { digit_count };
+    let (number, left) = rest.split_at_checked(byte_count)?;
+    *rest = left;
+    (byte_count > 0 && matches!(left.first(), None | Some(b' '))).then_some(number)
 }
+
+/// Where the first `byte` is, as `memchr` says it: for bytes that are near, to which that costs more than looking.
+pub(super) fn find_near(byte: u8, bytes: &[u8]) -> Option<usize> {
+    const LOW: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = LOW << 7;
+    let (near, far) = bytes.split_at_checked(NEAR_BYTES).unwrap_or((bytes, b""));
+    let (blocks, rest) = near.as_chunks();
+    for (index, block) in blocks.iter().enumerate() {
+        // Zero where it is the byte: <https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord>, exact for the first.
+        let different = u64::from_le_bytes(*block) ^ (LOW * u64::from(byte));
+        let found = different.wrapping_sub(LOW) & !different & HIGH;
+        if found != 0 {
+            return Some(8 * index + found.trailing_zeros() as usize / 8);
+        }
+    }
+    if let Some(at) = rest.iter().position(|other| *other == byte) {
+        return Some(8 * blocks.len() + at);
+    }
+    memchr::memchr(byte, far).map(|at| near.len() + at)
+}
+
+/// As far as words are near: beyond it is worth a call.
+const NEAR_BYTES: usize = 32;
 
 /// The digits up to the first byte that is none; at least one.
 pub(super) fn digits<'l>(rest: &mut &'l [u8]) -> Option<&'l [u8]> {
@@ -117,9 +144,25 @@ mod tests {
         check(number, "-", Some(("-", "")));
         check(number, "-1", None);
         check(number, "2x", None);
+        check(number, "-2", None);
+        check(number, "--", None);
+        check(number, " 2", None);
+        check(number, "", None);
         check(digits, "12#34", Some(("12", "#34")));
         check(digits, "12", Some(("12", "")));
         check(digits, "#", None);
+    }
+
+    #[test]
+    fn a_byte_is_found_near_and_far() {
+        for byte_count in 0..2 * NEAR_BYTES {
+            let mut bytes = vec![b' ' + 1; byte_count];
+            assert_eq!(find_near(b' ', &bytes), None, "{byte_count}");
+            for at in (0..byte_count).rev() {
+                bytes[at] = b' ';
+                assert_eq!(find_near(b' ', &bytes), Some(at), "{byte_count}");
+            }
+        }
     }
 
     #[test]

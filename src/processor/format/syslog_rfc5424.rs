@@ -12,7 +12,7 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::syslog::{split_word, take_priority};
 use crate::processor::fields::{Arena, Field, Fields, Value};
-use crate::processor::json;
+use crate::processor::json::{self, Sink as _};
 
 pub(super) const FIELDS: &[&str] = &[
     "timestamp",
@@ -141,21 +141,20 @@ fn object<'l>(fields: &mut Fields<'l>, arena: &'l Arena) -> Option<&'l str> {
         Value::Text(text) => field.name.len() + text.len(),
         _ => 0,
     };
-    // Quotes, a colon and a comma for each: more only where something is escaped.
-    let capacity = 2 + fields.iter().map(|field| byte_count(field) + 6).sum::<usize>();
+    // Quotes, a colon and a comma for each, and room to write in blocks: more only where something is escaped.
+    let capacity = 32 + fields.iter().map(|field| byte_count(field) + 6).sum::<usize>();
     let mut out = ArenaVec::with_capacity_in(capacity, arena);
-    let mut write = |piece: &[u8]| out.extend_from_slice_copy(piece);
     for (place, field) in fields.iter().enumerate() {
-        write(if place == 0 { b"{" } else { b"," });
-        json::write_string_with(field.name, &mut write);
-        write(b":");
+        out.add(if place == 0 { b"{" } else { b"," });
+        json::write_string(field.name, &mut out);
+        out.add(b":");
         match field.value {
-            Value::Json(json) => write(json.as_bytes()),
-            Value::Text(text) => _ = json::write_string_with(text, &mut write),
+            Value::Json(json) => out.add(json.as_bytes()),
+            Value::Text(text) => _ = json::write_string(text, &mut out),
             _ => return None,
         }
     }
-    write(if fields.at(0).is_some() { b"}" } else { b"{}" });
+    out.add(if fields.at(0).is_some() { b"}" } else { b"{}" });
     str::from_utf8(out.into_bump_slice()).ok()
 }
 

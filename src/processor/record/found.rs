@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Contest, Inside, Member, Written, is_written_in_place, prefix, push_comma, write_field};
+use super::{Contest, Inside, Member, Prefix, Written, is_written_in_place, write_field};
 use crate::config::{FieldFate, FieldRule, Record};
 use crate::processor::fields::{Arena, Field, Value};
 use crate::processor::json::write_string;
@@ -27,7 +27,7 @@ enum Fate {
     /// Written under another name.
     Renamed {
         name: String,
-        prefix: Vec<u8>,
+        prefix: Prefix,
     },
     LeftOut,
 }
@@ -55,7 +55,7 @@ impl Found {
             let fate = match fate {
                 FieldFate::Kept => Fate::Kept,
                 FieldFate::Renamed(path) if is_written_in_place(&name.to_owned(), &path, None) => {
-                    Fate::Renamed { name: path[0].clone(), prefix: prefix(&path[0]) }
+                    Fate::Renamed { name: path[0].clone(), prefix: Prefix::of(&path[0]) }
                 }
                 FieldFate::Renamed(_) | FieldFate::LeftOut => Fate::LeftOut,
             };
@@ -108,8 +108,7 @@ impl Found {
                 let mut own = Vec::new();
                 rule.inside.write(field.value, scope.arena, &mut own, written);
                 if let (Some(rival), Ok(own)) = (members.get(*index), str::from_utf8(&own)) {
-                    push_comma(out);
-                    out.extend_from_slice(&rival.prefix);
+                    rival.prefix.write(out);
                     rival.write_joined(scope.arena.alloc_str(own), scope, out, written);
                 }
             }
@@ -124,7 +123,7 @@ fn outermost(name: &str) -> &str {
 
 fn write_named<'l>(field: &Field<'l>, inside: &Inside, arena: &'l Arena, out: &mut Vec<u8>, written: &mut Written) {
     if field.value != Value::Absent {
-        push_comma(out);
+        out.push(b',');
         written.is_replaced |= write_string(field.name, out);
         out.push(b':');
         inside.write(field.value, arena, out, written);
