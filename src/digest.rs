@@ -27,7 +27,7 @@ const AVX512_LANES_MIN: usize = 12;
 const AVX2_LANES: usize = 16;
 #[cfg(target_arch = "x86_64")]
 const AVX2_LANES_MIN: usize = 9;
-/// Those of SSE2 and NEON, which every processor of their kinds has.
+/// Those of SSE2, which every x86-64 has. On aarch64 they are no vectors, but its registers are enough for them.
 const BASELINE_LANES: usize = 4;
 
 /// One word of each lane.

@@ -83,6 +83,11 @@ impl Span {
         Self { last_line: Some(Check { byte_count: 0, hash: [0; 3] }), ..self }
     }
 
+    /// Nobody has looked at its last line yet.
+    pub fn is_open(&self) -> bool {
+        self.last_line.is_some_and(|check| check.byte_count == 0)
+    }
+
     /// How many bytes it covers.
     pub fn byte_count(&self) -> u64 {
         self.end - self.start
@@ -316,6 +321,7 @@ mod tests {
         assert_eq!(spans.iter().next().unwrap().last_line, Some(Check::of(b"cd\n")));
         let mut unseen: Spans = [span(1, 0, 3).ending_in_a_line(), span(1, 3, 6).ending_in_a_line()].into_iter().collect();
         assert_eq!(unseen.tag_byte_count(), spans.to_tag().len() - ",3+1".len());
+        assert!(unseen.iter().all(|span| span.is_open()) && spans.iter().all(|span| !span.is_open()));
         unseen.set_last_line(&span(1, 3, 6), b"cd\n");
         assert!(unseen.iter().eq(spans.iter().take(1)));
         let mut undone: Spans = [first].into_iter().collect();

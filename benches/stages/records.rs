@@ -38,7 +38,7 @@ fn join(bencher: Bencher<'_, '_>) {
         for (line, span) in &lines {
             assert!(joined.try_push(black_box(line), b"\n", *span, RECORD_BYTES, |_| true));
         }
-        joined.finish()
+        joined.take()
     });
 }
 
@@ -49,7 +49,7 @@ fn collect(bencher: Bencher<'_, '_>, record_bytes: usize) {
         let mut spans = Spans::default();
         spans.push(Span::new(FileKey(1), start, start + 1));
         Entry {
-            partition_key: "00000000000000000000000000000abc-0000000000000001".to_owned(),
+            partition_key: "00000000000000000000000000000abc-0000000000000001".into(),
             hash_key: 0,
             is_hash_key_explicit: true,
             data: Bytes::from(vec![b'x'; record_bytes]),

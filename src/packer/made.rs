@@ -41,6 +41,7 @@ impl Made {
     }
 
     pub(super) fn push(&mut self, entry: Entry, lacking: Lacking) {
+        debug_assert!(entry.spans.iter().all(|span| !span.is_open()), "nobody has looked at the last line of {entry:?}");
         self.byte_count += entry.byte_count();
         match &lacking {
             Lacking::Nothing => {}

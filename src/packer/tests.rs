@@ -15,7 +15,7 @@ use crate::deaggregator::{Deaggregated, deaggregate};
 use crate::hash_key::{HashRange, hash_of};
 use crate::limits::{ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::metrics::Metrics;
-use crate::span::FileKey;
+use crate::span::{Check, FileKey};
 use crate::stream::{Shard, ShardMap};
 
 const BUDGET_BYTES: usize = 1 << 20;
@@ -165,6 +165,8 @@ impl Stage {
         let mut expected = Vec::new();
         for span in entry.spans.iter() {
             let bytes = &self.files[&span.file][span.start as usize..span.end as usize];
+            let last_line = bytes.split_inclusive(|byte| *byte == b'\n').next_back().unwrap();
+            assert!(span.last_line.is_none_or(|check| check == Check::of(last_line)), "the check is that of another line");
             for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                 let text = line.strip_suffix(b"\n").unwrap_or(line);
                 expected.push([text, terminator.as_bytes()].concat());

@@ -334,3 +334,33 @@ async fn the_first_lines_wait_for_what_is_known_of_the_stream() {
         assert_eq!(entries[0].data.starts_with(&crate::aggregator::MAGIC), is_aggregated);
     }
 }
+
+/// Of what goes to different records in turn, and of what ends a chunk or a record, too.
+#[tokio::test(start_paused = true)]
+async fn every_span_has_the_check_of_its_last_line() {
+    for settings in ["[flow.kinesis]", "[flow.kinesis]\naggregate = 'none'", "[flow.kinesis]\naggregate = 'lines'", BY_KEY] {
+        let mut stage = Stage::new(settings);
+        stage.tell(&facts(&shards(&[4, 8, 12])));
+        for (number, file) in [1, 2, 1, 1, 3].into_iter().enumerate() {
+            stage.pack(file, &lines(number * 500, 500, 10, 300)).await;
+        }
+        stage.check().await;
+        assert!(stage.entries.iter().flat_map(|entry| entry.spans.iter()).all(|span| span.last_line.is_some()), "{settings}");
+    }
+}
+
+/// Records that wait for others to be digested with go when nothing else does: in order, and counted until then.
+#[tokio::test(start_paused = true)]
+async fn records_that_wait_to_be_digested_count_and_go_when_all_does() {
+    let mut stage = Stage::new("[flow.kinesis]\naggregate = 'none'\norder = 'throughput'");
+    stage.pack(1, &lines(0, 1, 1, 1_000)).await;
+    assert!(stage.entries.is_empty() && stage.packer.built_byte_count() > 1_000);
+    stage.pack(1, &lines(1, 600, 1, 100)).await;
+    assert_eq!(stage.entries.len(), 500);
+    let received = stage.check().await;
+    let numbers = received.iter().map(|records| {
+        let text = std::str::from_utf8(&records[0].data).unwrap();
+        text.split(['#', ' ']).nth(2).unwrap().parse::<usize>().unwrap()
+    });
+    assert!(numbers.eq(0..601));
+}
