@@ -144,6 +144,9 @@ pub const JOINING_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 pub const HEADER_LINES_MAX: usize = 1000;
 /// Bytes of a line of it that names columns, kept for each file: [`COLUMNS_MAX`] names of 64 bytes.
 pub const HEADER_LINE_BYTES_MAX: usize = 64 * COLUMNS_MAX;
+/// How long after it has looked at files that were written to a tailer looks again: what is written meanwhile goes together. The
+/// first write after a pause is looked at at once.
+pub const HINTS_REST: Duration = Duration::from_millis(5);
 /// Bytes read from one file before the next has its turn.
 pub const ROUND_BYTES: usize = MIB;
 /// Bytes of the beginning of a file that tell it from another with the same inode.
@@ -207,7 +210,7 @@ pub const NOTIFICATIONS_LOST_REMINDER: Duration = Duration::from_secs(60 * 60);
 /// line becomes on its way: its aggregate, the request body in base64 (4/3), the copies of the SDK.
 pub const MEMORY_PER_LINE_BYTE: usize = 4;
 /// `memory_max` when the configuration says nothing; more when there are so many flows that they need more.
-pub const MEMORY_DEFAULT: usize = 64 * MIB;
+pub const MEMORY_DEFAULT: usize = 32 * MIB;
 /// The least that `memory_max` can be for each flow.
 pub const MEMORY_PER_FLOW_MIN: usize = MEMORY_PER_LINE_BYTE * FLOW_BYTES_MIN;
 /// The least that a flow needs for bytes read and not settled: two pieces, one on its way while the next is

@@ -171,9 +171,11 @@ impl Packer {
         if let Some(made) = &made {
             self.count(&made.counts, &chunk.path);
         }
+        let flow = Arc::clone(&self.flow);
+        let (terminator, mut buffer) = (flow.record.terminator.as_bytes(), Vec::new());
         for (index, line) in chunk.lines.iter().enumerate() {
             match made.as_ref().map(|made| (made, &made.lines[index])) {
-                None => self.pack_line(&mut packing, line, &PLAIN, (b"", "")),
+                None => self.pack_line(&mut packing, line, &PLAIN, (terminated(&chunk, line, terminator, &mut buffer), "")),
                 Some((made, of_line)) => self.pack_line(&mut packing, line, of_line, (made.record(of_line), made.key(of_line))),
             }
             if self.is_collection_due() {
@@ -384,6 +386,20 @@ struct Packing<'c> {
     hash_key: Option<u128>,
     newest: Newest<'c>,
     dropped: Dropped,
+}
+
+/// The text of a line with the terminator behind it: where that stands there in the file, without copying.
+fn terminated<'a>(chunk: &'a Chunk, line: &Line, terminator: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let with_terminator = chunk.bytes.get(line.text.start..line.text.end + terminator.len());
+    match with_terminator {
+        Some(bytes) if bytes.ends_with(terminator) => bytes,
+        _ => {
+            buffer.clear();
+            buffer.extend_from_slice(chunk.text(line));
+            buffer.extend_from_slice(terminator);
+            buffer
+        }
+    }
 }
 
 /// What of a chunk is not sent, by reason.

@@ -66,7 +66,7 @@ pub struct Origin<'a> {
 
 /// The rules of one flow, and the memory that applying them reuses from line to line.
 pub struct Processor {
-    /// Lines go as they are: there are no rules.
+    /// Lines go as they are, with the terminator: there are no rules.
     is_plain: bool,
     conditions: Conditions,
     parser: Parser,
@@ -161,13 +161,9 @@ impl Processor {
         };
         let is_filtered = !filter.keep.is_empty() || !filter.drop.is_empty() || filter.sample.is_some();
         let is_raw = flow.record.output == Output::Raw;
+        let is_plain = flow.parse.is_none() && is_raw && !is_filtered && flow.record.mask.is_empty() && key.is_none();
         Self {
-            is_plain: flow.parse.is_none()
-                && is_raw
-                && !is_filtered
-                && flow.record.mask.is_empty()
-                && flow.record.terminator.is_empty()
-                && key.is_none(),
+            is_plain,
             conditions: Conditions::new(filter, names),
             parser: Parser::new(flow.parse.as_ref().map(|parse| &parse.format)),
             types: types.map(|(name, field_type)| (slot(name), name.clone(), field_type.clone())).collect(),
@@ -191,7 +187,7 @@ impl Processor {
         }
     }
 
-    /// Whether lines go as they are: nothing is to be done.
+    /// Whether lines go as they are, with the terminator of records behind: nothing else is to be done.
     pub fn is_plain(&self) -> bool {
         self.is_plain
     }
@@ -201,7 +197,7 @@ impl Processor {
     /// it stays empty when the line has none of its own.
     pub fn process(&mut self, line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>, key: &mut String) -> Processed {
         key.clear();
-        if self.is_plain {
+        if self.is_plain && self.terminator.is_empty() {
             return Processed::of(Made::Raw);
         }
         if self.arena.allocated_bytes() > ARENA_BYTES_KEPT {

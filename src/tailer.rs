@@ -55,7 +55,7 @@ use crate::checkpointer::Event;
 use crate::config::{Flow, StartAt};
 use crate::discovery::{Globs, Hints, Watch};
 use crate::gate::Gate;
-use crate::limits::{FIGURES_INTERVAL, RESCAN_CPU_MAX, RESCAN_DEBOUNCE, RESCAN_RARE, RESCAN_REST};
+use crate::limits::{FIGURES_INTERVAL, HINTS_REST, RESCAN_CPU_MAX, RESCAN_DEBOUNCE, RESCAN_RARE, RESCAN_REST};
 use crate::metrics::FlowMetrics;
 use crate::offsets::Row;
 use crate::progress;
@@ -249,6 +249,7 @@ impl Tailer {
         let hints = self.parts.hints.clone();
         let mut rescan_at = Instant::now();
         let mut rest_until = Instant::now();
+        let mut hints_taken_at = Instant::now();
         loop {
             if Instant::now() >= rescan_at {
                 let (begun, cpu_time_before) = (Instant::now(), thread_cpu_time());
@@ -260,6 +261,9 @@ impl Tailer {
                 rescan_at = Instant::now() + if self.is_calm { rare(interval, cpu_time) } else { interval };
             }
             let noticed = hints.take();
+            if !noticed.written.is_empty() {
+                hints_taken_at = Instant::now();
+            }
             self.unread.extend(noticed.written.iter().filter_map(|path| inode_at(path, &self.by_path, &self.files)));
             if noticed.rescan {
                 rescan_at = rescan_at.min((Instant::now() + RESCAN_DEBOUNCE).max(rest_until));
@@ -275,7 +279,8 @@ impl Tailer {
                     let until = due.into_iter().flatten().fold(rescan_at, Instant::min);
                     tokio::select! {
                         biased;
-                        () = hints.noticed() => {}
+                        // Who writes line by line is not looked at with each of them.
+                        () = hints.noticed() => sleep_until((hints_taken_at + HINTS_REST).min(until)).await,
                         () = sleep_until(until) => {}
                     }
                 }

@@ -64,7 +64,7 @@ fn check_edits(edits: &[(&str, &str, &str)]) {
 fn what_is_not_written_has_its_default() {
     let config = Config::parse("[[flow]]\nname = 'a'\nfiles = '/a'\n[flow.kinesis]\nstream = 's'\n", "agent.toml").unwrap();
     assert_eq!(config.agent.state_dir, None);
-    assert_eq!(config.agent.memory_max, 64 << 20);
+    assert_eq!(config.agent.memory_max, 32 << 20);
     assert_eq!(config.agent.admin, Some(ADMIN_DEFAULT));
     assert_eq!(config.agent.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.aws, Aws::default());

@@ -21,7 +21,7 @@ use crate::tailer::Chunk;
 pub(super) struct Processing {
     flow: Arc<Flow>,
     surroundings: Arc<Surroundings>,
-    /// Lines go as they are, and there is nothing to do for several threads.
+    /// Lines go as they are, with the terminator: there is nothing to do.
     is_plain: bool,
     thread_count: usize,
     /// Those that work on nothing now.
@@ -41,7 +41,7 @@ struct Bench {
 /// A chunk, and what was made of it.
 pub(super) struct ProcessedChunk {
     pub(super) chunk: Chunk,
-    /// None: its lines go as they are.
+    /// None: its lines go as they are, with the terminator.
     pub(super) made: Option<ProcessedLines>,
 }
 
@@ -66,9 +66,9 @@ pub(super) struct ProcessedLine {
     key: Range<usize>,
 }
 
-/// A line that goes as it is.
+/// A line that goes as it is, with the terminator.
 pub(super) const PLAIN: ProcessedLine =
-    ProcessedLine { made: Made::Raw, is_mismatched: false, is_masked: false, record: 0..0, key: 0..0 };
+    ProcessedLine { made: Made::Record, is_mismatched: false, is_masked: false, record: 0..0, key: 0..0 };
 
 /// What processing could not do, or did, in how many lines or places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
