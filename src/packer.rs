@@ -109,7 +109,7 @@ impl Packer {
             processing: Processing::new(&flow, &surroundings, thread_count),
             metadata,
             layout,
-            records: Records::new(&flow.delivery.partition_key, layout, &known, load, tokens),
+            records: Records::new(&flow.delivery.partition_key, layout, &known, &load, tokens),
             compressor: Compressor::new(flow.delivery.compress),
             keys,
             collector: Collector::new(request_bytes),

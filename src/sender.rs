@@ -290,7 +290,7 @@ impl<D: Destination> Sender<D> {
         held_byte_count < held_byte_count_max || (self.lanes.is_empty() && uncertain_byte_count < held_byte_count_max)
     }
 
-    fn ready_at(&mut self) -> Option<Instant> {
+    fn ready_at(&self) -> Option<Instant> {
         self.lanes.ready_at(Instant::now().into_std()).map(Instant::from_std)
     }
 

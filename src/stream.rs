@@ -4,7 +4,11 @@
 //! business; nothing here is needed for records to arrive, only for them to arrive evenly, in their keys' shards, and as what
 //! readers understand.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::config::Destination;
 use crate::hash_key::HashRange;
@@ -45,15 +49,34 @@ pub struct ShardMap {
 }
 
 /// How long what waits for each shard will take to be sent. The sender says it, and the packer asks where a record that may go
-/// anywhere is sent soonest: so a shard that is busy with the records of others does not hold this flow up.
+/// anywhere is sent [soonest](Soonest): so a shard that is busy with the records of others does not hold this flow up.
 #[derive(Clone, Default)]
-pub struct Load(Arc<Mutex<Waits>>);
+pub struct Load(watch::Sender<Waits>);
 
 #[derive(Default)]
 struct Waits {
     /// Of the ranges of this map; none when nothing waits.
     of: Option<Arc<ShardMap>>,
     waits: Vec<Wait>,
+}
+
+/// Where records are sent soonest, by what the sender has said last and what was placed since. Only when it says something new all
+/// shards are looked at.
+pub struct Soonest {
+    told: watch::Receiver<Waits>,
+    of: Option<Arc<ShardMap>>,
+    /// The ranges of that map, the one that is due first.
+    places: BinaryHeap<Place>,
+}
+
+/// One range.
+#[derive(Clone, Copy)]
+struct Place {
+    /// When one more record is sent there, which is of the size of the first that was placed since the sender has said something:
+    /// so the order of the others does not depend on the size of each.
+    seconds: f64,
+    seconds_per_byte: f64,
+    index: usize,
 }
 
 /// What waits for one range.
@@ -68,23 +91,67 @@ pub struct Wait {
 impl Load {
     /// Says how long what waits will take, by the ranges of `shards`; an empty list when nothing has to wait.
     pub fn set(&self, shards: &Arc<ShardMap>, waits: Vec<Wait>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = Waits { of: (waits.len() == shards.range_count()).then(|| Arc::clone(shards)), waits };
+        self.0.send_replace(Waits { of: (waits.len() == shards.range_count()).then(|| Arc::clone(shards)), waits });
     }
 
-    /// The range of `shards` in which `byte_count` bytes more will be sent soonest, and they are added to what waits there. None
-    /// when nothing has to wait, or what waits is of another map.
-    pub fn place(&self, shards: &Arc<ShardMap>, byte_count: usize) -> Option<usize> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, shards)) {
-            return None;
-        }
-        let after = |wait: &Wait| wait.seconds + wait.seconds_per_byte * byte_count as f64;
-        let (index, soonest) = state.waits.iter_mut().enumerate().min_by(|(_, a), (_, b)| after(a).total_cmp(&after(b)))?;
-        soonest.seconds = after(soonest);
-        Some(index)
+    /// For who places records. What one places another does not know of.
+    pub fn soonest(&self) -> Soonest {
+        let mut told = self.0.subscribe();
+        told.mark_changed();
+        Soonest { told, of: None, places: BinaryHeap::new() }
     }
 }
+
+impl Soonest {
+    /// The range of `shards` in which `byte_count` bytes more will be sent soonest, and they are added to what waits there. None
+    /// when nothing has to wait, or what waits is of another map.
+    pub fn place(&mut self, shards: &Arc<ShardMap>, byte_count: usize) -> Option<usize> {
+        if self.told.has_changed().is_ok_and(|has_changed| has_changed) {
+            self.look(byte_count);
+        }
+        if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, shards)) {
+            return None;
+        }
+        let mut soonest = self.places.peek_mut()?;
+        soonest.seconds += soonest.seconds_per_byte * byte_count as f64;
+        Some(soonest.index)
+    }
+
+    /// Goes by what the sender says now.
+    fn look(&mut self, byte_count: usize) {
+        let told = self.told.borrow_and_update();
+        self.of.clone_from(&told.of);
+        let mut places = std::mem::take(&mut self.places).into_vec();
+        places.clear();
+        places.extend(told.waits.iter().enumerate().map(|(index, &Wait { seconds, seconds_per_byte })| Place {
+            seconds: seconds + seconds_per_byte * byte_count as f64,
+            seconds_per_byte,
+            index,
+        }));
+        self.places = places.into();
+    }
+}
+
+/// The greatest is the one that is due first.
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.seconds.total_cmp(&self.seconds).then_with(|| other.index.cmp(&self.index))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Place {}
 
 impl StreamFacts {
     /// What holds of a destination as long as nobody has answered. Of a delivery stream there is nothing more to ask.
@@ -217,14 +284,37 @@ mod tests {
     #[test]
     fn what_may_go_anywhere_goes_where_it_is_sent_soonest() {
         let (load, map) = (Load::default(), Arc::new(ShardMap::equal_ranges(4)));
-        assert_eq!(load.place(&map, 1), None);
+        let mut soonest = load.soonest();
+        assert_eq!(soonest.place(&map, 1), None);
         let wait = |seconds, seconds_per_byte| Wait { seconds, seconds_per_byte };
         load.set(&map, vec![wait(10.0, 0.1), wait(2.0, 1.0), wait(3.0, 0.1), wait(9.0, 0.0)]);
-        let placed: Vec<_> = (0..8).map(|_| load.place(&map, 10).unwrap()).collect();
+        let placed: Vec<_> = (0..8).map(|_| soonest.place(&map, 10).unwrap()).collect();
         assert_eq!(placed, [2, 2, 2, 2, 2, 2, 3, 3]);
-        assert_eq!(load.place(&Arc::new(ShardMap::equal_ranges(4)), 10), None);
+        assert_eq!(soonest.place(&Arc::new(ShardMap::equal_ranges(4)), 10), None);
+        // Who comes later, or asks for the first time, goes by what was said last.
+        assert_eq!(load.soonest().place(&map, 10), Some(2));
         load.set(&map, Vec::new());
-        assert_eq!(load.place(&map, 10), None);
+        assert_eq!(soonest.place(&map, 10), None);
+    }
+
+    /// Where all shards are as fast, that is the one for which least waits, however large the records are.
+    #[test]
+    fn records_of_all_sizes_go_where_least_waits() {
+        let (load, map) = (Load::default(), Arc::new(ShardMap::equal_ranges(64)));
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut soonest = load.soonest();
+        let seconds_per_byte = 1e-6;
+        for _ in 0..20 {
+            let mut waits: Vec<f64> = (0..64).map(|_| random.f64() * 0.02).collect();
+            load.set(&map, waits.iter().map(|&seconds| Wait { seconds, seconds_per_byte }).collect());
+            for _ in 0..2_000 {
+                let byte_count = random.usize(1..1_000);
+                let index = soonest.place(&map, byte_count).unwrap();
+                let least = waits.iter().copied().min_by(f64::total_cmp).unwrap();
+                assert!(waits[index] <= least + 1e-9, "{} rather than {least}", waits[index]);
+                waits[index] += seconds_per_byte * byte_count as f64;
+            }
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::hash_key::hash_of;
 use crate::span::FileKey;
-use crate::stream::{Load, ShardMap};
+use crate::stream::{Load, ShardMap, Soonest};
 
 /// What a flow knows of the places that its records can go to.
 pub(super) struct Places {
     shards: Arc<ShardMap>,
-    load: Load,
+    soonest: Soonest,
     /// Grows in golden steps: where what may go anywhere goes while nothing waits.
     golden: u128,
     /// The newest key and its hash: neighbours often have the same.
@@ -22,8 +22,8 @@ const GOLDEN_STEP: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 impl Places {
     /// Those of `shards`; `golden` is where to begin with what may go anywhere.
-    pub(super) fn new(shards: Arc<ShardMap>, load: Load, golden: u128) -> Self {
-        Self { shards, load, golden, last_key: String::new(), last_hash: hash_of("") }
+    pub(super) fn new(shards: Arc<ShardMap>, load: &Load, golden: u128) -> Self {
+        Self { shards, soonest: load.soonest(), golden, last_key: String::new(), last_hash: hash_of("") }
     }
 
     /// From now on these are the shards.
@@ -59,7 +59,7 @@ impl Places {
 
     /// The same; none when nothing has to wait anywhere.
     pub(super) fn least_busy(&mut self, byte_count: usize) -> Option<u128> {
-        let index = self.load.place(&self.shards, byte_count)?;
+        let index = self.soonest.place(&self.shards, byte_count)?;
         let anywhere = self.next_golden();
         Some(self.shards.hash_key_in(index, anywhere))
     }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn golden_steps_reach_every_one_of_some_shards_soon() {
         for shard_count in [4u128, 10, 100] {
-            let mut places = Places::new(Arc::new(ShardMap::equal_ranges(1)), Load::default(), 12_345);
+            let mut places = Places::new(Arc::new(ShardMap::equal_ranges(1)), &Load::default(), 12_345);
             let width = u128::MAX / shard_count;
             let reached: HashSet<u128> = (0..2 * shard_count).map(|_| places.anywhere(1) / width).collect();
             assert!(reached.len() as u128 >= shard_count, "{} of {shard_count}", reached.len());
@@ -98,7 +98,7 @@ mod tests {
         let load = Load::default();
         let wait = |seconds| Wait { seconds, seconds_per_byte: 0.001 };
         load.set(&shards, vec![wait(9.0), wait(0.0), wait(0.5), wait(9.0)]);
-        let mut places = Places::new(Arc::clone(&shards), load, 1);
+        let mut places = Places::new(Arc::clone(&shards), &load, 1);
         let drawn: Vec<usize> = (0..6).map(|_| shards.index_of(places.anywhere(200))).collect();
         assert_eq!(drawn, [1, 1, 1, 2, 1, 2]);
         // A map that the load is not of says nothing of it.
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn records_of_one_shard_share_a_hash_key() {
         let shards = Arc::new(ShardMap::equal_ranges(4));
-        let mut places = Places::new(Arc::clone(&shards), Load::default(), 1);
+        let mut places = Places::new(Arc::clone(&shards), &Load::default(), 1);
         for key in ["", "a", "a", "k1", "é", "a", ""] {
             assert_eq!(places.of_key(key), hash_of(key));
             let shared = places.shared_with_key(key);

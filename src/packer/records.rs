@@ -89,7 +89,7 @@ impl Records {
         partition_key: &PartitionKey,
         layout: Layout,
         facts: &StreamFacts,
-        load: Load,
+        load: &Load,
         tokens: DeliveryTokens,
     ) -> Self {
         let golden = tokens.run_id();

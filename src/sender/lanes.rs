@@ -2,11 +2,12 @@
 //!
 //! Each shard has a lane with a [`Pace`] of its own, so that a busy shard holds up nothing but what is for it. The lanes are those
 //! of the shard map; when it changes, what waits is sorted anew. Requests are made of whatever may go, shard by shard in turn.
-//! Of one hash key only one entry is on its way where files are kept in order.
+//! Of one hash key only one entry is on its way where files are kept in order. What a request, an answer or a record costs does not
+//! grow with the number of shards: only lanes of which something may go are looked at.
 //!
 //! Pure but for the map. What became of a request, and what that means for others, is decided by the sender.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +26,10 @@ pub(super) struct Lanes {
     map: Arc<ShardMap>,
     /// One for each range of `map`.
     lanes: Vec<Lane>,
+    /// Those of which something may go, as far as is known.
+    ready: BTreeSet<usize>,
+    /// Those of which something may go later, and when.
+    asleep: BTreeSet<(Instant, usize)>,
     random: Rng,
     order: Order,
     /// Hash keys of entries that are on their way, where files are kept in order.
@@ -32,6 +37,7 @@ pub(super) struct Lanes {
     /// The lane whose turn is next.
     next: usize,
     byte_count: usize,
+    record_count: usize,
 }
 
 struct Lane {
@@ -46,6 +52,18 @@ struct Lane {
     failure_count: u32,
     /// Nothing is sent before.
     held_until: Option<Instant>,
+    turn: Turn,
+}
+
+/// When a lane is looked at next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// When it gets something, or something has landed: there is nothing, or nothing that may go.
+    Never,
+    /// With the next request: it is one of those that are ready.
+    Next,
+    /// Then: it is asleep.
+    At(Instant),
 }
 
 /// What an answer says of one shard.
@@ -57,14 +75,22 @@ pub(super) struct ShardAnswer {
     pub(super) has_failed: bool,
 }
 
-/// A request took all it could.
-struct Full;
+/// How it ended that a request took what may go of a lane.
+enum Taken {
+    /// The request is full.
+    Full,
+    /// Nothing more may go before then.
+    Until(Instant),
+    /// Nothing is left, or nothing that may go before what is on its way has landed.
+    All,
+}
 
 impl Lanes {
     /// Lanes without anything in them.
     pub(super) fn new(map: Arc<ShardMap>, order: Order, mut random: Rng, now: Instant) -> Self {
         let lanes = map.ranges().iter().map(|_| Lane::new(first_pace(&map, random.u64(..), now))).collect();
-        Self { map, lanes, random, order, busy: HashSet::new(), next: 0, byte_count: 0 }
+        let (ready, asleep, busy) = (BTreeSet::new(), BTreeSet::new(), HashSet::new());
+        Self { map, lanes, ready, asleep, random, order, busy, next: 0, byte_count: 0, record_count: 0 }
     }
 
     /// The map of the lanes.
@@ -73,7 +99,7 @@ impl Lanes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.queues.is_empty())
+        self.record_count == 0
     }
 
     /// Bytes of the entries that wait.
@@ -83,19 +109,13 @@ impl Lanes {
 
     /// Puts an entry behind those of its shard.
     pub(super) fn push(&mut self, entry: Entry) {
-        self.byte_count += entry.byte_count();
-        let (lane, queue) = self.place_of(&entry);
-        self.lanes[lane].count_in(&entry);
-        self.lanes[lane].queues.entry(queue).or_default().push_back(entry);
+        self.queue_for(&entry).push_back(entry);
     }
 
     /// Puts entries in front of those of their shards, in their order.
     pub(super) fn push_front(&mut self, entries: Vec<Entry>) {
         for entry in entries.into_iter().rev() {
-            self.byte_count += entry.byte_count();
-            let (lane, queue) = self.place_of(&entry);
-            self.lanes[lane].count_in(&entry);
-            self.lanes[lane].queues.entry(queue).or_default().push_front(entry);
+            self.queue_for(&entry).push_front(entry);
         }
     }
 
@@ -110,31 +130,45 @@ impl Lanes {
     /// They are no longer on their way: the next entries of their files may go.
     pub(super) fn landed(&mut self, entries: &[Entry]) {
         if self.order == Order::File {
-            entries.iter().for_each(|entry| _ = self.busy.remove(&entry.hash_key));
+            for entry in entries {
+                self.busy.remove(&entry.hash_key);
+                self.look_at(self.map.index_of(entry.hash_key));
+            }
         }
     }
 
     /// Moves what may go now into `request`, until it is full.
     pub(super) fn take(&mut self, request: &mut Collector, now: Instant) {
-        let lane_count = self.lanes.len();
-        for turn in 0..lane_count {
-            let index = (self.next + turn) % lane_count;
-            let before = request.byte_count();
-            let taken = self.lanes[index].take(request, self.order, &mut self.busy, now);
-            self.byte_count -= request.byte_count() - before;
-            if let Err(Full) = taken {
-                self.next = index;
-                return;
-            }
+        while let Some(&(_, index)) = self.asleep.first().filter(|(at, _)| *at <= now) {
+            self.rouse(index);
         }
-        self.next = (self.next + 1) % lane_count;
+        let mut from = self.next;
+        while let Some(&index) = self.ready.range(from..).next().or_else(|| self.ready.first()) {
+            let lane = &mut self.lanes[index];
+            let (byte_count, record_count) = (lane.byte_count, lane.record_count);
+            let taken = lane.take(request, self.order, &mut self.busy, now);
+            self.byte_count -= byte_count - lane.byte_count;
+            self.record_count -= record_count - lane.record_count;
+            lane.turn = match taken {
+                Taken::Full => {
+                    self.next = index;
+                    return;
+                }
+                Taken::Until(at) => Turn::At(at),
+                Taken::All => Turn::Never,
+            };
+            self.ready.remove(&index);
+            if let Turn::At(at) = lane.turn {
+                self.asleep.insert((at, index));
+            }
+            from = index;
+        }
+        self.next = (self.next + 1) % self.lanes.len();
     }
 
     /// When something that waits may go, if nothing else happens before; none when nothing waits for the time to pass.
-    pub(super) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
-        let busy = &self.busy;
-        let waiting = self.lanes.iter_mut().filter(|lane| lane.queues.keys().any(|hash_key| !busy.contains(hash_key)));
-        waiting.map(|lane| lane.ready_at(now)).min()
+    pub(super) fn ready_at(&self, now: Instant) -> Option<Instant> {
+        if self.ready.is_empty() { self.asleep.first().map(|(at, _)| *at) } else { Some(now) }
     }
 
     /// Learns what became of a request that was sent at `sent_at`.
@@ -149,6 +183,7 @@ impl Lanes {
             } else if answer.delivered.record_count > 0 {
                 lane.failure_count = 0;
             }
+            self.rouse(*index);
         }
     }
 
@@ -157,6 +192,7 @@ impl Lanes {
         for entry in entries {
             let lane = self.map.index_of(entry.hash_key);
             self.lanes[lane].pace.returned(Amount::of(entry));
+            self.rouse(lane);
         }
     }
 
@@ -186,7 +222,9 @@ impl Lanes {
         drop(same);
         let waiting: Vec<Entry> = before.into_iter().flat_map(|lane| lane.queues.into_values().flatten()).collect();
         self.lanes = lanes;
-        (self.map, self.next, self.byte_count) = (map, 0, 0);
+        self.ready.clear();
+        self.asleep.clear();
+        (self.map, self.next, self.byte_count, self.record_count) = (map, 0, 0, 0);
         for entry in waiting {
             self.push(entry);
         }
@@ -200,10 +238,35 @@ impl Lanes {
         self.lanes.iter_mut().map(|lane| lane.wait(now)).collect()
     }
 
-    /// The lane of an entry, and its queue there.
-    fn place_of(&self, entry: &Entry) -> (usize, u128) {
+    /// The queue of an entry, which is counted.
+    fn queue_for(&mut self, entry: &Entry) -> &mut VecDeque<Entry> {
+        let (index, byte_count) = (self.map.index_of(entry.hash_key), entry.byte_count());
+        self.byte_count += byte_count;
+        self.record_count += 1;
+        self.lanes[index].byte_count += byte_count;
+        self.lanes[index].record_count += 1;
+        self.look_at(index);
         let queue = if self.order == Order::File { entry.hash_key } else { 0 };
-        (self.map.index_of(entry.hash_key), queue)
+        self.lanes[index].queues.entry(queue).or_default()
+    }
+
+    /// There is more of a lane that may go, as soon as it is its turn.
+    fn look_at(&mut self, index: usize) {
+        if self.lanes[index].turn == Turn::Never {
+            self.rouse(index);
+        }
+    }
+
+    /// A lane may be ready sooner than was known.
+    fn rouse(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        if lane.record_count == 0 {
+            return;
+        }
+        if let Turn::At(at) = std::mem::replace(&mut lane.turn, Turn::Next) {
+            self.asleep.remove(&(at, index));
+        }
+        self.ready.insert(index);
     }
 }
 
@@ -242,27 +305,21 @@ impl Lane {
 
     fn new(pace: Pace) -> Self {
         let queues = BTreeMap::new();
-        Self { pace, queues, last: 0, byte_count: 0, record_count: 0, failure_count: 0, held_until: None }
+        Self { pace, queues, last: 0, byte_count: 0, record_count: 0, failure_count: 0, held_until: None, turn: Turn::Never }
     }
 
-    fn count_in(&mut self, entry: &Entry) {
-        self.byte_count += entry.byte_count();
-        self.record_count += 1;
-    }
-
-    fn take(&mut self, request: &mut Collector, order: Order, busy: &mut HashSet<u128>, now: Instant) -> Result<(), Full> {
-        if self.held_until.is_some_and(|until| until > now) {
-            return Ok(());
-        }
-        self.held_until = None;
-        while self.pace.may_send(now) {
-            let Some(hash_key) = self.next_queue(busy) else { return Ok(()) };
-            let Some(queue) = self.queues.get_mut(&hash_key) else { return Ok(()) };
-            let Some(entry) = queue.pop_front() else { return Ok(()) };
+    fn take(&mut self, request: &mut Collector, order: Order, busy: &mut HashSet<u128>, now: Instant) -> Taken {
+        while let Some(hash_key) = self.next_queue(busy) {
+            let is_held = self.held_until.is_some_and(|until| until > now);
+            if is_held || !self.pace.may_send(now) {
+                return Taken::Until(self.ready_at(now));
+            }
+            let Some(queue) = self.queues.get_mut(&hash_key) else { break };
+            let Some(entry) = queue.pop_front() else { break };
             let sent = Amount::of(&entry);
             if let Err(entry) = request.try_push(entry) {
                 queue.push_front(entry);
-                return Err(Full);
+                return Taken::Full;
             }
             if queue.is_empty() {
                 self.queues.remove(&hash_key);
@@ -275,7 +332,7 @@ impl Lane {
                 self.last = hash_key;
             }
         }
-        Ok(())
+        Taken::All
     }
 
     /// The queue after the last one, of those from which something may go.
@@ -308,3 +365,6 @@ impl std::ops::AddAssign for Amount {
         self.record_count += other.record_count;
     }
 }
+
+#[cfg(test)]
+mod tests;

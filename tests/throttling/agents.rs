@@ -17,7 +17,7 @@ use kinetail::sender::{Parts, Sender, Unknown};
 use kinetail::service_clock::ServiceClock;
 use kinetail::settlement::Settlement;
 use kinetail::span::{FileKey, Span};
-use kinetail::stream::{Load, StreamFacts};
+use kinetail::stream::{Load, Soonest, StreamFacts};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -89,7 +89,9 @@ impl Agent {
         });
         let (stop, stopped) = watch::channel(false);
         let budget = Budget::new(share);
-        let packer = Packer { offer, facts, load, budget: budget.clone(), hash_key: random.u128(..), random, made_byte_count: 0 };
+        let soonest = load.soonest();
+        let packer =
+            Packer { offer, facts, soonest, budget: budget.clone(), hash_key: random.u128(..), random, made_byte_count: 0 };
         Self {
             stop,
             account: tokio::spawn(account(events_out, budget)),
@@ -127,7 +129,7 @@ async fn account(mut events: mpsc::Receiver<Event>, budget: Budget) -> Settlemen
 struct Packer {
     offer: Offer,
     facts: watch::Receiver<StreamFacts>,
-    load: Load,
+    soonest: Soonest,
     budget: Budget,
     hash_key: u128,
     random: fastrand::Rng,
@@ -191,7 +193,7 @@ impl Packer {
         let shards = Arc::clone(&self.facts.borrow_and_update().shards);
         let hash_key = match self.offer.keys {
             Keys::Drawn => self.random.u128(..),
-            Keys::Anywhere => match self.load.place(&shards, byte_count) {
+            Keys::Anywhere => match self.soonest.place(&shards, byte_count) {
                 Some(index) => {
                     self.hash_key = self.hash_key.wrapping_add(GOLDEN_STEP);
                     shards.hash_key_in(index, self.hash_key)
