@@ -11,6 +11,8 @@ pub const MIB: usize = 1024 * KIB;
 
 // --- Kinesis Data Streams: API reference of PutRecords ---
 
+/// Characters of the name of a shard, all of them ASCII.
+pub const SHARD_ID_BYTES_MAX: usize = 128;
 /// Records in one `PutRecords` request.
 pub const REQUEST_RECORDS_MAX: usize = 500;
 /// Bytes of a record, data and partition key together, on a stream whose `MaxRecordSizeInKiB` is the default.
@@ -225,7 +227,8 @@ pub const PACKER_SHARE: usize = 4;
 pub const THREADS_MAX: usize = 1024;
 /// Bytes of the buffer of what was made of a chunk that are kept for the next: JSON is seldom four times as long as its lines.
 pub const PROCESSED_BYTES_KEPT: usize = 4 * READ_BYTES;
-/// Chunks between tailer and packer: one being packed, one waiting. The bound that counts is the budget.
+/// Chunks between tailer and packer: one being packed, one waiting; where several threads process lines they have one each
+/// besides. The bound that counts is the budget.
 pub const CHUNKS_WAITING: usize = 2;
 /// Requests between packer and sender.
 pub const REQUESTS_WAITING: usize = 1;

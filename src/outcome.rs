@@ -206,7 +206,8 @@ impl Failure {
         Self { verdict, code: code.to_owned(), message }
     }
 
-    /// The same failure, of a request in CBOR where none was ever taken, and the configuration asks for CBOR.
+    /// The same failure, of a request in CBOR that is refused, or answered with what cannot be read, where the configuration asks for
+    /// CBOR.
     #[must_use]
     pub fn refusing_cbor(self) -> Self {
         Self { message: format!("{} ({})", self.message, advice::OF_CBOR), ..self }

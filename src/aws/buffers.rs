@@ -16,10 +16,14 @@ struct Kept {
     buffers: Vec<Vec<u8>>,
     /// Of bodies of late: the longest, which is forgotten little by little.
     body_bytes: usize,
+    /// How many are out.
+    lent_count: usize,
 }
 
 /// After so many shorter bodies about a third of the longest is forgotten.
 const MEMORY: usize = 16;
+/// While no request is on its way so many are kept at most: perhaps none will be for long.
+const IDLE_BODIES_KEPT_MAX: usize = 2;
 /// A buffer is kept unless it is longer than so many of the longest bodies.
 const EXCESS: usize = 2;
 
@@ -27,7 +31,7 @@ impl Buffers {
     /// A body of about `byte_count` bytes, as `write` appends it to an empty buffer. The buffer comes back when the last clone
     /// is gone.
     pub fn body(&self, byte_count: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-        let mut buffer = self.lock().take(byte_count).unwrap_or_else(|| Vec::with_capacity(byte_count));
+        let mut buffer = self.lock().lend(byte_count).unwrap_or_else(|| Vec::with_capacity(byte_count));
         write(&mut buffer);
         Bytes::from_owner(Lent { buffer, home: self.clone() })
     }
@@ -39,7 +43,8 @@ impl Buffers {
 }
 
 impl Kept {
-    fn take(&mut self, byte_count: usize) -> Option<Vec<u8>> {
+    fn lend(&mut self, byte_count: usize) -> Option<Vec<u8>> {
+        self.lent_count += 1;
         self.body_bytes = byte_count.max(self.body_bytes - self.body_bytes / MEMORY);
         let capacity_max = self.capacity_max();
         self.buffers.retain(|buffer| buffer.capacity() <= capacity_max);
@@ -56,6 +61,10 @@ impl Kept {
         if is_kept {
             buffer.clear();
             self.buffers.push(buffer);
+        }
+        self.lent_count -= 1;
+        if self.lent_count == 0 {
+            self.buffers.truncate(IDLE_BODIES_KEPT_MAX);
         }
     }
 

@@ -213,11 +213,19 @@ fn open(folder: &Path, segment_bytes: usize) -> sled::Result<sled::Db> {
 /// [`STORE_THREADS_SLACK`] allows; without that they are most of what an idle agent costs.
 fn with_patient_threads<T>(open: impl FnOnce() -> T) -> T {
     // Where the system does not know it, it costs what it costs.
-    let usual = current_timer_slack().ok().and_then(NonZeroU64::new);
+    let _usual = UsualSlack(current_timer_slack().ok().and_then(NonZeroU64::new));
     let _ = set_current_timer_slack(u64::try_from(STORE_THREADS_SLACK.as_nanos()).ok().and_then(NonZeroU64::new));
-    let opened = open();
-    let _ = set_current_timer_slack(usual);
-    opened
+    open()
+}
+
+/// How late timers of this thread may be, which is so again when this is dropped: sled may panic.
+struct UsualSlack(Option<NonZeroU64>);
+
+impl Drop for UsualSlack {
+    fn drop(&mut self) {
+        // As above.
+        let _ = set_current_timer_slack(self.0);
+    }
 }
 
 fn image(db: &sled::Db) -> sled::Result<Held> {

@@ -114,6 +114,8 @@ impl Processing {
         }
         let mut bench = self.idle.pop().unwrap_or_else(|| Bench::new(&self.flow, &self.surroundings));
         if self.begun.is_empty() && (self.thread_count == 1 || !more) {
+            // What the others hold is not needed while one suffices.
+            self.idle.clear();
             let processed = bench.process(chunk, ec2);
             self.idle.push(bench);
             return Some(processed);
@@ -145,7 +147,7 @@ impl Processing {
     /// What was made of a chunk is not needed any more: another can be written where it stands.
     pub(super) fn take_back(&mut self, made: ProcessedLines) {
         if let Some(bench) = self.idle.last_mut()
-            && made.records.capacity() <= PROCESSED_BYTES_KEPT
+            && made.allocated_byte_count() <= PROCESSED_BYTES_KEPT
         {
             bench.made = made;
         }
@@ -192,6 +194,10 @@ impl ProcessedLines {
             key: key_start..self.keys.len(),
         });
         self.counts.add(processed);
+    }
+
+    fn allocated_byte_count(&self) -> usize {
+        self.records.capacity() + self.keys.capacity() + self.lines.capacity() * size_of::<ProcessedLine>()
     }
 
     /// The record that was made of a line; empty where none was.

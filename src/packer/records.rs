@@ -16,6 +16,7 @@ use crate::collector::{Entry, Key};
 use crate::config::{PartitionKey, TooLong};
 use crate::delivery_token::{DeliveryTokens, SequenceNumber};
 use crate::joiner::Joined;
+use crate::limits::MIB;
 use crate::span::{Span, Spans};
 use crate::stream::{Load, StreamFacts};
 
@@ -212,7 +213,9 @@ impl Records {
         self.tokens.write(number, None, &mut self.token);
         // All of it is ASCII.
         let token = str::from_utf8(&self.token).unwrap_or_default();
-        self.slots[slot].begin(form, hash_key, (number, token), self.expected_bytes);
+        let is_expected = self.by_hash_key.len() * self.expected_bytes <= EXPECTED_BYTES_MAX;
+        let expected_bytes = if is_expected { self.expected_bytes } else { 0 };
+        self.slots[slot].begin(form, hash_key, (number, token), expected_bytes);
         slot
     }
 
@@ -328,6 +331,9 @@ impl Records {
     }
 }
 
+/// Of many records that fill at once most are small: while more than so many bytes are expected of those that are filling, the
+/// next grows as it is filled.
+const EXPECTED_BYTES_MAX: usize = MIB;
 /// A record may well be a little larger than the one before.
 const EXPECTED_BYTES_MORE: usize = 1024;
 

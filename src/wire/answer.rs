@@ -11,6 +11,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{Wire, cbor, json};
+use crate::limits::SHARD_ID_BYTES_MAX;
 use crate::outcome::{Failure, RecordResult, Service, shard_in};
 use crate::stream::ShardId;
 
@@ -41,7 +42,8 @@ pub fn wire_of(body: &[u8]) -> Option<Wire> {
     body.first().map(|byte| if *byte >= 0x80 { Wire::Cbor } else { Wire::Json })
 }
 
-/// What became of each record, in the order of the request, which had about `record_count`. An error where that cannot be read.
+/// What became of each record, in the order of the request, which had `record_count`; one more where more is said. An error where
+/// that cannot be read.
 pub fn results(
     service: Service,
     body: &[u8],
@@ -50,11 +52,16 @@ pub fn results(
 ) -> Result<Vec<RecordResult>, Unreadable> {
     let shape = Shape::of(service);
     let mut results = Vec::with_capacity(record_count);
+    let mut take = |results: &mut Vec<RecordResult>, said: Said<'_>| {
+        if results.len() <= record_count {
+            results.push(said.result(shard_ids));
+        }
+    };
     if wire_of(body) == Some(Wire::Cbor) {
-        cbor::read(body, shape, |said| results.push(said.result(shard_ids))).ok_or(Unreadable)?;
-    } else if json::read_usual(body, shape, |said| results.push(said.result(shard_ids))).is_none() {
+        cbor::read(body, shape, |said| take(&mut results, said)).ok_or(Unreadable)?;
+    } else if json::read_usual(body, shape, |said| take(&mut results, said)).is_none() {
         results.clear();
-        read_json(body, shape, |said| results.push(said.result(shard_ids))).ok_or(Unreadable)?;
+        read_json(body, shape, |said| take(&mut results, said)).ok_or(Unreadable)?;
     }
     Ok(results)
 }
@@ -173,6 +180,8 @@ impl ShardIds {
         let known = &mut self.known[digits % Self::COUNT];
         match known {
             Some(known) if **known == *name => ShardId::clone(known),
+            // No shard is called that, and what is kept is bounded.
+            _ if name.len() > SHARD_ID_BYTES_MAX => name.into(),
             _ => ShardId::clone(known.insert(name.into())),
         }
     }

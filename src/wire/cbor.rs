@@ -84,7 +84,10 @@ pub(super) fn read(body: &[u8], shape: Shape, mut result: impl FnMut(Said<'_>)) 
         if name != shape.list {
             return items.skip(DEPTH_MAX);
         }
-        is_listed = true;
+        // In JSON the last of several counts, which nobody has any use for.
+        if std::mem::replace(&mut is_listed, true) {
+            return None;
+        }
         items.array(|items| {
             let mut members = Members::default();
             items.map(|name, items| {

@@ -63,7 +63,7 @@ pub enum Then {
     Nothing,
     /// It is sent again at once, in JSON.
     AgainInJson,
-    /// The same; and from now on it is JSON for good.
+    /// Nothing is sent again: its records may be stored. From now on it is JSON for good.
     JsonForGood,
     /// CBOR is refused, and is what the configuration asks for: that is said.
     Say,

@@ -110,7 +110,7 @@ fn bodies_of_all_lengths_are_what_was_put_in() {
 }
 
 fn read(service: Service, body: &[u8]) -> Result<Vec<RecordResult>, Unreadable> {
-    results(service, body, 0, &mut ShardIds::default())
+    results(service, body, 500, &mut ShardIds::default())
 }
 
 /// Without the way that is quick.

@@ -72,7 +72,12 @@ impl Straight {
         take_apart(&hir, &mut parts)?;
         // Where it may stand anywhere, the match that begins first is the match; none begins before the line.
         let parts = if let [Part::Look(Look::Start), parts @ ..] = parts.as_slice() { parts } else { &parts };
-        Some(Self { steps: steps(parts)?, slots: vec![NOWHERE; 2 * (1 + hir.properties().explicit_captures_len())] })
+        let slot_count = 2 * (1 + hir.properties().explicit_captures_len());
+        // Groups that are repeated no times are not there, but they count.
+        if parts.iter().filter_map(Part::last_slot).any(|slot| slot >= slot_count) {
+            return None;
+        }
+        Some(Self { steps: steps(parts)?, slots: vec![NOWHERE; slot_count] })
     }
 
     /// Matches `line`; false says nothing of it.
@@ -98,6 +103,17 @@ enum Part {
     Repetition { class: ByteClass, least: usize, most: usize, is_greedy: bool },
     Either(Vec<Vec<Part>>),
     Look(Look),
+}
+
+impl Part {
+    /// The largest number of a place that is noted in it.
+    fn last_slot(&self) -> Option<usize> {
+        match self {
+            Self::Slot(slot) => Some(*slot),
+            Self::Either(ways) => ways.iter().flatten().filter_map(Self::last_slot).max(),
+            Self::Literal(_) | Self::Repetition { .. } | Self::Look(_) => None,
+        }
+    }
 }
 
 fn take_apart(hir: &Hir, parts: &mut Vec<Part>) -> Option<()> {
@@ -213,9 +229,7 @@ impl Step {
             Self::End if at == line.len() => Way::Through(at),
             Self::Literal(_) | Self::End => Way::Closed,
             Self::Slot(slot) => {
-                if let Some(place) = slots.get_mut(*slot) {
-                    *place = at;
-                }
+                slots[*slot] = at;
                 Way::Through(at)
             }
             Self::Greedy(repeated) => repeated.take_most(line, at),
