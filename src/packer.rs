@@ -392,7 +392,7 @@ struct Packing<'c> {
 fn terminated<'a>(chunk: &'a Chunk, line: &Line, terminator: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     let with_terminator = chunk.bytes.get(line.text.start..line.text.end + terminator.len());
     match with_terminator {
-        Some(bytes) if bytes.ends_with(terminator) => bytes,
+        Some(bytes) if terminator.is_empty() || bytes.ends_with(terminator) => bytes,
         _ => {
             buffer.clear();
             buffer.extend_from_slice(chunk.text(line));

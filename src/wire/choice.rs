@@ -121,7 +121,8 @@ impl Choice {
                 }
             };
         }
-        if self.settled.is_some() {
+        let is_taken_no_more = self.setting == WireSetting::Auto && self.settled == Some(Wire::Cbor) && trial == Trial::Refused;
+        if self.settled.is_some() && !is_taken_no_more {
             let is_said = self.setting == WireSetting::Cbor && trial == Trial::Refused && !self.has_accepted;
             return if is_said { Then::Say } else { Then::Nothing };
         }
@@ -142,7 +143,7 @@ impl Choice {
     /// Whether a request in JSON was answered record by record; `is_again` if it was one that CBOR was refused for. Returns
     /// whether from now on it is JSON for good.
     pub fn json(&mut self, is_accepted: bool, is_again: bool) -> bool {
-        if self.settled.is_some() {
+        if self.settled == Some(Wire::Json) || (self.settled.is_some() && !is_again) {
             return false;
         }
         self.is_trying &= !is_again;
@@ -272,6 +273,19 @@ mod tests {
         let mut choice = Choice::new(WireSetting::Cbor);
         assert_eq!((choice.cbor(Trial::Accepted), choice.cbor(Trial::Broken)), (Then::Nothing, Then::Say));
         assert_eq!(choice.wire(), Wire::Cbor);
+    }
+
+    /// What is behind the address may be exchanged while the agent runs.
+    #[test]
+    fn what_was_taken_and_is_refused_later_goes_in_json_if_that_is_taken() {
+        let mut choice = Choice::new(WireSetting::Auto);
+        assert_eq!((choice.wire(), choice.cbor(Trial::Accepted)), (Wire::Cbor, Then::Nothing));
+        assert_eq!(choice.cbor(Trial::Refused), Then::AgainInJson);
+        assert!(!choice.json(false, true));
+        assert_eq!(choice.wire(), Wire::Cbor);
+        assert_eq!(choice.cbor(Trial::Refused), Then::AgainInJson);
+        assert!(choice.json(true, true));
+        assert_eq!(choice.wire(), Wire::Json);
     }
 
     #[test]

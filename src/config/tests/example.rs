@@ -39,6 +39,8 @@ fn what_the_example_shows_as_defaults_are_the_defaults() {
     let mut spelt_out =
         Config::parse(&example_with_all_settings(), "agent.toml.example").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(spelt_out.agent.state_dir.take().as_deref(), Some(Path::new(STATE_DIR_DEFAULT)));
+    // Half as many as there are cores.
+    assert_eq!(spelt_out.agent.threads.take(), Some(1));
     let aws = std::mem::take(&mut spelt_out.aws);
     assert_eq!((aws.connect_timeout, aws.attempt_timeout), (Some(CONNECT_TIMEOUT), Some(ATTEMPT_TIMEOUT)));
     assert_eq!((aws.use_fips, aws.use_dualstack), (Some(false), Some(false)));

@@ -3,6 +3,7 @@
 mod straight;
 
 use regex::bytes::{CaptureLocations, Regex};
+use regex_syntax::ParserBuilder;
 
 use crate::config;
 use crate::processor::fields::{Fields, Value};
@@ -14,6 +15,8 @@ pub(in crate::processor) struct Patterns {
     /// The names of all groups of all patterns, each once, in the order in which they come first.
     names: Vec<String>,
     patterns: Vec<Pattern>,
+    /// None of them matches bytes that are not UTF-8, so that one that is not anchored would match what stands before such a byte.
+    are_of_text: bool,
 }
 
 struct Pattern {
@@ -51,12 +54,17 @@ impl Patterns {
                 .collect(),
             regex: Regex::clone(regex),
         };
-        Self { patterns: patterns.iter().map(pattern).collect(), names }
+        let are_of_text = patterns.iter().all(|pattern| is_of_text(pattern.as_str()));
+        Self { patterns: patterns.iter().map(pattern).collect(), names, are_of_text }
     }
 
-    /// A group that takes no part in a match is null; one that only other patterns have is absent.
+    /// A group that takes no part in a match is null; one that only other patterns have is absent. Where the patterns are of text, a
+    /// line that is not UTF-8 matches none.
     pub(super) fn parse<'l>(&'l mut self, line: &'l [u8], fields: &mut Fields<'l>) -> Option<()> {
-        let Self { names, patterns } = self;
+        let Self { names, patterns, are_of_text } = self;
+        if *are_of_text && !line.is_ascii() && str::from_utf8(line).is_err() {
+            return None;
+        }
         let pattern = &*patterns.iter_mut().find_map(|pattern| pattern.matches(line).then_some(pattern))?;
         for (name, group) in names.iter().zip(&pattern.group_by_slot) {
             let value = match group.map(|group| pattern.group(group)) {
@@ -68,6 +76,12 @@ impl Patterns {
         }
         Some(())
     }
+}
+
+/// Without `(?-u)`, that is.
+fn is_of_text(pattern: &str) -> bool {
+    let hir = ParserBuilder::new().utf8(false).build().parse(pattern);
+    hir.is_ok_and(|hir| hir.properties().is_utf8())
 }
 
 impl Pattern {
