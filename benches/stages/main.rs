@@ -11,7 +11,6 @@ mod lines;
 mod offsets;
 mod records;
 mod split;
-// The bodies of requests (`kinetail::wire`) have their place here: `mod bodies;`.
 
 use divan::{AllocProfiler, Divan};
 
