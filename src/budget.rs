@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use crate::config::Agent;
-use crate::limits::MEMORY_PER_LINE_BYTE;
+use crate::limits::{FLOW_BYTES_MIN, MEMORY_PER_LINE_BYTE};
 
 /// What each flow may use. A clone is the same share.
 #[derive(Clone)]
@@ -28,10 +28,11 @@ impl Share {
         Self(Arc::new(Bounds { byte_count_max, open_files_max }))
     }
 
-    /// That of each of so many flows.
+    /// That of each of so many flows: what it needs at least, if `memory_max` is the least that it can be.
     pub fn of(agent: &Agent, flow_count: usize) -> Self {
         let flow_count = flow_count.max(1);
-        Self::new(agent.memory_max / MEMORY_PER_LINE_BYTE / flow_count, agent.max_open_files / flow_count)
+        let byte_count_max = (agent.memory_max / MEMORY_PER_LINE_BYTE / flow_count).max(FLOW_BYTES_MIN);
+        Self::new(byte_count_max, agent.max_open_files / flow_count)
     }
 
     /// From now on it is what `other` is now.

@@ -48,7 +48,12 @@ fn readable(answers: impl Into<Vec<Answer>>) -> Story {
 fn place(service: &Scripted, destination: &str, more_aws: &str) -> Place {
     let (place, url) = (Place::new(), service.url());
     let aws = format!("endpoints.kinesis = {url:?}\nendpoints.firehose = {url:?}\n{more_aws}\n");
-    place.configure_all("settle = \"50 ms\"", &aws, &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{destination}"));
+    // With less, large requests would be divided before they are full.
+    place.configure_all(
+        "settle = \"50 ms\"\nmemory_max = \"160 MiB\"",
+        &aws,
+        &format!("[[flow]]\nname = \"f\"\nfiles = [\"LOGS/*.log\"]\n{destination}"),
+    );
     place
 }
 
