@@ -60,6 +60,10 @@ pub(super) struct Database {
 impl Database {
     /// Makes a new one in `folder`, which must not be there, and returns when all of it is on the disk.
     pub(super) fn create(folder: &Path, image: &Image) -> io::Result<Self> {
+        with_patient_threads(|| Self::created(folder, image))
+    }
+
+    fn created(folder: &Path, image: &Image) -> io::Result<Self> {
         let db = open(folder, STORE_SEGMENT_BYTES).map_err(into_io)?;
         let entries: Vec<_> = image.entries.iter().collect();
         for entries in entries.chunks(STORE_BATCH_ENTRIES) {
@@ -200,22 +204,22 @@ pub(super) fn read(folder: &Path) -> io::Result<(Held, Option<sled::Db>)> {
 }
 
 fn open(folder: &Path, segment_bytes: usize) -> sled::Result<sled::Db> {
-    let config = sled::Config::default()
+    sled::Config::default()
         .path(folder)
         .cache_capacity(STORE_CACHE_BYTES)
         .segment_size(segment_bytes)
         // Every commit is flushed explicitly; sled's own flusher would only add wake-ups.
-        .flush_every_ms(None);
-    with_patient_threads(|| config.open())
+        .flush_every_ms(None)
+        .open()
 }
 
-/// Sled's idle threads look once a second for work, of which they are told anyway. Those that `open` starts do so as late as
-/// [`STORE_THREADS_SLACK`] allows; without that they are most of what an idle agent costs.
-fn with_patient_threads<T>(open: impl FnOnce() -> T) -> T {
+/// Sled's idle threads look once a second for work, of which they are told anyway. Those that `begin` starts, by its first flush, do so as
+/// late as [`STORE_THREADS_SLACK`] allows; without that they are most of what an idle agent costs.
+fn with_patient_threads<T>(begin: impl FnOnce() -> T) -> T {
     // Where the system does not know it, it costs what it costs.
     let _usual = UsualSlack(current_timer_slack().ok().and_then(NonZeroU64::new));
     let _ = set_current_timer_slack(u64::try_from(STORE_THREADS_SLACK.as_nanos()).ok().and_then(NonZeroU64::new));
-    open()
+    begin()
 }
 
 /// How late timers of this thread may be, which is so again when this is dropped: sled may panic.
