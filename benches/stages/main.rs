@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be measured ends it")]
 
+mod bodies;
 mod formats;
 #[path = "../lines/mod.rs"]
 mod lines;
