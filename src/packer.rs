@@ -5,6 +5,7 @@
 //! lines is decided in `processing`, which lines share a record and where that goes in `records`; what a record looks like, and
 //! what fits, the others know.
 
+mod dropped;
 mod layout;
 mod made;
 mod places;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::dropped::Dropped;
 use self::layout::Layout;
 use self::made::Made as MadeRecords;
 use self::processing::{Counts, PLAIN, ProcessedChunk, ProcessedLine, Processing};
@@ -36,8 +38,8 @@ use crate::limits::{FACTS_WAIT, PACKER_SHARE, TERMINATOR_BYTES_MAX};
 use crate::metadata::Metadata;
 use crate::metrics::FlowMetrics;
 use crate::processor::{Made, Surroundings};
-use crate::settlement::{DropReason, Outcome, Settled};
-use crate::span::{Span, Spans};
+use crate::settlement::DropReason;
+use crate::span::Span;
 use crate::stream::{Load, StreamFacts};
 use crate::tailer::{Chunk, Line, utf_8_cut_before};
 
@@ -290,7 +292,7 @@ impl Packer {
             }
         }
         if start < whole.span.end {
-            dropped.too_long.push(Span::new(whole.span.file, start, whole.span.end));
+            dropped.push_too_long(Span::new(whole.span.file, start, whole.span.end));
         }
     }
 
@@ -398,37 +400,6 @@ fn terminated<'a>(chunk: &'a Chunk, line: &Line, terminator: &[u8], buffer: &'a 
             buffer.extend_from_slice(chunk.text(line));
             buffer.extend_from_slice(terminator);
             buffer
-        }
-    }
-}
-
-/// What of a chunk is not sent, by reason.
-#[derive(Default)]
-struct Dropped {
-    lines: [(Spans, u64); DropReason::OF_LINES.len()],
-    /// Parts of lines, or lines.
-    too_long: Spans,
-}
-
-impl Dropped {
-    fn push(&mut self, reason: DropReason, span: Span) {
-        let of_reason = DropReason::OF_LINES.iter().zip(&mut self.lines).find(|(of, _)| **of == reason);
-        if let Some((_, (spans, line_count))) = of_reason {
-            spans.push(span);
-            *line_count += 1;
-        }
-    }
-
-    async fn report(self, events: &mpsc::Sender<Event>, metrics: &FlowMetrics) {
-        let mut dropped = vec![(DropReason::TooLong, self.too_long)];
-        for (reason, (spans, line_count)) in DropReason::OF_LINES.into_iter().zip(self.lines) {
-            metrics.dropped_lines(reason, line_count);
-            dropped.push((reason, spans));
-        }
-        for (reason, spans) in dropped.into_iter().filter(|(_, spans)| !spans.is_empty()) {
-            let settled = Settled { spans, outcome: Outcome::Dropped(reason) };
-            // The checkpointer ends last; without it there is nobody to tell.
-            let _ = events.send(Event::Settled(settled)).await;
         }
     }
 }

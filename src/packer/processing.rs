@@ -25,13 +25,13 @@ pub(super) struct Processing {
     is_plain: bool,
     thread_count: usize,
     /// Those that work on nothing now.
-    idle: Vec<Bench>,
+    idle: Vec<Worker>,
     /// In the order in which they came.
-    begun: VecDeque<JoinHandle<(Bench, ProcessedChunk)>>,
+    begun: VecDeque<JoinHandle<(Worker, ProcessedChunk)>>,
 }
 
 /// A processor, and what it writes into.
-struct Bench {
+struct Worker {
     processor: Processor,
     /// Of the newest line.
     key: String,
@@ -85,13 +85,13 @@ pub(super) struct Counts {
 impl Processing {
     /// By the rules of `flow`, on at most so many threads.
     pub(super) fn new(flow: &Arc<Flow>, surroundings: &Arc<Surroundings>, thread_count: usize) -> Self {
-        let bench = Bench::new(flow, surroundings);
+        let worker = Worker::new(flow, surroundings);
         Self {
             flow: Arc::clone(flow),
             surroundings: Arc::clone(surroundings),
-            is_plain: bench.processor.is_plain(),
+            is_plain: worker.processor.is_plain(),
             thread_count,
-            idle: vec![bench],
+            idle: vec![worker],
             begun: VecDeque::new(),
         }
     }
@@ -112,18 +112,18 @@ impl Processing {
         if self.is_plain {
             return Some(ProcessedChunk { chunk, made: None });
         }
-        let mut bench = self.idle.pop().unwrap_or_else(|| Bench::new(&self.flow, &self.surroundings));
+        let mut worker = self.idle.pop().unwrap_or_else(|| Worker::new(&self.flow, &self.surroundings));
         if self.begun.is_empty() && (self.thread_count == 1 || !more) {
             // What the others hold is not needed while one suffices.
             self.idle.clear();
-            let processed = bench.process(chunk, ec2);
-            self.idle.push(bench);
+            let processed = worker.process(chunk, ec2);
+            self.idle.push(worker);
             return Some(processed);
         }
         let ec2 = Arc::clone(ec2);
         self.begun.push_back(tokio::spawn(alongside(Stage::Packer, async move {
-            let processed = bench.process(chunk, &ec2);
-            (bench, processed)
+            let processed = worker.process(chunk, &ec2);
+            (worker, processed)
         })));
         None
     }
@@ -131,7 +131,7 @@ impl Processing {
     /// Waits for the first of those that have begun; for ever if there is none. Nothing is lost if this is dropped.
     pub(super) async fn next(&mut self) -> ProcessedChunk {
         let Some(first) = self.begun.front_mut() else { return std::future::pending().await };
-        let (bench, processed) = match first.await {
+        let (worker, processed) = match first.await {
             Ok(done) => done,
             Err(error) => match error.try_into_panic() {
                 Ok(panicked) => std::panic::resume_unwind(panicked),
@@ -140,21 +140,21 @@ impl Processing {
             },
         };
         self.begun.pop_front();
-        self.idle.push(bench);
+        self.idle.push(worker);
         processed
     }
 
     /// What was made of a chunk is not needed any more: another can be written where it stands.
     pub(super) fn take_back(&mut self, made: ProcessedLines) {
-        if let Some(bench) = self.idle.last_mut()
+        if let Some(worker) = self.idle.last_mut()
             && made.allocated_byte_count() <= PROCESSED_BYTES_KEPT
         {
-            bench.made = made;
+            worker.made = made;
         }
     }
 }
 
-impl Bench {
+impl Worker {
     fn new(flow: &Flow, surroundings: &Surroundings) -> Self {
         Self { processor: Processor::new(flow, surroundings), key: String::new(), made: ProcessedLines::default() }
     }

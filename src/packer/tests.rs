@@ -15,6 +15,7 @@ use crate::deaggregator::{Deaggregated, deaggregate};
 use crate::hash_key::{HashRange, hash_of};
 use crate::limits::{ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::metrics::Metrics;
+use crate::settlement::{Outcome, Settled};
 use crate::span::{Check, FileKey};
 use crate::stream::{Shard, ShardMap};
 

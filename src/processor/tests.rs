@@ -91,6 +91,9 @@ fn a_line_that_is_not_utf8_is_parsed_all_the_same() {
     let (out, _, processed) = process("regex = '^(?<a>.*) (?<b>.*)$'", b"a\xff b");
     assert_eq!(out, "{\"a\":\"a\u{fffd}\",\"b\":\"b\"}");
     assert_eq!(processed, Processed { replaced: true, ..Processed::of(Made::Record) });
+    // All of it, also where the pattern would match what stands before.
+    let (out, _, processed) = process("regex = '^(?<a>.*)'", b"a\xff b");
+    assert_eq!((out.as_str(), processed.replaced), ("{\"a\":\"a\u{fffd} b\"}", true));
     let (out, _, processed) = process("regex = '^never (?<a>.*)$'", b"a\xff b");
     assert_eq!((out.as_str(), processed.made, processed.mismatched), (r"a\xff b", Made::Record, true));
 }
