@@ -78,12 +78,13 @@ impl Checkpointer {
         // A file that the store does not know is not found again if it is renamed: so this is committed sooner.
         let mut opened_commit_at = None;
         loop {
+            let was_anything_due = self.is_anything_due();
             tokio::select! {
                 // However many events there are, what they settled is committed in time; and when it ends there is one commit more,
                 // not those that were due, each of which may take long. A sender of `end` that is gone means the same.
                 biased;
                 _ = &mut end => break,
-                _ = commits.tick() => self.commit(&mut events).await,
+                _ = commits.tick(), if was_anything_due => self.commit(&mut events).await,
                 () = sleep_until(opened_commit_at.unwrap_or_else(Instant::now)), if opened_commit_at.is_some() => {
                     opened_commit_at = None;
                     self.commit(&mut events).await;
@@ -98,11 +99,20 @@ impl Checkpointer {
                     self.take(event);
                 }
             }
+            if !was_anything_due && self.is_anything_due() {
+                // The first of many, perhaps.
+                commits.reset();
+            }
         }
         self.is_ending = true;
         self.has_changed = true;
         self.commit(&mut events).await;
         self.commit_failing.get() == 0
+    }
+
+    /// There is, or will be without another event, something to commit. Else an agent with nothing to do would wake up for it.
+    fn is_anything_due(&self) -> bool {
+        self.has_changed || !self.sending.is_empty()
     }
 
     fn take(&mut self, event: Event) {

@@ -384,7 +384,7 @@ pub const STORE_READER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long sled's threads of a store that was closed in this process are waited for.
 pub const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What must fit on the disk before the offset store is opened again after a failure: a segment of sled's.
-pub const STORE_PROBE_BYTES: usize = 512 * KIB;
+pub const STORE_PROBE_BYTES: u64 = 512 * 1024;
 /// `drain_timeout` when the configuration says nothing.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Greatest `drain_timeout`: service managers wait for minutes at most.

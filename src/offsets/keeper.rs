@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -255,7 +255,9 @@ pub(super) fn look(state_dir: &Path) -> io::Result<Sources> {
 fn probe(state_dir: &Path) -> io::Result<()> {
     let path = state_dir.join(PROBE_FILE);
     let probed = File::create(&path).and_then(|mut file| {
-        file.write_all(&vec![0; STORE_PROBE_BYTES])?;
+        // In small pieces: after glibc has given back one that is as large as the tables of sled, it makes these, most of which are
+        // never used, of memory that it clears, some 5 MiB.
+        io::copy(&mut io::repeat(0).take(STORE_PROBE_BYTES), &mut file)?;
         file.sync_all()
     });
     let removed = std::fs::remove_file(&path);
