@@ -147,15 +147,33 @@ impl Collector {
         Ok(())
     }
 
+    /// Moves entries behind those of the request, in their order, as many as it has room for, an empty one at least one. True when
+    /// none is left.
+    pub fn try_append(&mut self, entries: &mut Vec<Entry>) -> bool {
+        let mut fitting_count = 0;
+        for entry in &*entries {
+            let record_count = self.entries.len() + fitting_count;
+            let has_room = record_count < REQUEST_RECORDS_MAX && self.byte_count + entry.byte_count() <= self.bytes_max;
+            if !has_room && record_count > 0 {
+                break;
+            }
+            self.byte_count += entry.byte_count();
+            fitting_count += 1;
+        }
+        self.entries.extend(entries.drain(..fitting_count));
+        entries.is_empty()
+    }
+
     /// Whether so many more entries, of so many bytes together, have room too.
     pub fn has_room_for(&self, record_count: usize, byte_count: usize) -> bool {
         self.entries.len() + record_count <= REQUEST_RECORDS_MAX && self.byte_count + byte_count <= self.bytes_max
     }
 
-    /// The entries so far; the request is empty afterwards.
+    /// The entries so far; the request is empty afterwards, with room for as many as there were.
     pub fn take(&mut self) -> Vec<Entry> {
         self.byte_count = 0;
-        std::mem::take(&mut self.entries)
+        let next = Vec::with_capacity(self.entries.len());
+        std::mem::replace(&mut self.entries, next)
     }
 
     /// How many bytes the entries so far have.
@@ -199,6 +217,31 @@ mod tests {
         assert_eq!(count_that_fit(1), 500);
         assert_eq!(count_that_fit(MIB), 4);
         assert_eq!(count_that_fit(49_900), (REQUEST_BYTES_DEFAULT - REQUEST_MARGIN_BYTES) / 49_900);
+    }
+
+    #[test]
+    fn of_many_entries_as_many_are_taken_as_fit() {
+        for sizes in
+            [vec![1; 1_200], vec![MIB; 9], vec![REQUEST_BYTES_DEFAULT, 2, REQUEST_BYTES_DEFAULT], vec![], vec![49_900; 150]]
+        {
+            let (mut one_by_one, mut at_once) = (Collector::new(REQUEST_BYTES_DEFAULT), Collector::new(REQUEST_BYTES_DEFAULT));
+            let (mut expected, mut requests) = (Vec::new(), Vec::new());
+            for size in &sizes {
+                if let Err(back) = one_by_one.try_push(entry(*size)) {
+                    expected.push(one_by_one.take());
+                    one_by_one.try_push(back).unwrap();
+                }
+            }
+            for some in sizes.chunks(70) {
+                let mut some: Vec<Entry> = some.iter().map(|size| entry(*size)).collect();
+                while !at_once.try_append(&mut some) {
+                    requests.push(at_once.take());
+                }
+            }
+            expected.push(one_by_one.take());
+            requests.push(at_once.take());
+            assert_eq!(requests, expected);
+        }
     }
 
     #[test]

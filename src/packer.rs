@@ -189,7 +189,16 @@ impl Packer {
         if let Some(made) = made {
             self.processing.take_back(made);
         }
-        if self.waiting_byte_count.max(self.built_byte_count()) >= (self.share.byte_count_max() / PACKER_SHARE) as u64 {
+        let waiting_byte_count_max = (self.share.byte_count_max() / PACKER_SHARE) as u64;
+        if self.is_too_much(waiting_byte_count_max) {
+            // Mostly it suffices to send what is complete, so that what is filling is filled, and that with the digests it has, so that
+            // as many are made at once as can be.
+            if (self.collector.byte_count() as u64) < waiting_byte_count_max / 2 {
+                self.collect_made().await;
+            }
+            self.send_request().await;
+        }
+        if self.is_too_much(waiting_byte_count_max) {
             self.flush().await;
         }
         if self.waiting_byte_count == 0 {
@@ -296,6 +305,10 @@ impl Packer {
         }
     }
 
+    fn is_too_much(&self, waiting_byte_count_max: u64) -> bool {
+        self.waiting_byte_count.max(self.built_byte_count()) >= waiting_byte_count_max
+    }
+
     /// Bytes of the records in `records`, `made` and `collector`: JSON may be larger than its line.
     fn built_byte_count(&self) -> u64 {
         (self.collector.byte_count() + self.made.byte_count() + self.records.byte_count_max()) as u64
@@ -334,13 +347,14 @@ impl Packer {
 
     async fn collect_made(&mut self) {
         let mut made = std::mem::replace(&mut self.made, MadeRecords::new());
-        for mut entry in made.complete() {
-            self.seal(&mut entry).await;
-            if let Err(entry) = self.collector.try_push(entry) {
-                self.send_request().await;
-                // An empty request takes any entry.
-                let _ = self.collector.try_push(entry);
+        let entries = made.complete();
+        if self.compressor.is_some() || self.keys.is_some() {
+            for entry in &mut *entries {
+                self.seal(entry).await;
             }
+        }
+        while !self.collector.try_append(entries) {
+            self.send_request().await;
         }
         self.made = made;
     }

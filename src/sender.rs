@@ -42,7 +42,7 @@ use crate::config::{Order, ReadBack};
 use crate::failpoint;
 use crate::gate::Gate;
 use crate::health::FlowReporter;
-use crate::limits::{LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT};
+use crate::limits::{LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUEST_RECORDS_MAX, REQUESTS_IN_FLIGHT};
 use crate::metrics::FlowMetrics;
 use crate::outcome::{Failure, RecordResult};
 use crate::progress::{Stage, alongside};
@@ -51,6 +51,9 @@ use crate::service_clock::ServiceClock;
 use crate::stream::{Load, Shard, StreamFacts};
 
 pub use self::target::Target;
+
+/// With so many that have arrived and cannot be sent yet nothing more is taken: more would not share their request.
+const ARRIVED_RECORDS_ENOUGH: usize = REQUEST_RECORDS_MAX / 2;
 
 /// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
 pub trait Destination: Reader {
@@ -162,6 +165,8 @@ pub struct Sender<D> {
     in_flight_byte_count: usize,
     unknown: Unknown,
     share: Share,
+    /// Entries that have just come, of about one request: what of them may go does so as it is, without a way through the lanes.
+    arrived: Vec<Entry>,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
     lanes: Lanes,
     /// Halves of requests that were refused, to be sent as they are.
@@ -226,6 +231,7 @@ impl<D: Destination> Sender<D> {
             in_flight_byte_count: 0,
             unknown,
             share,
+            arrived: Vec::new(),
             lanes,
             halves: VecDeque::new(),
             is_turn_of_lanes: false,
@@ -262,7 +268,8 @@ impl<D: Destination> Sender<D> {
                 () = sleep_until(self.wait_until.unwrap_or_else(Instant::now)), if self.wait_until.is_some() => self.wait_until = None,
                 () = sleep_until(self.refused_retry_at), if may_send && !self.refused.is_empty() => self.send_refused(),
                 request = requests.recv(), if may_take && !is_ended => match request {
-                    Some(entries) => entries.into_iter().for_each(|entry| self.lanes.push(entry)),
+                    Some(entries) if self.arrived.is_empty() => self.arrived = entries,
+                    Some(entries) => self.arrived.extend(entries),
                     None => is_ended = true,
                 },
                 () = sleep_until(ready_at.unwrap_or_else(Instant::now)), if ready_at.is_some() => {}
@@ -272,7 +279,8 @@ impl<D: Destination> Sender<D> {
     }
 
     fn is_done(&self) -> bool {
-        let is_nothing_to_send = self.lanes.is_empty() && self.halves.is_empty() && self.refused.is_empty();
+        let is_nothing_to_send =
+            self.arrived.is_empty() && self.lanes.is_empty() && self.halves.is_empty() && self.refused.is_empty();
         is_nothing_to_send && self.in_flight.is_empty() && self.lookups.is_empty()
     }
 
@@ -284,6 +292,9 @@ impl<D: Destination> Sender<D> {
 
     /// What waits is no more than what may be on its way: the files are the buffer.
     fn may_take(&self) -> bool {
+        if self.arrived.len() >= ARRIVED_RECORDS_ENOUGH || byte_count(&self.arrived) >= self.room / 2 {
+            return false;
+        }
         let uncertain_byte_count = self.lookups.byte_count();
         let held_byte_count = self.lanes.byte_count() + self.in_flight_byte_count + uncertain_byte_count;
         let held_byte_count_max = self.share.byte_count_max();
@@ -312,7 +323,7 @@ impl<D: Destination> Sender<D> {
     }
 
     fn send(&mut self, mut entries: Vec<Entry>, is_of_refused: bool) {
-        let byte_count = entries.iter().map(Entry::byte_count).sum();
+        let byte_count = byte_count(&entries);
         self.in_flight_byte_count += byte_count;
         let (destination, gate) = (Arc::clone(&self.destination), self.gate.clone());
         let unknown = self.unknown.clone();
@@ -338,9 +349,7 @@ impl<D: Destination> Sender<D> {
         // In turns: what is good does not wait until all that is refused was found, but where what is refused comes first.
         let is_turn_of_lanes = std::mem::replace(&mut self.is_turn_of_lanes, false) && self.order == Order::Throughput;
         if self.halves.is_empty() || is_turn_of_lanes {
-            let mut request = Collector::with_room(self.room);
-            self.lanes.take(&mut request, Instant::now().into_std());
-            entries = request.take();
+            entries = self.next_of_lanes();
         }
         if entries.is_empty()
             && let Some(half) = self.halves.pop_front()
@@ -356,12 +365,31 @@ impl<D: Destination> Sender<D> {
         is_something
     }
 
+    /// What has arrived goes as it is, unless something may go that waits, or it is more than a request.
+    fn next_of_lanes(&mut self) -> Vec<Entry> {
+        let (now, arrived) = (Instant::now().into_std(), std::mem::take(&mut self.arrived));
+        let is_one_request = arrived.len() <= REQUEST_RECORDS_MAX && byte_count(&arrived) <= self.room;
+        if is_one_request && self.lanes.ready_at(now).is_none_or(|at| at > now) {
+            return self.lanes.admit(arrived, now);
+        }
+        for entry in arrived {
+            self.lanes.push(entry);
+        }
+        let mut request = Collector::with_room(self.room);
+        self.lanes.take(&mut request, now);
+        request.take()
+    }
+
     fn send_refused(&mut self) {
         self.refused_retry_at = Instant::now() + REFUSED_RETRY_INTERVAL;
         if let Some(entry) = self.refused.pop_front() {
             self.send(vec![entry], true);
         }
     }
+}
+
+fn byte_count(entries: &[Entry]) -> usize {
+    entries.iter().map(Entry::byte_count).sum()
 }
 
 impl<D> Drop for Sender<D> {

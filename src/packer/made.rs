@@ -6,56 +6,37 @@ use crate::digest::{Digest, digests, lane_count};
 
 /// Records in the order in which they are to go.
 pub(super) struct Made {
-    list: Vec<(Entry, Lacking)>,
-    /// How many of them lack a digest.
-    lacking_count: usize,
+    entries: Vec<Entry>,
+    /// Aggregates that lack a digest, and of which of the records they will be the data.
+    undigested: Vec<(usize, Undigested)>,
     byte_count: usize,
     lane_count: usize,
     digests: Vec<Digest>,
 }
 
-/// What a record does not have yet.
-pub(super) enum Lacking {
-    Nothing,
-    /// Its hash key is the digest of its partition key.
-    HashKey,
-    /// Its data are this aggregate.
-    Data(Undigested),
-}
-
-impl Lacking {
-    /// What has to be digested.
-    fn message<'a>(&'a self, entry: &'a Entry) -> Option<&'a [u8]> {
-        match self {
-            Self::Nothing => None,
-            Self::HashKey => Some(entry.partition_key.as_bytes()),
-            Self::Data(aggregate) => Some(aggregate.message()),
-        }
-    }
-}
+/// So many that lack nothing go on together.
+const WHOLE_COUNT: usize = 32;
 
 impl Made {
     /// None so far.
     pub(super) fn new() -> Self {
-        Self { list: Vec::new(), lacking_count: 0, byte_count: 0, lane_count: lane_count(), digests: Vec::new() }
+        let (entries, undigested, digests) = (Vec::new(), Vec::new(), Vec::new());
+        Self { entries, undigested, byte_count: 0, lane_count: lane_count(), digests }
     }
 
-    pub(super) fn push(&mut self, entry: Entry, lacking: Lacking) {
+    /// Adds a record, or one of which the data will be this aggregate.
+    pub(super) fn push(&mut self, entry: Entry, undigested: Option<Undigested>) {
         debug_assert!(entry.spans.iter().all(|span| !span.is_open()), "nobody has looked at the last line of {entry:?}");
         self.byte_count += entry.byte_count();
-        match &lacking {
-            Lacking::Nothing => {}
-            Lacking::HashKey => self.lacking_count += 1,
-            Lacking::Data(aggregate) => {
-                self.byte_count += aggregate.byte_count();
-                self.lacking_count += 1;
-            }
+        if let Some(aggregate) = undigested {
+            self.byte_count += aggregate.byte_count();
+            self.undigested.push((self.entries.len(), aggregate));
         }
-        self.list.push((entry, lacking));
+        self.entries.push(entry);
     }
 
     pub(super) fn count(&self) -> usize {
-        self.list.len()
+        self.entries.len()
     }
 
     /// Bytes of all of them.
@@ -63,24 +44,19 @@ impl Made {
         self.byte_count
     }
 
-    /// Nothing is gained by waiting for more: as many lack a digest as can be digested at once, or none does.
+    /// Little is gained by waiting for more: as many lack a digest as can be digested at once, or there are enough without.
     pub(super) fn is_due(&self) -> bool {
-        self.lacking_count >= self.lane_count || (self.lacking_count == 0 && !self.list.is_empty())
+        self.undigested.len() >= self.lane_count || self.entries.len() - self.undigested.len() >= WHOLE_COUNT
     }
 
-    /// Gives all of them, with what they lacked. None are left.
-    pub(super) fn complete(&mut self) -> impl Iterator<Item = Entry> + '_ {
-        let messages: Vec<&[u8]> = self.list.iter().filter_map(|(entry, lacking)| lacking.message(entry)).collect();
+    /// All of them, with what they lacked. Who takes them takes all.
+    pub(super) fn complete(&mut self) -> &mut Vec<Entry> {
+        let messages: Vec<&[u8]> = self.undigested.iter().map(|(_, aggregate)| aggregate.message()).collect();
         digests(&messages, &mut self.digests);
-        (self.lacking_count, self.byte_count) = (0, 0);
-        let mut digests = self.digests.iter().copied();
-        self.list.drain(..).map(move |(mut entry, lacking)| {
-            match lacking {
-                Lacking::Nothing => {}
-                Lacking::HashKey => entry.hash_key = u128::from_be_bytes(digests.next().unwrap_or_default()),
-                Lacking::Data(aggregate) => entry.data = aggregate.with(digests.next().unwrap_or_default()),
-            }
-            entry
-        })
+        for ((index, aggregate), digest) in self.undigested.drain(..).zip(&self.digests) {
+            self.entries[index].data = aggregate.with(*digest);
+        }
+        self.byte_count = 0;
+        &mut self.entries
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::layout::{Form, Layout};
-use super::made::{Lacking, Made};
+use super::made::Made;
 use super::places::Places;
 use crate::aggregator::Aggregate;
 use crate::collector::{Entry, Key};
@@ -167,6 +167,7 @@ impl Records {
 
     /// Puts those that are filling in `out`, as they are. No line may be [open](Newest).
     pub(super) fn take_all(&mut self, out: &mut Made) {
+        self.places.end_run();
         for (hash_key, slot) in std::mem::take(&mut self.by_hash_key) {
             self.finish(hash_key, slot, out);
         }
@@ -224,18 +225,18 @@ impl Records {
         self.free.push(slot);
         let Self { slots, tokens, layout, token, expected_bytes, .. } = self;
         let filling = &mut slots[slot];
-        let (data, lacking, spans, user_record_count) = match &mut filling.content {
+        let (data, undigested, spans, user_record_count) = match &mut filling.content {
             Content::Kpl(aggregate) => {
                 let (undigested, spans, user_record_count) = aggregate.take();
                 tokens.write(filling.number, None, token);
                 *expected_bytes = undigested.byte_count();
-                (Bytes::new(), Lacking::Data(undigested), spans, user_record_count)
+                (Bytes::new(), Some(undigested), spans, user_record_count)
             }
             Content::Lines(joined) => {
                 let (data, spans, user_record_count) = joined.take();
                 tokens.write(filling.number, layout.named(&spans), token);
                 *expected_bytes = data.len();
-                (data, Lacking::Nothing, spans, user_record_count)
+                (data, None, spans, user_record_count)
             }
         };
         *expected_bytes = (*expected_bytes + EXPECTED_BYTES_MORE).min(layout.full_bytes);
@@ -250,7 +251,7 @@ impl Records {
             too_long: None,
             in_flight_since: None,
         };
-        out.push(entry, lacking);
+        out.push(entry, undigested);
     }
 
     /// Where a user record without a key of its own, which may go anywhere, goes: where the last one went, until that is full or
@@ -299,7 +300,7 @@ impl Records {
             (Form::Lines, _) => Some(shared.unwrap_or_else(|| self.places.anywhere(data.len()))),
             _ if record.hash_key.is_some() => record.hash_key,
             (_, Some(_)) => None,
-            (_, None) => self.places.least_busy(data.len()),
+            (_, None) => Some(self.places.anywhere_in_a_run(data.len())),
         };
         let spans = Spans::from_iter([span]);
         let partition_key = match key {
@@ -310,15 +311,10 @@ impl Records {
                 Key::of_utf_8(&self.token)
             }
         };
-        let (hash_key, lacking) = match (explicit_hash_key, key) {
-            (Some(hash_key), _) => (hash_key, Lacking::Nothing),
-            (None, Some(key)) => (self.places.of_key(key), Lacking::Nothing),
-            (None, None) => (0, Lacking::HashKey),
-        };
         let behind = self.layout.behind;
         let entry = Entry {
+            hash_key: explicit_hash_key.unwrap_or_else(|| self.places.of_key(&partition_key)),
             partition_key,
-            hash_key,
             is_hash_key_explicit: explicit_hash_key.is_some(),
             data: if behind.is_empty() { Bytes::copy_from_slice(data) } else { [data, behind].concat().into() },
             spans,
@@ -327,7 +323,7 @@ impl Records {
             too_long: too_long.filter(|_| behind.is_empty()),
             in_flight_since: None,
         };
-        out.push(entry, lacking);
+        out.push(entry, None);
     }
 }
 

@@ -73,38 +73,25 @@ impl<D: Destination> Sender<D> {
     }
 
     async fn by_record(&mut self, sent: Request, results: Vec<RecordResult>) {
-        let mut delivered = Delivered::default();
+        let (delivered, by_shard) = self.told_by_record(&sent, &results);
         let mut failed = Vec::new();
         let mut last_failure = None;
-        let mut by_shard: BTreeMap<usize, ShardAnswer> = BTreeMap::new();
-        for (mut entry, result) in sent.entries.into_iter().zip(results) {
-            let index = self.lanes.map().index_of(entry.hash_key);
-            let of_shard = by_shard.entry(index).or_default();
-            match result {
-                RecordResult::Delivered { shard_id } => {
-                    of_shard.delivered += Amount::of(&entry);
-                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
-                    delivered.push(&entry);
-                }
-                RecordResult::Failed { code, message, shard_id } => {
-                    let verdict = outcome::of_record(&code);
-                    match verdict {
-                        Verdict::SlowDown => of_shard.throttled += Amount::of(&entry),
-                        _ => of_shard.has_failed = true,
-                    }
-                    self.check_shard(entry.hash_key, index, shard_id.as_deref(), sent.sent_at);
-                    self.record_failed(verdict, &code, &message);
-                    last_failure = Some(Failure { verdict, code, message });
-                    if verdict == Verdict::Uncertain {
-                        failed.extend(self.uncertain(entry, sent.is_of_refused));
-                    } else {
-                        self.not_stored(&mut entry, sent.sent_at);
-                        failed.push(entry);
-                    }
+        let some_delivered = delivered.record_count > 0;
+        // Entries are large: where all were delivered none is moved.
+        if delivered.record_count < results.len() {
+            for (mut entry, result) in sent.entries.into_iter().zip(results) {
+                let RecordResult::Failed { code, message, .. } = result else { continue };
+                let verdict = outcome::of_record(&code);
+                self.record_failed(verdict, &code, &message);
+                last_failure = Some(Failure { verdict, code, message });
+                if verdict == Verdict::Uncertain {
+                    failed.extend(self.uncertain(entry, sent.is_of_refused));
+                } else {
+                    self.not_stored(&mut entry, sent.sent_at);
+                    failed.push(entry);
                 }
             }
         }
-        let some_delivered = delivered.record_count > 0;
         self.lanes.answered(&by_shard, sent.sent_at.into_std(), Instant::now().into_std());
         if some_delivered {
             self.delivered(delivered).await;
@@ -124,6 +111,34 @@ impl<D: Destination> Sender<D> {
         if !some_delivered {
             self.fruitless(&failure);
         }
+    }
+
+    /// What an answer says that was delivered, and what it says of each shard.
+    fn told_by_record(&mut self, sent: &Request, results: &[RecordResult]) -> (Delivered, BTreeMap<usize, ShardAnswer>) {
+        let (mut delivered, mut by_shard) = (Delivered::default(), BTreeMap::<usize, ShardAnswer>::new());
+        let mut told = sent.entries.iter().zip(results).peekable();
+        while let Some((first, _)) = told.peek() {
+            let index = self.lanes.index_of(first.hash_key);
+            let (range, of_shard) = (self.lanes.map().ranges()[index], by_shard.entry(index).or_default());
+            while let Some((entry, result)) = told.next_if(|(entry, _)| range.contains(entry.hash_key)) {
+                let shard_id = match result {
+                    RecordResult::Delivered { shard_id } => {
+                        of_shard.delivered += Amount::of(entry);
+                        delivered.push(entry);
+                        shard_id.as_deref()
+                    }
+                    RecordResult::Failed { code, shard_id, .. } => {
+                        match outcome::of_record(code) {
+                            Verdict::SlowDown => of_shard.throttled += Amount::of(entry),
+                            _ => of_shard.has_failed = true,
+                        }
+                        shard_id.as_deref()
+                    }
+                };
+                self.check_shard(entry.hash_key, index, shard_id, sent.sent_at);
+            }
+        }
+        (delivered, by_shard)
     }
 
     /// Reports what was delivered. Only then it is not in flight any more: what is in flight is what the checkpointer does not know

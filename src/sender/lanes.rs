@@ -3,7 +3,7 @@
 //! Each shard has a lane with a [`Pace`] of its own, so that a busy shard holds up nothing but what is for it. The lanes are those
 //! of the shard map; when it changes, what waits is sorted anew. Requests are made of whatever may go, shard by shard in turn.
 //! Of one hash key only one entry is on its way where files are kept in order. What a request, an answer or a record costs does not
-//! grow with the number of shards: only lanes of which something may go are looked at.
+//! grow with the number of shards: only lanes of which something may go are looked at; and what need not wait does not come into one.
 //!
 //! Pure but for the map. What became of a request, and what that means for others, is decided by the sender.
 
@@ -36,6 +36,8 @@ pub(super) struct Lanes {
     busy: HashSet<u128>,
     /// The lane whose turn is next.
     next: usize,
+    /// The lane that was asked for last: neighbours are often for the same.
+    last: usize,
     byte_count: usize,
     record_count: usize,
 }
@@ -90,7 +92,7 @@ impl Lanes {
     pub(super) fn new(map: Arc<ShardMap>, order: Order, mut random: Rng, now: Instant) -> Self {
         let lanes = map.ranges().iter().map(|_| Lane::new(first_pace(&map, random.u64(..), now))).collect();
         let (ready, asleep, busy) = (BTreeSet::new(), BTreeSet::new(), HashSet::new());
-        Self { map, lanes, ready, asleep, random, order, busy, next: 0, byte_count: 0, record_count: 0 }
+        Self { map, lanes, ready, asleep, random, order, busy, next: 0, last: 0, byte_count: 0, record_count: 0 }
     }
 
     /// The map of the lanes.
@@ -102,9 +104,39 @@ impl Lanes {
         self.record_count == 0
     }
 
+    /// Which lane the entries of a hash key have.
+    pub(super) fn index_of(&mut self, hash_key: u128) -> usize {
+        if !self.map.ranges()[self.last].contains(hash_key) {
+            self.last = self.map.index_of(hash_key);
+        }
+        self.last
+    }
+
     /// Bytes of the entries that wait.
     pub(super) fn byte_count(&self) -> usize {
         self.byte_count
+    }
+
+    /// Of entries that have just come gives back, in their order, those that may go now, for which nothing waits that would have to
+    /// go before; the others wait in their lanes.
+    pub(super) fn admit(&mut self, mut entries: Vec<Entry>, now: Instant) -> Vec<Entry> {
+        let passing_count = entries.iter().take_while(|entry| self.may_pass(entry, now)).count();
+        for entry in entries.split_off(passing_count) {
+            if self.may_pass(&entry, now) { entries.push(entry) } else { self.push(entry) }
+        }
+        entries
+    }
+
+    /// Whether it may go now; then it is counted as sent.
+    fn may_pass(&mut self, entry: &Entry, now: Instant) -> bool {
+        let index = self.index_of(entry.hash_key);
+        let lane = &mut self.lanes[index];
+        let is_free = self.order == Order::Throughput && lane.record_count == 0;
+        let may_pass = is_free && !lane.is_held(now) && lane.pace.may_send(now);
+        if may_pass {
+            lane.pace.sent(now, Amount::of(entry));
+        }
+        may_pass
     }
 
     /// Puts an entry behind those of its shard.
@@ -132,7 +164,8 @@ impl Lanes {
         if self.order == Order::File {
             for entry in entries {
                 self.busy.remove(&entry.hash_key);
-                self.look_at(self.map.index_of(entry.hash_key));
+                let index = self.index_of(entry.hash_key);
+                self.look_at(index);
             }
         }
     }
@@ -190,9 +223,9 @@ impl Lanes {
     /// Gives back the credit of entries that were surely not stored, and not because of their pace.
     pub(super) fn returned(&mut self, entries: &[Entry]) {
         for entry in entries {
-            let lane = self.map.index_of(entry.hash_key);
-            self.lanes[lane].pace.returned(Amount::of(entry));
-            self.rouse(lane);
+            let index = self.index_of(entry.hash_key);
+            self.lanes[index].pace.returned(Amount::of(entry));
+            self.rouse(index);
         }
     }
 
@@ -224,7 +257,7 @@ impl Lanes {
         self.lanes = lanes;
         self.ready.clear();
         self.asleep.clear();
-        (self.map, self.next, self.byte_count, self.record_count) = (map, 0, 0, 0);
+        (self.map, self.next, self.last, self.byte_count, self.record_count) = (map, 0, 0, 0, 0);
         for entry in waiting {
             self.push(entry);
         }
@@ -240,7 +273,7 @@ impl Lanes {
 
     /// The queue of an entry, which is counted.
     fn queue_for(&mut self, entry: &Entry) -> &mut VecDeque<Entry> {
-        let (index, byte_count) = (self.map.index_of(entry.hash_key), entry.byte_count());
+        let (index, byte_count) = (self.index_of(entry.hash_key), entry.byte_count());
         self.byte_count += byte_count;
         self.record_count += 1;
         self.lanes[index].byte_count += byte_count;
@@ -310,8 +343,7 @@ impl Lane {
 
     fn take(&mut self, request: &mut Collector, order: Order, busy: &mut HashSet<u128>, now: Instant) -> Taken {
         while let Some(hash_key) = self.next_queue(busy) {
-            let is_held = self.held_until.is_some_and(|until| until > now);
-            if is_held || !self.pace.may_send(now) {
+            if self.is_held(now) || !self.pace.may_send(now) {
                 return Taken::Until(self.ready_at(now));
             }
             let Some(queue) = self.queues.get_mut(&hash_key) else { break };
@@ -340,6 +372,10 @@ impl Lane {
         let after = self.queues.range((Bound::Excluded(self.last), Bound::Unbounded));
         let up_to = self.queues.range(..=self.last);
         after.chain(up_to).map(|(hash_key, _)| *hash_key).find(|hash_key| !busy.contains(hash_key))
+    }
+
+    fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| until > now)
     }
 
     fn ready_at(&mut self, now: Instant) -> Instant {

@@ -231,18 +231,24 @@ impl Pace {
 
     /// Counts credit and growth up to `now`.
     fn count(&mut self, now: Instant) {
+        if now > self.counted_until {
+            self.count_up_to(now);
+        }
+        self.is_exhausted &= self.seconds_until_ready() > ENOUGH;
+    }
+
+    fn count_up_to(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.counted_until).as_secs_f64();
         let held_up = if self.is_exhausted { seconds.min(self.seconds_until_ready()) } else { 0.0 };
         if self.is_exhausted {
             self.held_up_until = self.counted_until + Duration::from_secs_f64(held_up);
         }
-        self.counted_until = self.counted_until.max(now);
+        self.counted_until = now;
         self.byte_credit += self.share * seconds;
         self.record_credit += self.share * seconds;
         self.accelerate(held_up);
         self.drift(seconds - held_up);
         self.limit_credit(CREDIT_SECONDS_MAX);
-        self.is_exhausted &= self.seconds_until_ready() > ENOUGH;
     }
 
     /// By seconds of the shard that were delivered.

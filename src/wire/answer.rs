@@ -159,25 +159,24 @@ impl Said<'_> {
 }
 
 /// Names of shards, each kept once for all results that have it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ShardIds {
     /// Each in the place that its last digits lead to.
-    known: [Option<ShardId>; Self::COUNT],
-}
-
-impl Default for ShardIds {
-    fn default() -> Self {
-        Self { known: [const { None }; Self::COUNT] }
-    }
+    known: Vec<Option<ShardId>>,
 }
 
 impl ShardIds {
     /// Streams with more open shards have some of their names allocated more than once.
-    const COUNT: usize = 256;
+    const COUNT_MAX: usize = 4_096;
 
     fn of(&mut self, name: &str) -> ShardId {
-        let digits = name.bytes().rev().take(3).fold(0, |sum, byte| sum * 10 + usize::from(byte));
-        let known = &mut self.known[digits % Self::COUNT];
+        // Names are numbered.
+        let digits = &name.as_bytes()[name.len().saturating_sub(6)..];
+        let place = digits.iter().fold(0, |sum, byte| sum * 10 + usize::from(byte & 0xf)) % Self::COUNT_MAX;
+        if self.known.len() <= place {
+            self.known.resize(place + 1, None);
+        }
+        let known = &mut self.known[place];
         match known {
             Some(known) if **known == *name => ShardId::clone(known),
             // No shard is called that, and what is kept is bounded.

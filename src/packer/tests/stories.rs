@@ -161,10 +161,6 @@ async fn what_may_go_anywhere_avoids_a_busy_shard() {
         assert_eq!(byte_counts[1], 0, "{settings}");
         assert!(byte_counts.iter().filter(|byte_count| **byte_count > 0).count() == 3, "{byte_counts:?}");
     }
-    let mut stage = Stage::new("[flow.kinesis]\naggregate = 'none'");
-    stage.pack(1, &lines(0, 10, 1, 20)).await;
-    stage.check().await;
-    assert!(stage.entries.iter().all(|entry| !entry.is_hash_key_explicit));
 }
 
 /// The lines of a file have one hash key, and stand in order behind each other there.

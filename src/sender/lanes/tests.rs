@@ -81,6 +81,8 @@ fn of_a_file_the_next_entry_goes_when_the_one_before_has_landed() {
 enum Step {
     /// Entries for these places among the hash keys.
     Push(Vec<u8>),
+    /// The same, of which those go that may.
+    Arrive(Vec<u8>),
     Take,
     /// An answer to the oldest request: of each shard the records were delivered, were throttled, or failed.
     Answer(Vec<u8>),
@@ -93,6 +95,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => prop::collection::vec(any::<u8>(), 1..40).prop_map(Step::Push),
+        3 => prop::collection::vec(any::<u8>(), 1..40).prop_map(Step::Arrive),
+        1 => (any::<u8>(), 400..800_usize).prop_map(|(place, count)| Step::Arrive(vec![place; count])),
         1 => (any::<u8>(), 400..800_usize).prop_map(|(place, count)| Step::Push(vec![place; count])),
         4 => Just(Step::Take),
         3 => prop::collection::vec(0..3_u8, 1..5).prop_map(Step::Answer),
@@ -152,6 +156,24 @@ proptest! {
                     lanes.push(entry(u128::from(place) << 120, pushed));
                     pushed += 1;
                 },
+                Step::Arrive(places) => {
+                    let arrived: Vec<Entry> = (pushed..).zip(&places).map(|(number, place)| entry(u128::from(*place) << 120, number)).collect();
+                    pushed += places.len() as u64;
+                    let waiting_before: Vec<usize> = lanes.lanes.iter().map(|lane| lane.record_count).collect();
+                    let going = lanes.admit(arrived, now);
+                    // None overtakes another of its shard, and none that may go stays behind those that have gone.
+                    prop_assert!(going.iter().map(number_of).is_sorted());
+                    for (index, lane) in lanes.lanes.iter().enumerate() {
+                        let of_lane = |entry: &&Entry| lanes.map.index_of(entry.hash_key) == index;
+                        let last_going = going.iter().filter(of_lane).map(number_of).last();
+                        let first_waiting = lane.queues.values().flatten().map(number_of).find(|number| *number >= pushed - places.len() as u64);
+                        prop_assert!(last_going.is_none() || (waiting_before[index] == 0 && order == Order::Throughput));
+                        prop_assert!(first_waiting.is_none_or(|waiting| last_going.is_none_or(|going| going < waiting)));
+                        let could_go = order == Order::Throughput && waiting_before[index] == 0 && lane.ready_at_now(now) <= now;
+                        prop_assert!(first_waiting.is_none() || !could_go);
+                    }
+                    in_flight.push_back((now, going));
+                }
                 Step::Take => {
                     let taken = take(&mut lanes, now);
                     if taken.len() < REQUEST_RECORDS_MAX {
