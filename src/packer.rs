@@ -2,12 +2,13 @@
 //!
 //! It decides what is made of a line that is longer than the stream takes, and when something that is not full is sent: when its
 //! oldest line has waited `max_delay`, or when so much is waiting that the tailer may soon have to. How many threads process
-//! lines is decided in `processing`, which lines share a record and where that goes in `records`; what a record looks like, and
-//! what fits, the others know.
+//! lines is decided in `processing`, which lines share a record and where that goes in `records`, what is done to a record that
+//! is complete in `outgoing`; what a record looks like, and what fits, the others know.
 
 mod dropped;
 mod layout;
 mod made;
+mod outgoing;
 mod places;
 mod processing;
 mod records;
@@ -16,20 +17,18 @@ pub mod rules;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::dropped::Dropped;
 use self::layout::Layout;
-use self::made::Made as MadeRecords;
+use self::outgoing::Outgoing;
 use self::processing::{Counts, PLAIN, ProcessedChunk, ProcessedLine, Processing};
 use self::records::{Newest, Records, UserRecord};
 use crate::budget::Share;
 use crate::checkpointer::Event;
-use crate::collector::{Collector, Entry};
-use crate::compressor::Compressor;
+use crate::collector::Entry;
 use crate::config::{Encoding, Flow, OnMismatch, Order, Output, TooLong};
 use crate::delivery_token::DeliveryTokens;
 use crate::encryption::keys::DataKeys;
@@ -80,24 +79,15 @@ pub struct Packer {
     metadata: Metadata,
     layout: Layout,
     records: Records,
-    /// None: data are not compressed.
-    compressor: Option<Compressor>,
-    /// None: they are not encrypted.
-    keys: Option<DataKeys>,
-    collector: Collector,
-    /// Bytes of files in `records` and `collector`.
-    waiting_byte_count: u64,
-    /// With a certain part of it waiting, or so many bytes of the records made of that, all is sent.
+    outgoing: Outgoing,
+    /// With a certain part of it waiting, or so many bytes of the records made of that, something is sent.
     share: Share,
-    /// When the oldest line in `records` and `collector` was read.
+    /// When the oldest line in `records` and `outgoing` was read, or one before it.
     waiting_since: Option<Instant>,
     facts: watch::Receiver<StreamFacts>,
-    requests: mpsc::Sender<Vec<Entry>>,
     events: mpsc::Sender<Event>,
     metrics: FlowMetrics,
     has_told_too_long: bool,
-    /// Records on their way to the collector.
-    made: MadeRecords,
 }
 
 impl Packer {
@@ -112,18 +102,13 @@ impl Packer {
             metadata,
             layout,
             records: Records::new(&flow.delivery.partition_key, layout, &known, &load, tokens),
-            compressor: Compressor::new(flow.delivery.compress),
-            keys,
-            collector: Collector::new(request_bytes),
-            waiting_byte_count: 0,
+            outgoing: Outgoing::new(&flow, request_bytes, keys, requests),
             share,
             waiting_since: None,
             facts,
-            requests,
             events,
             metrics,
             has_told_too_long: false,
-            made: MadeRecords::new(),
             flow,
         }
     }
@@ -180,8 +165,8 @@ impl Packer {
                 None => self.pack_line(&mut packing, line, &PLAIN, (terminated(&chunk, line, terminator, &mut buffer), "")),
                 Some((made, of_line)) => self.pack_line(&mut packing, line, of_line, (made.record(of_line), made.key(of_line))),
             }
-            if self.is_collection_due() {
-                self.collect_made().await;
+            if self.outgoing.is_collection_due() {
+                self.outgoing.collect().await;
             }
         }
         self.records.close(&mut packing.newest);
@@ -193,15 +178,15 @@ impl Packer {
         if self.is_too_much(waiting_byte_count_max) {
             // Mostly it suffices to send what is complete, so that what is filling is filled, and that with the digests it has, so that
             // as many are made at once as can be.
-            if (self.collector.byte_count() as u64) < waiting_byte_count_max / 2 {
-                self.collect_made().await;
+            if (self.outgoing.collected_byte_count() as u64) < waiting_byte_count_max / 2 {
+                self.outgoing.collect().await;
             }
-            self.send_request().await;
+            self.outgoing.send().await;
         }
         if self.is_too_much(waiting_byte_count_max) {
             self.flush().await;
         }
-        if self.waiting_byte_count == 0 {
+        if self.outgoing.packed_byte_count() == 0 {
             self.waiting_since = None;
         }
     }
@@ -241,9 +226,9 @@ impl Packer {
         }
         let facts = self.facts.borrow_and_update().clone();
         self.layout = Layout::new(&self.flow, &facts);
-        self.records.set(self.layout, &facts, &mut self.made);
-        if self.made.is_due() {
-            self.collect_made().await;
+        self.records.set(self.layout, &facts, &mut self.outgoing.made);
+        if self.outgoing.is_collection_due() {
+            self.outgoing.collect().await;
         }
     }
 
@@ -261,7 +246,7 @@ impl Packer {
 
     /// To the text of a line nothing is added, and it will not be made into anything else.
     fn is_sent_as_is(&self) -> bool {
-        self.flow.record.terminator.is_empty() && self.compressor.is_none() && self.keys.is_none()
+        self.flow.record.terminator.is_empty() && self.outgoing.is_as_made()
     }
 
     /// What is sent is nothing but that.
@@ -306,12 +291,12 @@ impl Packer {
     }
 
     fn is_too_much(&self, waiting_byte_count_max: u64) -> bool {
-        self.waiting_byte_count.max(self.built_byte_count()) >= waiting_byte_count_max
+        self.outgoing.packed_byte_count().max(self.built_byte_count()) >= waiting_byte_count_max
     }
 
-    /// Bytes of the records in `records`, `made` and `collector`: JSON may be larger than its line.
+    /// Bytes of the records in `records` and `outgoing`: JSON may be larger than its line.
     fn built_byte_count(&self) -> u64 {
-        (self.collector.byte_count() + self.made.byte_count() + self.records.byte_count_max()) as u64
+        (self.outgoing.byte_count() + self.records.byte_count_max()) as u64
     }
 
     /// Counts what processing could not do, and tells it the first time.
@@ -335,61 +320,15 @@ impl Packer {
     }
 
     fn push<'c>(&mut self, record: &UserRecord<'_>, line: Option<&'c [u8]>, newest: &mut Newest<'c>) {
-        self.waiting_byte_count += record.span.byte_count();
-        self.records.push(record, line, newest, &mut self.made);
-    }
-
-    /// Enough records are made to go on with.
-    fn is_collection_due(&self) -> bool {
-        let count = self.made.count();
-        count > 0 && (self.made.is_due() || !self.collector.has_room_for(count, self.made.byte_count()))
-    }
-
-    async fn collect_made(&mut self) {
-        let mut made = std::mem::replace(&mut self.made, MadeRecords::new());
-        let entries = made.complete();
-        if self.compressor.is_some() || self.keys.is_some() {
-            for entry in &mut *entries {
-                self.seal(entry).await;
-            }
-        }
-        while !self.collector.try_append(entries) {
-            self.send_request().await;
-        }
-        self.made = made;
-    }
-
-    /// What is sent instead of the data of a record that is complete. From here on they stay as they are.
-    async fn seal(&mut self, entry: &mut Entry) {
-        if let Some(compressor) = &mut self.compressor {
-            entry.data = Bytes::copy_from_slice(compressor.compress(&entry.data));
-        }
-        if let Some(keys) = &mut self.keys {
-            let mut sealed = Vec::new();
-            keys.seal(&entry.data, &mut sealed).await;
-            entry.data = sealed.into();
-        }
+        self.outgoing.packed(record.span.byte_count());
+        self.records.push(record, line, newest, &mut self.outgoing.made);
     }
 
     async fn flush(&mut self) {
-        self.records.take_all(&mut self.made);
-        self.collect_made().await;
-        self.send_request().await;
+        self.records.take_all(&mut self.outgoing.made);
+        self.outgoing.collect().await;
+        self.outgoing.send().await;
         self.waiting_since = None;
-    }
-
-    async fn send_request(&mut self) {
-        let entries = self.collector.take();
-        if entries.is_empty() {
-            return;
-        }
-        let byte_count: u64 = entries.iter().map(|entry| entry.spans.byte_count()).sum();
-        self.waiting_byte_count -= byte_count;
-        // What still waits in records was read later than what is sent now, but not much.
-        if self.requests.send(entries).await.is_err() {
-            // The sender is only gone when an ending has run out of time; what was read stays unsettled.
-            tracing::debug!(flow = self.metrics.name, "nobody takes requests any more");
-        }
     }
 }
 

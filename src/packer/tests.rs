@@ -140,7 +140,7 @@ impl Stage {
     /// Sends everything, and checks what holds whatever the flow is. Gives what a reader gets of each record.
     async fn check(&mut self) -> Vec<Vec<Received>> {
         self.flush().await;
-        assert_eq!((self.packer.waiting_byte_count, self.packer.built_byte_count()), (0, 0));
+        assert_eq!((self.packer.outgoing.packed_byte_count(), self.packer.built_byte_count()), (0, 0));
         let all = self.entries.iter().flat_map(|entry| entry.spans.iter()).chain(self.dropped.iter().map(|(span, _)| *span));
         let mut all: Vec<Span> = all.collect();
         all.sort();
