@@ -12,14 +12,14 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 pub use self::event::{Event, FlowAccount, Opened, Remains};
 
 use self::file::FileAccount;
 use crate::gate::InFlight;
 use crate::health::Health;
-use crate::limits::{COMMIT_INTERVAL, OPENED_COMMIT_DELAY};
+use crate::limits::{CHECKPOINTER_QUIET_MAX, COMMIT_INTERVAL, OPENED_COMMIT_DELAY};
 use crate::metrics::Gauge;
 use crate::offsets::{Changes, Offsets, RunKey, Sending};
 use crate::settlement::Settled;
@@ -89,6 +89,8 @@ impl Checkpointer {
                     opened_commit_at = None;
                     self.commit(&mut events).await;
                 }
+                // Who looks after the stages hears of it.
+                () = sleep(CHECKPOINTER_QUIET_MAX), if !was_anything_due => {}
                 () = self.knocked.notified() => self.commit(&mut events).await,
                 Some(event) = events.recv() => {
                     match event {
@@ -304,83 +306,4 @@ impl Checkpointer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::budget::{Budget, Share};
-    use crate::gate::Gate;
-    use crate::metrics::Metrics;
-    use crate::offsets::Identity;
-    use crate::service_clock::ServiceClock;
-    use crate::settlement::Outcome;
-    use crate::settlement::Settlement;
-    use crate::span::Span;
-
-    const FILE: FileKey = FileKey(1);
-
-    fn opened() -> Event {
-        Event::Opened(Opened {
-            file: FILE,
-            flow_index: 0,
-            path: Path::new("/var/log/a.log").into(),
-            identity: Identity::default(),
-            settlement: Settlement::default(),
-            after: None,
-        })
-    }
-
-    fn delivered(start: u64, end: u64) -> Event {
-        Event::Settled(Settled { spans: [Span::new(FILE, start, end)].into_iter().collect(), outcome: Outcome::Delivered })
-    }
-
-    /// Runs a checkpointer over `reported` and returns the watermarks that are then in the store.
-    async fn committed(reported: impl IntoIterator<Item = Event>) -> Vec<u64> {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Offsets::open(folder.path()).unwrap());
-        let metrics = Metrics::default();
-        let (commit_failing, metrics) = (metrics.commit_failing(), metrics.flow("access"));
-        let budget = Budget::new(Share::new(1_000, 1));
-        budget.take(1_000);
-        let knocked = Arc::new(Notify::new());
-        let run = RunKey { run_id: 1, flow: "access".to_owned() };
-        let (stream, gate, clock) = (Some("s".to_owned()), Gate::new(Arc::clone(&knocked)), ServiceClock::new(0));
-        let account = Box::new(FlowAccount { run, stream, gate, clock, metrics, budget });
-        let checkpointer = Checkpointer::new(Arc::clone(&store), Writing::OwnThread, knocked, commit_failing, Health::default());
-        // The sender of events lives on to the end.
-        let (events, events_out) = mpsc::channel(16);
-        let (end, ended) = oneshot::channel();
-        for event in std::iter::once(Event::Begun { flow_index: 0, account }).chain(reported) {
-            events.send(event).await.unwrap();
-        }
-        end.send(()).unwrap();
-        checkpointer.run(events_out, ended).await;
-        store.load().unwrap().into_iter().map(|(_, row)| row.watermark).collect()
-    }
-
-    #[tokio::test]
-    async fn it_ends_when_told_with_all_that_was_reported_though_a_sender_of_events_lives_on() {
-        assert_eq!(committed([opened(), delivered(0, 10), delivered(10, 30)]).await, [30]);
-    }
-
-    /// What it passes over is on its way as the other life: were that not delivered, it would be read again.
-    #[tokio::test]
-    async fn a_life_that_comes_after_another_has_no_row_before_that_is_settled() {
-        let copy = |after| match opened() {
-            Event::Opened(opened) => {
-                let settlement = Settlement::new(20, []);
-                Event::Opened(Opened { file: FileKey(2), settlement, after, ..opened })
-            }
-            other => other,
-        };
-        let closed = || Event::Closed { file: FILE, read_until: 30, remains: Remains::Content };
-        assert_eq!(committed([opened(), delivered(0, 10), closed(), copy(Some(FILE))]).await, [10]);
-        assert_eq!(committed([opened(), delivered(0, 30), closed(), copy(Some(FILE))]).await, [30, 20]);
-    }
-
-    #[tokio::test]
-    async fn what_is_settled_of_a_forgotten_life_does_not_bring_its_row_back() {
-        let closed = Event::Closed { file: FILE, read_until: 30, remains: Remains::Place };
-        assert!(committed([opened(), closed, Event::Forgotten(FILE), delivered(0, 10)]).await.is_empty());
-    }
-}
+mod tests;

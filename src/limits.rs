@@ -468,6 +468,8 @@ pub const BUSY_MAX: Duration = Duration::from_secs(60);
 /// Something waits in a flow, and nobody was woken for it for so long beyond what its settings allow (`max_delay`,
 /// `attempt_timeout`, `settle`): then nobody will be. All that waits without a setting is shorter.
 pub const STALLED_AFTER: Duration = Duration::from_secs(10 * 60);
+/// The checkpointer is woken so often when it has nothing to do.
+pub const CHECKPOINTER_QUIET_MAX: Duration = Duration::from_secs(2 * 60);
 /// How often that is looked at; four times in the time of the service manager's watchdog, when that is less.
 pub const OVERSIGHT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the service manager is told at most how the agent fares.
@@ -506,7 +508,8 @@ const _: () = assert!(MEMORY_DEFAULT >= MEMORY_PER_FLOW_MIN);
 const _: () = assert!(FRAME_BYTES > 0 && FRAME_BYTES <= u32::MAX as usize);
 const _: () = assert!(DATA_KEY_BYTES_MIN >= REQUEST_BYTES_MAX);
 const _: () = assert!(METADATA_RETRY_MIN.as_secs() < METADATA_WAIT.as_secs());
-const LONGEST_QUIET: [Duration; 8] = [
+const LONGEST_QUIET: [Duration; 9] = [
+    CHECKPOINTER_QUIET_MAX,
     BACKOFF_MAX,
     REFUSED_RETRY_INTERVAL,
     FACTS_WAIT,

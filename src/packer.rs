@@ -176,12 +176,14 @@ impl Packer {
         }
         let waiting_byte_count_max = (self.share.byte_count_max() / PACKER_SHARE) as u64;
         if self.is_too_much(waiting_byte_count_max) {
-            // Mostly it suffices to send what is complete, so that what is filling is filled, and that with the digests it has, so that
-            // as many are made at once as can be.
+            // Mostly it suffices to send what is complete, so that what is filling is filled; where that is most of it, without what lacks a
+            // digest, so that as many of these are made at once as can be.
             if (self.outgoing.collected_byte_count() as u64) < waiting_byte_count_max / 2 {
                 self.outgoing.collect().await;
             }
-            self.outgoing.send().await;
+            if (self.outgoing.collected_byte_count() as u64) >= waiting_byte_count_max / 2 {
+                self.outgoing.send().await;
+            }
         }
         if self.is_too_much(waiting_byte_count_max) {
             self.flush().await;

@@ -8,6 +8,7 @@
 //! in the end a record that the service refuses stands alone, is kept apart, and holds up no other.
 
 mod answers;
+mod arrived;
 mod condition;
 mod exchange;
 pub mod firehose;
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::arrived::{Arrived, byte_count};
 use self::condition::Condition;
 use self::lanes::Lanes;
 use self::lookup::Lookups;
@@ -42,7 +44,7 @@ use crate::config::{Order, ReadBack};
 use crate::failpoint;
 use crate::gate::Gate;
 use crate::health::FlowReporter;
-use crate::limits::{LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUEST_RECORDS_MAX, REQUESTS_IN_FLIGHT};
+use crate::limits::{LOAD_INTERVAL, REFUSED_RETRY_INTERVAL, REQUEST_MARGIN_BYTES, REQUESTS_IN_FLIGHT};
 use crate::metrics::FlowMetrics;
 use crate::outcome::{Failure, RecordResult};
 use crate::progress::{Stage, alongside};
@@ -51,9 +53,6 @@ use crate::service_clock::ServiceClock;
 use crate::stream::{Load, Shard, StreamFacts};
 
 pub use self::target::Target;
-
-/// With so many that have arrived and cannot be sent yet nothing more is taken: more would not share their request.
-const ARRIVED_RECORDS_ENOUGH: usize = REQUEST_RECORDS_MAX / 2;
 
 /// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
 pub trait Destination: Reader {
@@ -165,8 +164,8 @@ pub struct Sender<D> {
     in_flight_byte_count: usize,
     unknown: Unknown,
     share: Share,
-    /// Entries that have just come, of about one request: what of them may go does so as it is, without a way through the lanes.
-    arrived: Vec<Entry>,
+    /// New entries: what of them may go does so as it is, without a way through the lanes.
+    arrived: Arrived,
     /// Entries to be sent: those that an attempt did not deliver, then new ones.
     lanes: Lanes,
     /// Halves of requests that were refused, to be sent as they are.
@@ -231,7 +230,7 @@ impl<D: Destination> Sender<D> {
             in_flight_byte_count: 0,
             unknown,
             share,
-            arrived: Vec::new(),
+            arrived: Arrived::default(),
             lanes,
             halves: VecDeque::new(),
             is_turn_of_lanes: false,
@@ -268,8 +267,7 @@ impl<D: Destination> Sender<D> {
                 () = sleep_until(self.wait_until.unwrap_or_else(Instant::now)), if self.wait_until.is_some() => self.wait_until = None,
                 () = sleep_until(self.refused_retry_at), if may_send && !self.refused.is_empty() => self.send_refused(),
                 request = requests.recv(), if may_take && !is_ended => match request {
-                    Some(entries) if self.arrived.is_empty() => self.arrived = entries,
-                    Some(entries) => self.arrived.extend(entries),
+                    Some(entries) => self.arrived.push(entries),
                     None => is_ended = true,
                 },
                 () = sleep_until(ready_at.unwrap_or_else(Instant::now)), if ready_at.is_some() => {}
@@ -292,13 +290,12 @@ impl<D: Destination> Sender<D> {
 
     /// What waits is no more than what may be on its way: the files are the buffer.
     fn may_take(&self) -> bool {
-        if self.arrived.len() >= ARRIVED_RECORDS_ENOUGH || byte_count(&self.arrived) >= self.room / 2 {
-            return false;
-        }
         let uncertain_byte_count = self.lookups.byte_count();
-        let held_byte_count = self.lanes.byte_count() + self.in_flight_byte_count + uncertain_byte_count;
+        let held_byte_count =
+            self.arrived.byte_count() + self.lanes.byte_count() + self.in_flight_byte_count + uncertain_byte_count;
         let held_byte_count_max = self.share.byte_count_max();
-        held_byte_count < held_byte_count_max || (self.lanes.is_empty() && uncertain_byte_count < held_byte_count_max)
+        let is_little_waiting = self.arrived.is_empty() && self.lanes.is_empty() && uncertain_byte_count < held_byte_count_max;
+        !self.arrived.is_enough(self.room) && (held_byte_count < held_byte_count_max || is_little_waiting)
     }
 
     fn ready_at(&self) -> Option<Instant> {
@@ -365,12 +362,16 @@ impl<D: Destination> Sender<D> {
         is_something
     }
 
-    /// What has arrived goes as it is, unless something may go that waits, or it is more than a request.
+    /// What has arrived goes as it is, as far as it may, unless something may go that waits, or it is more than a request.
     fn next_of_lanes(&mut self) -> Vec<Entry> {
-        let (now, arrived) = (Instant::now().into_std(), std::mem::take(&mut self.arrived));
-        let is_one_request = arrived.len() <= REQUEST_RECORDS_MAX && byte_count(&arrived) <= self.room;
+        let now = Instant::now().into_std();
+        let is_one_request = self.arrived.is_one_request(self.room);
+        let mut arrived = self.arrived.take();
         if is_one_request && self.lanes.ready_at(now).is_none_or(|at| at > now) {
-            return self.lanes.admit(arrived, now);
+            arrived = self.lanes.admit(arrived, now);
+            if !arrived.is_empty() {
+                return arrived;
+            }
         }
         for entry in arrived {
             self.lanes.push(entry);
@@ -386,10 +387,6 @@ impl<D: Destination> Sender<D> {
             self.send(vec![entry], true);
         }
     }
-}
-
-fn byte_count(entries: &[Entry]) -> usize {
-    entries.iter().map(Entry::byte_count).sum()
 }
 
 impl<D> Drop for Sender<D> {

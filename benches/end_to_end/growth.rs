@@ -1,12 +1,13 @@
-//! A backlog by how many files it is in, by how many shards the stream has, and by how far away the service is.
+//! A backlog by how many files it is in, by how many threads there are, by how many shards the stream has, and by how far away the
+//! service is.
 
 use std::time::Duration;
 
 use crate::blackhole::{Settings, Telling};
 use crate::choice::Choice;
 use crate::input::Input;
-use crate::run::ship;
-use crate::throughput::SHARDS;
+use crate::run::{ship, ship_with};
+use crate::throughput::{SHARDS, USUAL};
 
 const KPL: &str = "[flow.kinesis]\nstream = \"bench\"";
 /// Raw lines, each to the shard of its client.
@@ -23,6 +24,9 @@ pub(crate) fn measure(choice: &Choice) {
     let byte_count = choice.full_or_quick(256 << 20, 256 << 10);
     if choice.has_case("files") {
         files(byte_count, choice.full_or_quick(&[1, 10, 100, 1_000], &[1, 10]));
+    }
+    if choice.has_case("threads") {
+        threads(&Input::new(byte_count, 1), choice.full_or_quick(&[1, 2], &[2]));
     }
     if choice.has_case("shards") {
         let bytes_a_shard = choice.full_or_quick(SHARD_SECONDS * SHARD_BYTES, 64 << 10);
@@ -49,6 +53,18 @@ fn files(byte_count: u64, file_counts: &[usize]) {
         let shipped = ship(&Input::new(byte_count, *file_count), KPL, settings(SHARDS, 0));
         let (rate, cpu, peak) = (shipped.mb_per_second(), shipped.per_gib(shipped.cpu), shipped.peak_mib);
         println!("| {file_count} | {rate:.0} | {cpu:.2} | {peak:.1} |");
+    }
+    println!();
+}
+
+/// Of one file, what is made of each line being much of the work.
+fn threads(input: &Input, thread_counts: &[u32]) {
+    println!("| threads, usual regex to JSON | MB/s | cpu-s/GiB | VmHWM MiB |");
+    println!("| ---: | ---: | ---: | ---: |");
+    for thread_count in thread_counts {
+        let shipped = ship_with(&format!("threads = {thread_count}"), input, USUAL, settings(SHARDS, 0));
+        let (rate, cpu, peak) = (shipped.mb_per_second(), shipped.per_gib(shipped.cpu), shipped.peak_mib);
+        println!("| {thread_count} | {rate:.0} | {cpu:.2} | {peak:.1} |");
     }
     println!();
 }

@@ -45,9 +45,14 @@ pub(crate) fn configure(place: &Place, blackhole: &Blackhole, agent: &str, glob:
 
 /// Ships `input` by a flow of these tables.
 pub(crate) fn ship(input: &Input, flow: &str, settings: Settings) -> Shipped {
+    ship_with("", input, flow, settings)
+}
+
+/// The same, with these settings of `[agent]` too.
+pub(crate) fn ship_with(agent: &str, input: &Input, flow: &str, settings: Settings) -> Shipped {
     let place = Place::new();
     let mut blackhole = Blackhole::start(settings);
-    configure(&place, &blackhole, "admin = \"off\"", &input.glob(), flow);
+    configure(&place, &blackhole, &format!("admin = \"off\"\n{agent}"), &input.glob(), flow);
     let blackhole_before = cpu_of(blackhole.id());
     let begun = now();
     let agent = place.run(&["--once"]);

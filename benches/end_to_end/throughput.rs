@@ -54,7 +54,7 @@ regex = '^(?<host>[^ ]*) (?<ident>[^ ]*) (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<
 [flow.kinesis]
 stream = "bench""#;
 /// As it is found on the web: where a group ends is only known at what follows.
-const USUAL: &str = r#"[flow.parse]
+pub(crate) const USUAL: &str = r#"[flow.parse]
 regex = '^(?<host>\S+) (?<ident>\S+) (?<user>\S+) \[(?<time>.*?)\] "(?<request>.*?)" (?<status>\d{3}) (?<size>\d+|-) "(?<referer>.*?)" "(?<agent>.*?)"$'
 [flow.kinesis]
 stream = "bench""#;

@@ -1,4 +1,5 @@
-//! Records that are complete, on their way to the request: with digests, as soon as there are enough of them to be made together.
+//! Records that are complete, on their way to the request, as soon as there are enough of them that go on together: with digests,
+//! which are made of as many as a processor can at once.
 
 use super::Entry;
 use crate::aggregator::Undigested;
@@ -14,7 +15,7 @@ pub(super) struct Made {
     digests: Vec<Digest>,
 }
 
-/// So many that lack nothing go on together.
+/// So many that lack nothing go on together: what is done for all of them then costs little for each.
 const WHOLE_COUNT: usize = 32;
 
 impl Made {

@@ -29,7 +29,8 @@ struct Run {
     byte_count: usize,
 }
 
-/// As much as a shard takes in 25 ms.
+/// As much as a shard takes in 25 ms: little enough that shards are used evenly, and enough that what is done once for each run is
+/// little for each record.
 const RUN_RECORDS: usize = SHARD_RECORDS_IN_MAX / 40;
 const RUN_BYTES: usize = SHARD_BYTES_IN_MAX / 40;
 

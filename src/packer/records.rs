@@ -291,8 +291,8 @@ impl Records {
         }
     }
 
-    /// The record of one user record, as it is. But for joined ones it has that one's partition key, by which the service decides
-    /// where it goes unless something else is to be decided: that the file is kept in order, or a busy shard avoided.
+    /// The record of one user record, as it is. But for joined ones it has that one's partition key, by which the service decides where
+    /// it goes unless the order of its file is kept; without one it goes where it is sent soonest.
     fn push_alone(&mut self, record: &UserRecord<'_>, shared: Option<u128>, out: &mut Made) {
         let &UserRecord { data, span, too_long, .. } = record;
         let key = record.partition_key.filter(|_| self.layout.form != Form::Lines);

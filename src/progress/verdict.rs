@@ -112,7 +112,7 @@ pub(super) fn stuck(picture: &Picture, busy_max: Duration, doing: impl Fn(&Stage
     found
 }
 
-/// It has something to do every second, whatever happens.
+/// It is woken every [`CHECKPOINTER_QUIET_MAX`](crate::limits::CHECKPOINTER_QUIET_MAX), whatever happens.
 fn stalled_checkpointer(seen: &StageSeen) -> Option<Stuck> {
     let is_stalled = seen.stage == Stage::Checkpointer && !seen.is_busy && seen.marked >= STALLED_AFTER;
     is_stalled.then_some(Stuck { stage: Some(seen.stage), flow: None, how: How::Stalled, duration: seen.marked })

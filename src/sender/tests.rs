@@ -117,6 +117,7 @@ struct Running {
     health: Health,
     requests: mpsc::Sender<Vec<Entry>>,
     events: mpsc::Receiver<Event>,
+    unknown: Unknown,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -127,6 +128,7 @@ fn run(service: ServiceState) -> Running {
 fn run_in(order: Order, service: ServiceState) -> Running {
     let service = Service(Arc::new(Mutex::new(service)));
     let (metrics, health) = (Metrics::default().flow("access"), Health::default());
+    let unknown = Unknown::default();
     let (events, events_out) = mpsc::channel(10_000);
     let (requests, requests_out) = mpsc::channel(1);
     let sender = Sender::new(Parts {
@@ -144,10 +146,10 @@ fn run_in(order: Order, service: ServiceState) -> Running {
         events,
         metrics: metrics.clone(),
         health: health.flow("access"),
-        unknown: Unknown::default(),
+        unknown: unknown.clone(),
         random: fastrand::Rng::with_seed(1),
     });
-    Running { service, metrics, health, requests, events: events_out, task: tokio::spawn(sender.run(requests_out)) }
+    Running { service, metrics, health, requests, events: events_out, unknown, task: tokio::spawn(sender.run(requests_out)) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,6 +164,38 @@ async fn over_a_slow_line_requests_become_so_small_that_they_arrive() {
     assert_eq!(state.delivered.len(), 1_000);
     let failed_count = state.requests.iter().filter(|(_, is_well)| !is_well).count();
     assert!(failed_count < state.requests.len() / 5, "{failed_count} of {} requests failed", state.requests.len());
+}
+
+/// What comes and may go is sent at once, without a wait for the next tick of the runtime's clock, which are milliseconds.
+#[tokio::test(start_paused = true)]
+async fn what_arrives_is_sent_at_once() {
+    for order in [Order::Throughput, Order::File] {
+        let running = run_in(order, ServiceState { bytes_in_time: usize::MAX, ..ServiceState::default() });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_micros(300)).await;
+        let begun = Instant::now();
+        running.requests.send(entries(1, 200)).await.unwrap();
+        // As long as somebody has something to do, the clock stands still.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((running.unknown.record_count(), begun.elapsed()), (1, Duration::ZERO), "{order:?}");
+    }
+}
+
+/// While as many requests as may are on their way, what comes in small ones shares the next.
+#[tokio::test(start_paused = true)]
+async fn small_requests_that_have_to_wait_share_one() {
+    let service = ServiceState { bytes_in_time: usize::MAX, storing: Duration::from_secs(1), ..ServiceState::default() };
+    let running = run(service);
+    for _ in 0..REQUESTS_IN_FLIGHT + 100 {
+        running.requests.send(entries(1, 200)).await.unwrap();
+    }
+    drop(running.requests);
+    running.task.await.unwrap();
+    let state = running.service.0.lock().unwrap();
+    assert_eq!(state.delivered.len(), REQUESTS_IN_FLIGHT + 100);
+    assert!(state.requests.len() < REQUESTS_IN_FLIGHT + 10, "{} requests", state.requests.len());
 }
 
 #[tokio::test(start_paused = true)]

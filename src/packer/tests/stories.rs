@@ -345,9 +345,45 @@ async fn every_span_has_the_check_of_its_last_line() {
     }
 }
 
-/// Records that wait for others to be digested with go when nothing else does: in order, and counted until then.
+/// While too much waits what is complete is sent, and what is filling is filled; it is not forgotten how long that waits.
 #[tokio::test(start_paused = true)]
-async fn records_that_wait_to_be_digested_count_and_go_when_all_does() {
+async fn when_too_much_waits_only_what_is_complete_is_sent() {
+    let mut stage = Stage::new("[flow.kinesis]");
+    let begun = Instant::now();
+    for round in 0..20 {
+        stage.pack(1, &lines(round * 100, 100, 1, 1_000)).await;
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(stage.packer.built_byte_count() < BUDGET_BYTES as u64 / 4);
+    }
+    assert!(stage.entries.len() > 30);
+    assert!(stage.entries.iter().all(|entry| entry.byte_count() > 48_000));
+    let rest = stage.packer.outgoing.packed_byte_count();
+    let sent: u64 = stage.entries.iter().map(|entry| entry.spans.byte_count()).sum();
+    assert_eq!(rest + sent, stage.files.values().map(|bytes| bytes.len() as u64).sum::<u64>());
+    assert!(rest > 0 && stage.packer.waiting_since == Some(begun));
+    stage.check().await;
+}
+
+/// Where much is filling and little is complete, all of it goes in one request.
+#[tokio::test(start_paused = true)]
+async fn when_too_much_waits_that_is_not_complete_all_is_sent_at_once() {
+    let mut stage = Stage::new(&BY_KEY.replace("[flow.kinesis]", "[flow.kinesis]\norder = 'file'"));
+    let mut request_count = 0;
+    for file in 0..100 {
+        let chunk = stage.chunk(file, &lines(file as usize * 10, 3, 3, 1_000));
+        let processed = stage.packer.processing.begin(chunk, &Arc::default(), false).unwrap();
+        stage.packer.pack(processed).await;
+        request_count += stage.requests.len();
+        stage.gather();
+    }
+    assert_eq!(request_count, 1);
+    assert!(stage.entries.len() > 70, "{} records", stage.entries.len());
+    stage.check().await;
+}
+
+/// Records that wait for others to go on with go when nothing else does: in order, and counted until then.
+#[tokio::test(start_paused = true)]
+async fn records_that_wait_for_others_count_and_go_when_all_does() {
     let mut stage = Stage::new("[flow.kinesis]\naggregate = 'none'\norder = 'throughput'");
     stage.pack(1, &lines(0, 1, 1, 1_000)).await;
     assert!(stage.entries.is_empty() && stage.packer.built_byte_count() > 1_000);
