@@ -133,6 +133,9 @@ impl<'a> Members<'a> {
     }
 }
 
+/// The sentence for a record of which an answer says nothing.
+pub(super) const NOTHING_SAID: &str = "the answer has neither the place of the record nor an error for it";
+
 /// What is said of one record.
 pub(super) struct Said<'a>(Members<'a>);
 
@@ -149,12 +152,12 @@ impl Said<'_> {
         if id.is_some_and(|id| !id.is_empty()) {
             return RecordResult::Delivered { shard_id: shard_id.map(|name| shard_ids.of(&name)) };
         }
-        let message = message.map(Cow::into_owned).unwrap_or_default();
-        RecordResult::Failed {
-            code: code.map_or_else(|| Failure::NO_RESULT.to_owned(), Cow::into_owned),
-            shard_id: shard_in(&message).map(str::to_owned),
-            message,
-        }
+        let (code, unsaid) = match code {
+            Some(code) => (code.into_owned(), ""),
+            None => (Failure::NO_RESULT.to_owned(), NOTHING_SAID),
+        };
+        let message = message.map_or_else(|| unsaid.to_owned(), Cow::into_owned);
+        RecordResult::Failed { code, shard_id: shard_in(&message).map(str::to_owned), message }
     }
 }
 

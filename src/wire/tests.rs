@@ -4,7 +4,7 @@ use ciborium::Value as Cbor;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::answer::{ErrorSaid, Shape, ShardIds, Unreadable, error, name_of_error, read_json, results};
+use super::answer::{ErrorSaid, NOTHING_SAID, Shape, ShardIds, Unreadable, error, name_of_error, read_json, results};
 use super::*;
 use crate::outcome::{Failure, RecordResult, Service};
 
@@ -144,7 +144,7 @@ fn each_record_of_kinesis_has_its_result_whatever_is_said_of_all() {
         failed("ProvisionedThroughputExceededException", THROTTLED, Some("shardId-000000000001")),
         failed("InternalFailure", "Internal service failure.", None),
         // Neither is said: it may have been stored.
-        failed(Failure::NO_RESULT, "", None),
+        failed(Failure::NO_RESULT, NOTHING_SAID, None),
         delivered(Some("shardId-000000000000")),
     ];
     let value: Value = serde_json::from_str(&usual).unwrap();
@@ -165,7 +165,7 @@ fn each_record_of_firehose_has_its_result_whatever_is_said_of_all() {
     let expected = [delivered(None), failed("ServiceUnavailableException", "Slow down.", None)];
     assert_eq!(read(Service::Firehose, usual).unwrap(), expected);
     let empty = br#"{"FailedPutCount":0,"RequestResponses":[{}]}"#;
-    assert_eq!(read(Service::Firehose, empty).unwrap(), [failed(Failure::NO_RESULT, "", None)]);
+    assert_eq!(read(Service::Firehose, empty).unwrap(), [failed(Failure::NO_RESULT, NOTHING_SAID, None)]);
 }
 
 #[test]
