@@ -21,11 +21,11 @@ mod sdk;
 mod shortening;
 pub mod survey;
 mod target;
+mod unknown;
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -53,6 +53,7 @@ use crate::service_clock::ServiceClock;
 use crate::stream::{Load, Shard, StreamFacts};
 
 pub use self::target::Target;
+pub use self::unknown::Unknown;
 
 /// Where entries go. Kinesis or Firehose, or in tests a fake that fails as told.
 pub trait Destination: Reader {
@@ -109,37 +110,6 @@ pub struct Parts<D> {
     pub unknown: Unknown,
     /// For the jitter of retries.
     pub random: fastrand::Rng,
-}
-
-/// How many records there are of which nobody knows whether their last attempt has stored them, and that are not counted for it. A
-/// clone counts the same.
-#[derive(Clone, Default)]
-pub struct Unknown(Arc<UnknownRecords>);
-
-#[derive(Default)]
-struct UnknownRecords {
-    count: AtomicUsize,
-    is_found_out: AtomicBool,
-}
-
-impl Unknown {
-    /// How many.
-    pub fn record_count(&self) -> usize {
-        self.0.count.load(Ordering::Relaxed)
-    }
-
-    /// What became of them is found out after the sender, or counted then.
-    pub fn is_found_out_later(&self) {
-        self.0.is_found_out.store(true, Ordering::Relaxed);
-    }
-
-    fn add(&self, record_count: usize) {
-        self.0.count.fetch_add(record_count, Ordering::Relaxed);
-    }
-
-    fn remove(&self, record_count: usize) {
-        self.0.count.fetch_sub(record_count, Ordering::Relaxed);
-    }
 }
 
 /// The task.
@@ -393,7 +363,7 @@ impl<D> Drop for Sender<D> {
     /// Ended before its time, it does not learn what becomes of the requests in flight, nor what a lookup would have found: unless
     /// the next start finds it, that is sent again.
     fn drop(&mut self) {
-        if !self.unknown.0.is_found_out.load(Ordering::Relaxed) {
+        if !self.unknown.is_found_out() {
             self.metrics.possibly_doubled_records.inc_by(self.unknown.record_count() as u64);
         }
     }
