@@ -123,6 +123,8 @@ pub struct Collector {
     bytes_max: usize,
     entries: Vec<Entry>,
     byte_count: usize,
+    /// As many as the last request had: there is room for these when the first comes, not while there is none.
+    expected_count: usize,
 }
 
 impl Collector {
@@ -133,7 +135,7 @@ impl Collector {
 
     /// An empty request for entries of at most `bytes_max` together.
     pub fn with_room(bytes_max: usize) -> Self {
-        Self { bytes_max, entries: Vec::new(), byte_count: 0 }
+        Self { bytes_max, entries: Vec::new(), byte_count: 0, expected_count: 0 }
     }
 
     /// Adds `entry`, or gives it back when the request has no room for it. An empty request takes any entry.
@@ -143,6 +145,7 @@ impl Collector {
             return Err(entry);
         }
         self.byte_count += entry.byte_count();
+        self.make_room();
         self.entries.push(entry);
         Ok(())
     }
@@ -160,8 +163,17 @@ impl Collector {
             self.byte_count += entry.byte_count();
             fitting_count += 1;
         }
+        if fitting_count > 0 {
+            self.make_room();
+        }
         self.entries.extend(entries.drain(..fitting_count));
         entries.is_empty()
+    }
+
+    fn make_room(&mut self) {
+        if self.entries.is_empty() {
+            self.entries.reserve(self.expected_count);
+        }
     }
 
     /// Whether so many more entries, of so many bytes together, have room too.
@@ -169,11 +181,10 @@ impl Collector {
         self.entries.len() + record_count <= REQUEST_RECORDS_MAX && self.byte_count + byte_count <= self.bytes_max
     }
 
-    /// The entries so far; the request is empty afterwards, with room for as many as there were.
+    /// The entries so far; the request is empty afterwards.
     pub fn take(&mut self) -> Vec<Entry> {
-        self.byte_count = 0;
-        let next = Vec::with_capacity(self.entries.len());
-        std::mem::replace(&mut self.entries, next)
+        (self.byte_count, self.expected_count) = (0, self.entries.len());
+        std::mem::take(&mut self.entries)
     }
 
     /// How many bytes the entries so far have.

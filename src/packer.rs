@@ -182,7 +182,7 @@ impl Packer {
                 self.outgoing.collect().await;
             }
             if (self.outgoing.collected_byte_count() as u64) >= waiting_byte_count_max / 2 {
-                self.outgoing.send().await;
+                self.outgoing.send_request().await;
             }
         }
         if self.is_too_much(waiting_byte_count_max) {
@@ -329,7 +329,7 @@ impl Packer {
     async fn flush(&mut self) {
         self.records.take_all(&mut self.outgoing.made);
         self.outgoing.collect().await;
-        self.outgoing.send().await;
+        self.outgoing.send_request().await;
         self.waiting_since = None;
     }
 }

@@ -79,7 +79,7 @@ impl Outgoing {
             }
         }
         while !self.collector.try_append(entries) {
-            self.send().await;
+            self.send_request().await;
         }
         self.made = made;
     }
@@ -97,7 +97,7 @@ impl Outgoing {
     }
 
     /// Sends what is collected, if anything is.
-    pub(super) async fn send(&mut self) {
+    pub(super) async fn send_request(&mut self) {
         let entries = self.collector.take();
         if entries.is_empty() {
             return;
