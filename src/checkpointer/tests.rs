@@ -31,23 +31,38 @@ fn delivered(start: u64, end: u64) -> Event {
     Event::Settled(Settled { spans: [Span::new(FILE, start, end)].into_iter().collect(), outcome: Outcome::Delivered })
 }
 
+/// A checkpointer, where it commits to, and the event with which its flow begins.
+struct New {
+    folder: tempfile::TempDir,
+    store: Arc<Offsets>,
+    checkpointer: Checkpointer,
+    begun: Event,
+}
+
+impl New {
+    fn of(writing: Writing) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Offsets::open(folder.path()).unwrap());
+        let metrics = Metrics::default();
+        let (commit_failing, metrics) = (metrics.commit_failing(), metrics.flow("access"));
+        let budget = Budget::new(Share::new(1_000, 1));
+        budget.take(1_000);
+        let knocked = Arc::new(Notify::new());
+        let run = RunKey { run_id: 1, flow: "access".to_owned() };
+        let (stream, gate, clock) = (Some("s".to_owned()), Gate::new(Arc::clone(&knocked)), ServiceClock::new(0));
+        let account = Box::new(FlowAccount { run, stream, gate, clock, metrics, budget });
+        let checkpointer = Checkpointer::new(Arc::clone(&store), writing, knocked, commit_failing, Health::default());
+        Self { folder, store, checkpointer, begun: Event::Begun { flow_index: 0, account } }
+    }
+}
+
 /// Runs a checkpointer over `reported` and returns the watermarks that are then in the store.
 async fn committed(reported: impl IntoIterator<Item = Event>) -> Vec<u64> {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Offsets::open(folder.path()).unwrap());
-    let metrics = Metrics::default();
-    let (commit_failing, metrics) = (metrics.commit_failing(), metrics.flow("access"));
-    let budget = Budget::new(Share::new(1_000, 1));
-    budget.take(1_000);
-    let knocked = Arc::new(Notify::new());
-    let run = RunKey { run_id: 1, flow: "access".to_owned() };
-    let (stream, gate, clock) = (Some("s".to_owned()), Gate::new(Arc::clone(&knocked)), ServiceClock::new(0));
-    let account = Box::new(FlowAccount { run, stream, gate, clock, metrics, budget });
-    let checkpointer = Checkpointer::new(Arc::clone(&store), Writing::OwnThread, knocked, commit_failing, Health::default());
+    let New { folder: _folder, store, checkpointer, begun } = New::of(Writing::OwnThread);
     // The sender of events lives on to the end.
     let (events, events_out) = mpsc::channel(16);
     let (end, ended) = oneshot::channel();
-    for event in std::iter::once(Event::Begun { flow_index: 0, account }).chain(reported) {
+    for event in std::iter::once(begun).chain(reported) {
         events.send(event).await.unwrap();
     }
     end.send(()).unwrap();
@@ -92,22 +107,12 @@ struct Running {
 
 impl Running {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Offsets::open(folder.path()).unwrap());
-        let metrics = Metrics::default();
-        let knocked = Arc::new(Notify::new());
-        let run = RunKey { run_id: 1, flow: "access".to_owned() };
-        let gate = Gate::new(Arc::clone(&knocked));
-        let budget = Budget::new(Share::new(1_000, 1));
-        budget.take(1_000);
-        let (clock, flow) = (ServiceClock::new(0), metrics.flow("access"));
-        let account = Box::new(FlowAccount { run, stream: None, gate, clock, metrics: flow, budget });
-        let writing = Writing::Here(Duration::ZERO);
-        let checkpointer = Checkpointer::new(Arc::clone(&store), writing, knocked, metrics.commit_failing(), Health::default());
+        let New { folder, store, checkpointer, begun } = New::of(Writing::Here(Duration::ZERO));
         let (events, events_out) = mpsc::channel(16);
         let (end, ended) = oneshot::channel();
-        events.send(Event::Begun { flow_index: 0, account }).await.unwrap();
-        events.send(opened()).await.unwrap();
+        for event in [begun, opened()] {
+            events.send(event).await.unwrap();
+        }
         let poll_count = Arc::<AtomicUsize>::default();
         let mut working = Box::pin(checkpointer.run(events_out, ended));
         let count = Arc::clone(&poll_count);
