@@ -174,18 +174,10 @@ impl Packer {
         if let Some(made) = made {
             self.processing.take_back(made);
         }
-        let waiting_byte_count_max = (self.share.byte_count_max() / PACKER_SHARE) as u64;
-        if self.is_too_much(waiting_byte_count_max) {
-            // Mostly it suffices to send what is complete, so that what is filling is filled; where that is most of it, without what lacks a
-            // digest, so that as many of these are made at once as can be.
-            if (self.outgoing.collected_byte_count() as u64) < waiting_byte_count_max / 2 {
-                self.outgoing.collect().await;
-            }
-            if (self.outgoing.collected_byte_count() as u64) >= waiting_byte_count_max / 2 {
-                self.outgoing.send_request().await;
-            }
+        if self.is_too_much() {
+            self.send_complete().await;
         }
-        if self.is_too_much(waiting_byte_count_max) {
+        if self.is_too_much() {
             self.flush().await;
         }
         if self.outgoing.packed_byte_count() == 0 {
@@ -292,8 +284,13 @@ impl Packer {
         }
     }
 
-    fn is_too_much(&self, waiting_byte_count_max: u64) -> bool {
-        self.outgoing.packed_byte_count().max(self.built_byte_count()) >= waiting_byte_count_max
+    /// With so many bytes waiting the tailer may soon have to wait too.
+    fn waiting_byte_count_max(&self) -> u64 {
+        (self.share.byte_count_max() / PACKER_SHARE) as u64
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.outgoing.packed_byte_count().max(self.built_byte_count()) >= self.waiting_byte_count_max()
     }
 
     /// Bytes of the records in `records` and `outgoing`: JSON may be larger than its line.
@@ -324,6 +321,18 @@ impl Packer {
     fn push<'c>(&mut self, record: &UserRecord<'_>, line: Option<&'c [u8]>, newest: &mut Newest<'c>) {
         self.outgoing.packed(record.span.byte_count());
         self.records.push(record, line, newest, &mut self.outgoing.made);
+    }
+
+    /// Sends what is complete, so that what is filling is filled, if that suffices; where that is most of it, without what lacks a digest,
+    /// so that as many of these are made at once as can be.
+    async fn send_complete(&mut self) {
+        let enough = self.waiting_byte_count_max() / 2;
+        if (self.outgoing.collected_byte_count() as u64) < enough {
+            self.outgoing.collect().await;
+        }
+        if (self.outgoing.collected_byte_count() as u64) >= enough {
+            self.outgoing.send_request().await;
+        }
     }
 
     async fn flush(&mut self) {

@@ -316,7 +316,7 @@ impl<D: Destination> Sender<D> {
         // In turns: what is good does not wait until all that is refused was found, but where what is refused comes first.
         let is_turn_of_lanes = std::mem::replace(&mut self.is_turn_of_lanes, false) && self.order == Order::Throughput;
         if self.halves.is_empty() || is_turn_of_lanes {
-            entries = self.next_of_lanes();
+            entries = self.next_that_may_go();
         }
         if entries.is_empty()
             && let Some(half) = self.halves.pop_front()
@@ -333,7 +333,7 @@ impl<D: Destination> Sender<D> {
     }
 
     /// What has arrived goes as it is, as far as it may, unless something may go that waits, or it is more than a request.
-    fn next_of_lanes(&mut self) -> Vec<Entry> {
+    fn next_that_may_go(&mut self) -> Vec<Entry> {
         let now = Instant::now().into_std();
         let is_one_request = self.arrived.is_one_request(self.room);
         let mut arrived = self.arrived.take();
